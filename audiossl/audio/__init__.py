@@ -1,0 +1,1 @@
+"""Arithmetic of sound; knows no model."""

@@ -1,0 +1,1 @@
+"""Manifests, order and batches; the only package that imports lhotse."""

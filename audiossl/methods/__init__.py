@@ -1,0 +1,1 @@
+"""What is compared with what: encoder, heads and loss of each paper."""

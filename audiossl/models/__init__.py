@@ -1,0 +1,1 @@
+"""Encoders: from waveforms to frames."""

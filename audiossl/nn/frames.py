@@ -1,0 +1,32 @@
+"""Frames: a padded batch of vectors in time, as every encoder and teacher returns it."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from audiossl.nn.pooling import masked_mean
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What an encoder makes of a batch of waveforms.
+
+    Padding never changes a valid frame; what stands in the padding is undefined.
+    """
+
+    vectors: Float[Tensor, "batch frames dim"]
+    """The encoder's output."""
+    lengths: Int[Tensor, " batch"]
+    """Valid frames of each sequence."""
+    frame_rate: float
+    """Frames a second."""
+    layers: tuple[Float[Tensor, "batch frames _"], ...] = ()
+    """Output of each layer, first to last, at the same frame rate; dimensions may differ."""
+    pooled: Float[Tensor, "batch clip_dim"] | None = None
+    """The encoder's own clip vector, where it defines one."""
+
+    @property
+    def clip(self) -> Float[Tensor, "batch clip_dim"]:
+        """One vector a clip: the encoder's own, or the mean over valid frames."""
+        return masked_mean(self.vectors, self.lengths) if self.pooled is None else self.pooled

@@ -1,0 +1,1 @@
+"""Small models fitted on frozen embeddings, and what their scores are worth."""

@@ -1,0 +1,1 @@
+"""How methods are run, stage by stage; knows no corpus."""

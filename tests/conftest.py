@@ -1,0 +1,36 @@
+"""What every test has: fixed seeds, no network beyond loopback, two processes on demand."""
+
+import socket
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from tests.processes import Processes
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seeds() -> None:
+    torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002 - libraries under test may draw from the global state
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = socket.socket.connect
+
+    def only_loopback(self: socket.socket, address: object) -> None:
+        host = address[0] if isinstance(address, tuple) else "127.0.0.1"
+        if host not in ("127.0.0.1", "::1", "localhost") and host != socket.gethostname():
+            raise OSError(f"tests have no network, but one wanted {host}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", only_loopback)
+
+
+@pytest.fixture(scope="session")
+def two_processes() -> Iterator[Processes]:
+    """Two gloo processes: `two_processes.run(function, *arguments)` gives both results."""
+    with Processes(2) as processes:
+        yield processes
