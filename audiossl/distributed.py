@@ -70,6 +70,11 @@ def gather(values: Shaped[Tensor, "batch *dims"]) -> Shaped[Tensor, "whole *dims
     return values if world_size() == 1 else _Gather.apply(values)
 
 
+def own_rows(values: Shaped[Tensor, "whole *dims"]) -> Shaped[Tensor, "batch *dims"]:
+    """Keep this rank's share of rows that every rank has drawn alike for the whole batch."""
+    return values.chunk(world_size())[rank()]
+
+
 def total(values: Shaped[Tensor, "*dims"]) -> Shaped[Tensor, "*dims"]:
     """Add up `values` over ranks; the gradient is added up likewise."""
     return values if world_size() == 1 else _Total.apply(values)

@@ -1,0 +1,34 @@
+"""Self-supervised audio and speech representations.
+
+encoder = audiossl.load_encoder("exp/pretrain")
+frames = encoder(waveforms, lengths)
+vectors = audiossl.embed(["x.mp3"], encoder)
+"""
+
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from audiossl.models.encoder import Encoder as Encoder
+    from audiossl.nn.frames import Frames as Frames
+    from audiossl.pretrained.load import load_encoder as load_encoder
+
+try:
+    __version__ = version("audiossl")
+except PackageNotFoundError:  # run from a checkout that is not installed
+    __version__ = "0.0.0"
+
+_HOMES = {
+    "Encoder": "audiossl.models.encoder",
+    "Frames": "audiossl.nn.frames",
+    "load_encoder": "audiossl.pretrained.load",
+}
+__all__ = ["Encoder", "Frames", "load_encoder"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that `import audiossl` stays quick."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'audiossl' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,53 @@
+"""The `audiossl` command: one file per subcommand, imported only when it is asked for.
+
+A subcommand's module has `HELP` (a line), `add_arguments(parser)` and `run(arguments)`.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from types import ModuleType
+
+from audiossl.errors import UserError, did_you_mean
+
+COMMANDS: dict[str, str] = {}
+"""Name of each subcommand, and the module behind it, in the order of `--help`."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; exit code 2 and one line on a mistake of the user."""
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        return _run(words)
+    except UserError as error:
+        print(f"audiossl: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of a pipe left (as `head` does); what it did not want is not an error.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(words: list[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="audiossl", description="Self-supervised audio and speech representations."
+    )
+    commands = parser.add_subparsers(dest="command", metavar="command", required=True)
+    asked = next((word for word in words if not word.startswith("-")), "")
+    if asked and asked not in COMMANDS:
+        raise UserError(f"unknown command {asked!r}{did_you_mean(asked, COMMANDS)}")
+    for name in COMMANDS:
+        module = _module(name)
+        command = commands.add_parser(name, help=module.HELP, description=module.__doc__)
+        if name == asked:
+            module.add_arguments(command)
+    chosen = parser.parse_args(words)
+    _module(chosen.command).run(chosen)
+    return 0
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(COMMANDS[name])

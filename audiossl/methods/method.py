@@ -1,0 +1,37 @@
+"""What every method is: a module whose forward pass is a training step's loss."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What one forward pass of a method is worth."""
+
+    total: Float[Tensor, ""]
+    """Mean over this rank's items; what is minimized."""
+    weight: float = 1.0
+    """How many items (pairs, frames) `total` is a mean of; ranks and accumulated batches are
+    averaged with it, so that splitting a batch changes nothing."""
+    parts: Mapping[str, Float[Tensor, ""]] = field(default_factory=dict)
+    """Named figures for the log, detached, each a mean over the same items."""
+
+
+class Method(Protocol):
+    """An encoder, the heads it needs in training, and a loss, as one module.
+
+    `encoder` is what is exported at the end. Random draws come from `generator`, which every rank
+    has seeded alike by (seed, step): draw for the rows of all ranks and keep your own
+    (`distributed.own_rows`), and one process and several see the same masks.
+    """
+
+    encoder: nn.Module
+
+    def __call__(self, batch: Any, step: int, generator: torch.Generator) -> Losses:
+        """Compute the losses of one batch at optimizer step `step`, counted from 0."""
+        ...

@@ -1,0 +1,107 @@
+"""Weights on disk: written as safetensors, read from strangers without running their code."""
+
+import pickle
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from audiossl.errors import UserError, did_you_mean
+from audiossl.whole import whole_file
+
+
+def write_weights(
+    path: Path, state: Mapping[str, Tensor], metadata: dict[str, str] | None = None
+) -> None:
+    """Write named tensors as safetensors, whole or not at all."""
+    # safetensors refuses tensors that share memory; a copy of each is what the reader gets anyway.
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
+    with whole_file(path) as temporary:
+        save_file(tensors, temporary, metadata=metadata)
+
+
+def read_weights(path: Path) -> dict[str, Any]:
+    """Read a file of tensors: safetensors, or a torch file without code in it.
+
+    Returns:
+        What the file holds: for safetensors a dict of tensors, for torch files whatever nest of
+        dicts, lists, numbers and tensors they hold.
+
+    Raises:
+        UserError: The file is missing, damaged, or a pickle that would run code.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: no such file of weights")
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise UserError(f"{path}: damaged or not safetensors ({error})") from error
+    try:
+        with warnings.catch_warnings():
+            # torch warns of unusual pickle protocols; what it cannot read it refuses anyway.
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{path}: refused, because reading it would run code that it brings ({reason}); "
+            "convert it to safetensors where you trust it, and give that file"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+        raise UserError(f"{path}: damaged, or not a file of torch weights ({error})") from error
+
+
+def load_exactly(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Load `state` into `module`, where every tensor must be there once, in its shape.
+
+    fp16 and bf16 tensors are converted to the module's type.
+
+    Args:
+        module: What receives the weights.
+        state: Named tensors.
+        source: Where they come from, for the message.
+
+    Raises:
+        UserError: Tensors are missing, unknown, mis-shaped or not finite; names all kinds at once.
+    """
+    expected = module.state_dict()
+    missing = [name for name in expected if name not in state]
+    unknown = [name for name in state if name not in expected]
+    shapes = [
+        f"{name} is {tuple(state[name].shape)}, expected {tuple(expected[name].shape)}"
+        for name in expected
+        if name in state and state[name].shape != expected[name].shape
+    ]
+    problems = [
+        _list(f"{len(missing)} of {len(expected)} tensors missing", missing),
+        _list(f"{len(unknown)} unknown", _guess(unknown, missing)),
+        _list(f"{len(shapes)} mis-shaped", shapes),
+    ]
+    found = [problem for problem in problems if problem]
+    if found:
+        raise UserError(f"{source}: weights do not fit the network: {'; '.join(found)}")
+    damaged = [name for name in expected if not _is_finite(state[name])]
+    if damaged:
+        raise UserError(f"{source}: {_list('weights that are NaN or infinite', damaged)}")
+    module.load_state_dict(state)
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    return not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())
+
+
+def _guess(unknown: list[str], missing: list[str]) -> list[str]:
+    return [name + did_you_mean(name, missing) for name in unknown[:3]] + unknown[3:]
+
+
+def _list(title: str, names: list[str], most: int = 3) -> str:
+    if not names:
+        return ""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{title} ({', '.join(names[:most])}{rest})"

@@ -1,0 +1,40 @@
+"""`load_encoder`: any public encoder in one line, named by a folder or by `kind:path`."""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from torch import nn
+
+from audiossl.errors import UserError, did_you_mean
+
+SCHEMES: dict[str, str] = {
+    "audiossl": "audiossl.pretrained.own:load",
+}
+"""`kind` -> module:function that takes what follows the colon and returns an Encoder."""
+
+
+def load_encoder(source: str | Path) -> nn.Module:
+    """Load an encoder, frozen and in evaluation mode.
+
+    Args:
+        source: A folder or run of this package ("exp/pretrain"), or `kind:path`, where kind is one
+            of `SCHEMES` ("spear:<folder|file>", "hf:<folder>", ...).
+
+    Returns:
+        A module that keeps to the `Encoder` protocol: `encoder(waveforms, lengths) -> Frames`.
+
+    Raises:
+        UserError: The kind is unknown, or nothing that can be loaded lies at the path.
+    """
+    kind, separator, place = str(source).partition(":")
+    if not separator or Path(source).exists():
+        kind, place = "audiossl", str(source)
+    if kind not in SCHEMES:
+        raise UserError(
+            f"{source}: unknown kind of encoder {kind!r}{did_you_mean(kind, SCHEMES)} "
+            f"(known: {', '.join(SCHEMES)}, or a folder of this package)"
+        )
+    module, _, name = SCHEMES[kind].partition(":")
+    load: Callable[[str], nn.Module] = getattr(import_module(module), name)
+    return load(place).eval().requires_grad_(False)

@@ -1,0 +1,64 @@
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from audiossl.errors import UserError
+from audiossl.nn.weights import load_exactly, read_weights, write_weights
+
+
+class _Bomb:
+    def __reduce__(self):
+        return (Path.touch, (Path("exploded"),))
+
+
+def test_weights_come_back_bit_equal(tmp_path):
+    module = nn.Linear(3, 2)
+    write_weights(tmp_path / "w.safetensors", module.state_dict())
+    torch.save({"model": module.state_dict()}, tmp_path / "w.pt")
+    state = read_weights(tmp_path / "w.safetensors")
+    assert torch.equal(state["weight"], module.weight)
+    assert torch.equal(read_weights(tmp_path / "w.pt")["model"]["bias"], module.bias)
+
+
+@pytest.mark.parametrize("write", [torch.save, lambda x, p: p.write_bytes(pickle.dumps(x))])
+def test_a_pickle_with_code_is_refused_and_not_run(tmp_path, monkeypatch, write):
+    monkeypatch.chdir(tmp_path)
+    write({"model": _Bomb()}, tmp_path / "bomb.pt")
+    with pytest.raises(UserError, match=r"bomb\.pt: refused.*convert it to safetensors"):
+        read_weights(tmp_path / "bomb.pt")
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_damaged_and_missing_files_are_named(tmp_path):
+    for name in ("half.safetensors", "half.pt"):
+        write_weights(tmp_path / "whole.safetensors", {"a": torch.zeros(100)})
+        torch.save({"a": torch.zeros(100)}, tmp_path / "whole.pt")
+        whole = (tmp_path / name.replace("half", "whole")).read_bytes()
+        (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(UserError, match=f"{name}: damaged"):
+            read_weights(tmp_path / name)
+    with pytest.raises(UserError, match="no such file"):
+        read_weights(tmp_path / "none.pt")
+
+
+def test_what_does_not_fit_is_named_all_at_once():
+    module = nn.Linear(3, 2)
+    state = {"weights": torch.zeros(2, 3), "bias": torch.zeros(3)}
+    with pytest.raises(UserError) as caught:
+        load_exactly(module, state, "x.pt")
+    message = str(caught.value)
+    assert "x.pt" in message
+    assert "1 of 2 tensors missing (weight)" in message
+    assert "weights; did you mean 'weight'?" in message
+    assert "bias is (3,), expected (2,)" in message
+
+
+def test_half_precision_is_converted_and_nan_is_refused():
+    module = nn.Linear(3, 2)
+    load_exactly(module, {k: v.half() for k, v in nn.Linear(3, 2).state_dict().items()}, "x")
+    assert module.weight.dtype == torch.float32
+    with pytest.raises(UserError, match=r"NaN or infinite \(bias\)"):
+        load_exactly(module, {**module.state_dict(), "bias": torch.full((2,), torch.nan)}, "x")
