@@ -1,0 +1,107 @@
+"""Log-mel frames as COLA and musical source association compute them.
+
+Windows of 25 ms every 10 ms, none padded: the last incomplete one is dropped. Magnitudes (not
+powers) of a 1024-point transform of each window, zero-padded on the right; 64 triangular bands
+from 60 to 7800 Hz that are linear in mel, with peak 1; natural logarithm of what is left after
+clipping to [1e-5, 1e8]. No normalization.
+
+Source: the front end of `google-research/google-research`, folder `cola/`, which follows
+TensorFlow's `tf.signal`. torchaudio's MelSpectrogram is near to it and not equal: it centers the
+window inside the transform and builds triangles that are linear in Hz.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from audiossl.audio.timing import num_frames
+
+FLOOR = 1e-5
+CEILING = 1e8
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogMelConfig:
+    """What the front end computes; the defaults are COLA's."""
+
+    sample_rate: int = 16000
+    """Samples a second of the waveforms, Hz."""
+    window_length: int = 400
+    """Samples analyzed at once."""
+    hop_length: int = 160
+    """Samples from one frame to the next."""
+    fft_size: int = 1024
+    """Points of the transform; windows are zero-padded on the right."""
+    num_bands: int = 64
+    """Triangular bands."""
+    low: float = 60.0
+    """Lower edge of the first band, Hz."""
+    high: float = 7800.0
+    """Upper edge of the last band, Hz."""
+
+
+class LogMel(nn.Module):
+    """Log-mel frames of a batch of waveforms, on any device."""
+
+    def __init__(self, config: LogMelConfig) -> None:
+        super().__init__()
+        self.config = config
+        window = torch.hann_window(config.window_length, periodic=True)
+        window = F.pad(window, (0, config.fft_size - config.window_length))
+        self.register_buffer("window", window, persistent=False)
+        self.register_buffer("bands", mel_bands(config).float(), persistent=False)
+        self.window: Tensor
+        self.bands: Tensor
+
+    @property
+    def frame_rate(self) -> float:
+        """Frames a second."""
+        return self.config.sample_rate / self.config.hop_length
+
+    def forward(
+        self, waveforms: Float[Tensor, "batch samples"]
+    ) -> Float[Tensor, "batch frames bands"]:
+        """Compute the frames of each waveform; fewer samples than a window give none."""
+        config = self.config
+        count = num_frames(waveforms.shape[1], config.window_length, config.hop_length)
+        if count == 0:
+            return waveforms.new_zeros(len(waveforms), 0, config.num_bands)
+        # torch.stft wants a whole transform under every frame; the added zeros meet the window's.
+        needed = (count - 1) * config.hop_length + config.fft_size
+        padded = F.pad(waveforms, (0, needed - waveforms.shape[1]))
+        spectra = torch.stft(
+            padded, config.fft_size, config.hop_length, window=self.window, center=False,
+            return_complex=True,
+        )  # fmt: skip
+        energies = spectra.abs().mT @ self.bands
+        return energies.clamp_(FLOOR, CEILING).log_()
+
+    def lengths(self, lengths: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
+        """Count the frames of waveforms with `lengths` samples."""
+        config = self.config
+        count = 1 + (lengths - config.window_length).div(config.hop_length, rounding_mode="floor")
+        return count.clamp(min=0)
+
+
+def mel_bands(config: LogMelConfig) -> Float[Tensor, "bins bands"]:
+    """Build the triangles: linear in mel(f) = 1127 ln(1 + f/700), peak 1, nothing at 0 Hz."""
+    bins = config.fft_size // 2 + 1
+    hertz = torch.linspace(0.0, config.sample_rate / 2, bins, dtype=torch.float64)
+    mel = _mel(hertz)[:, None]
+    limits = _mel(torch.tensor([config.low, config.high], dtype=torch.float64))
+    edges = torch.linspace(
+        float(limits[0]), float(limits[1]), config.num_bands + 2, dtype=torch.float64
+    )
+    left, center, right = edges[:-2], edges[1:-1], edges[2:]
+    rising = (mel - left) / (center - left)
+    falling = (right - mel) / (right - center)
+    bands = torch.minimum(rising, falling).clamp(min=0.0)
+    bands[0] = 0.0
+    return bands
+
+
+def _mel(hertz: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    return 1127.0 * torch.log1p(hertz / 700.0)

@@ -1,0 +1,31 @@
+import torch
+
+from audiossl import distributed
+from audiossl.nn.batch_norm import BatchNorm2d
+
+
+def _one_step(images: torch.Tensor) -> dict[str, torch.Tensor]:
+    norm = BatchNorm2d(3)
+    with torch.no_grad():
+        norm.weight.copy_(torch.tensor([0.5, 1.0, 2.0]))
+    for _ in range(2):
+        mine = distributed.own_rows(images).clone().requires_grad_()
+        output = norm(mine)
+        (
+            output * torch.arange(output[0].numel()).view_as(output[0]).cos()
+        ).square().sum().backward()
+    return {
+        "output": distributed.gather(output.detach()),
+        "gradient": distributed.gather(mine.grad),
+        "weight": distributed.mean(norm.weight.grad) * distributed.world_size(),
+        "mean": norm.running_mean,
+        "variance": norm.running_var,
+    }
+
+
+def test_two_processes_normalize_as_one_does(two_processes):
+    images = torch.randn(6, 3, 4, 5) * 3 + 7
+    alone = _one_step(images)
+    for result in two_processes.run(_one_step, images):
+        for name, value in alone.items():
+            torch.testing.assert_close(result[name], value, rtol=1e-4, atol=1e-4, msg=name)
