@@ -1,0 +1,1 @@
+"""Launchers of independent tasks; all give the same results."""

@@ -1,0 +1,74 @@
+"""Tasks in this process, or in a few beside it."""
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+import torch
+
+from audiossl.errors import UserError
+
+RESTARTS = 3
+"""How often processes that were killed are started again before the stage gives up."""
+
+
+def run_local(
+    tasks: Sequence[Any], make: Callable[[], Callable[[Any], Any]], workers: int
+) -> Iterator[Any]:
+    """Yield each task's result as it is done, in any order.
+
+    Args:
+        tasks: Picklable descriptions of work.
+        make: Builds, in the process that will work, the function that does a task.
+        workers: Number of processes; 0 works in this one.
+
+    Raises:
+        UserError: Processes were killed again and again (out of memory, most likely).
+    """
+    if workers == 0:
+        if tasks:
+            yield from map(make(), tasks)
+        return
+    left = dict(enumerate(tasks))
+    for _ in range(1 + RESTARTS):
+        try:
+            for index, result in _pooled(left, make, workers):
+                del left[index]
+                yield result
+        except BrokenProcessPool:
+            continue
+        return
+    raise UserError(
+        f"worker processes were killed {1 + RESTARTS} times (out of memory?) with {len(left)} "
+        "tasks left: run the same command again with fewer --resources.workers"
+    )
+
+
+def _pooled(
+    tasks: dict[int, Any], make: Callable[[], Callable[[Any], Any]], workers: int
+) -> Iterator[tuple[int, Any]]:
+    # Threads of torch and of audio libraries do not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    threads = max(1, torch.get_num_threads() // workers)
+    with ProcessPoolExecutor(workers, context, _prepare, (make, threads)) as pool:
+        futures = {pool.submit(_work, task): index for index, task in list(tasks.items())}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+_worker: Callable[[Any], Any]
+
+
+def _prepare(make: Callable[[], Callable[[Any], Any]], threads: int) -> None:
+    global _worker
+    torch.set_num_threads(threads)
+    _worker = make()
+
+
+def _work(task: Any) -> Any:
+    return _worker(task)

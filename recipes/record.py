@@ -1,0 +1,165 @@
+"""What a run was asked for, of which inputs: its identity, compared before anything is done."""
+
+import dataclasses
+import hashlib
+import json
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+import audiossl
+from audiossl import distributed
+from audiossl.errors import UserError
+from audiossl.whole import read_json, write_json, write_text
+from recipes.settings import flat, plain
+
+HASHED_BYTES = 64 << 20
+"""Files up to this size are fingerprinted by content, larger ones by name and size."""
+
+
+def begin_record(config: Any, module: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Describe the run that is asked for, and compare it with what lies in its directory.
+
+    Returns:
+        The record of this run, and that of an earlier one in the same directory.
+
+    Raises:
+        UserError: An input is missing or unfinished, or the directory holds another run.
+    """
+    inputs, identity = split_inputs(config)
+    record = {
+        "stage": module,
+        "identity": identity,
+        "inputs": {
+            name: {"path": str(path), "fingerprint": fingerprint(path)}
+            for name, path in inputs.items()
+        },
+        "started": now(),
+        "finished": None,
+        "command": shlex.join(sys.argv),
+        "world_size": distributed.world_size(),
+        "versions": _versions(),
+    }
+    path = config.output / "stage.json"
+    previous = read_json(path) if path.exists() else None
+    if previous:
+        _check_same(previous, record, config.output)
+    if not (previous and previous["finished"]):
+        write_json(path, record)
+        settings = yaml.safe_dump(plain(config), sort_keys=False)
+        write_text(config.output / "config.yaml", settings)
+    return record, previous
+
+
+def fingerprint(path: Path) -> str:
+    """Identify an input: a finished stage by its record, a file or folder by what is in it.
+
+    Raises:
+        UserError: It is missing, or a stage that has not finished.
+    """
+    if not path.exists():
+        raise UserError(
+            f"input {path} does not exist: run the stage that makes it, or mend the path"
+        )
+    if (path / "stage.json").exists():
+        record = read_json(path / "stage.json")
+        if not record["finished"]:
+            raise UserError(
+                f"input {path} is unfinished: run its stage ({record['stage']}) to the end first"
+            )
+        kept = {key: record[key] for key in ("stage", "identity", "inputs", "results")}
+        return digest(kept)
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    rows = [
+        (str(file.relative_to(path)), size := file.stat().st_size, _content(file, size, len(files)))
+        for file in files
+    ]
+    return digest(rows)
+
+
+def digest(content: Any) -> str:
+    """Hash plain content to 16 hex digits."""
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def split_inputs(config: Any) -> tuple[dict[str, Path], dict[str, Any]]:
+    """Tell inputs from settings."""
+    inputs: dict[str, Path] = {}
+    identity = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name in ("output", "resources", "max_skipped"):
+            continue
+        if isinstance(value, Path):
+            inputs[field.name] = value
+        elif isinstance(value, tuple) and value and all(isinstance(v, Path) for v in value):
+            inputs.update({f"{field.name}.{index}": path for index, path in enumerate(value)})
+        else:
+            identity[field.name] = plain(value)
+    return inputs, identity
+
+
+def _check_same(previous: dict[str, Any], record: dict[str, Any], output: Path) -> None:
+    """Refuse a directory that holds another run, naming what differs."""
+    if previous["stage"] != record["stage"]:
+        raise UserError(
+            f"{output} belongs to {previous['stage']}: choose another --output "
+            f"for {record['stage']}"
+        )
+    old, new = flat(previous["identity"]), flat(record["identity"])
+    changes = [
+        f"{name} {old.get(name, 'absent')} -> {new.get(name, 'absent')}"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]
+    for name in sorted(previous["inputs"].keys() | record["inputs"].keys()):
+        was, now = previous["inputs"].get(name), record["inputs"].get(name)
+        marks = [entry and entry["fingerprint"] for entry in (was, now)]
+        if marks[0] != marks[1]:
+            changes.append(f"input {name} (fingerprint {marks[0]} -> {marks[1]})")
+    if changes:
+        raise UserError(
+            f"{output} holds a run with other settings: {'; '.join(changes)}; "
+            "choose another --output, or remove this one"
+        )
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "audiossl": audiossl.__version__,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+def _commit() -> str:
+    here = Path(__file__).parent
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--exclude=*"],
+            cwd=here, capture_output=True, text=True, check=True, timeout=10,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return described.stdout.strip()
+
+
+def _content(file: Path, size: int, num_files: int) -> str:
+    # A corpus is known by the names and sizes of its files; single files are read.
+    if num_files > 1 or size > HASHED_BYTES:
+        return ""
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+
+
+def now() -> str:
+    """Tell the time, in UTC."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

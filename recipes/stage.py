@@ -1,0 +1,205 @@
+"""What every stage does: parse, identify, run once, resume, record.
+
+A stage is a module with a `Config` and one function of it; it owns one output directory:
+
+    stage.json   what was asked for, of which inputs, and, at the end, what came out
+    config.yaml  the resolved settings
+    log.txt      what it said (the first rank)
+    skipped.jsonl  items that were left out, and why
+
+Finished with the same settings, it is up to date. Unfinished, it goes on. With other settings it is
+refused, naming what changed: nothing is overwritten by a flag.
+"""
+
+import fcntl
+import json
+import logging
+import os
+import platform
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from audiossl import distributed
+from audiossl.errors import UserError
+from audiossl.whole import write_json, write_text
+from recipes.record import begin_record, now
+from recipes.settings import plain, read_settings
+
+PREEMPTED = 75
+"""Exit code of a stage that was asked to stop and can go on (EX_TEMPFAIL)."""
+
+
+class Preempted(Exception):
+    """The stage was asked to stop; what is done is kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resources:
+    """What a stage works with: none of it changes the result."""
+
+    device: str = "auto"
+    """auto (an accelerator if there is one), cpu, cuda, cuda:1, ..."""
+    workers: int = 0
+    """Processes that work beside this one; 0 does all the work here."""
+
+
+@dataclass
+class Stage:
+    """One run of a stage, for the function that does its work."""
+
+    output: Path
+    """The directory it owns."""
+    resumed: bool
+    """Whether an earlier, unfinished run left something here."""
+    log: logging.Logger
+    max_skipped: float
+    """Largest share of items that may be left out."""
+
+    def record_skips(self, skips: Iterable[dict[str, str]], num_items: int) -> int:
+        """Write the items that were left out, and fail if they are too many.
+
+        Args:
+            skips: {"id": ..., "reason": ...} of each.
+            num_items: How many items there were, these included.
+
+        Returns:
+            How many were left out.
+        """
+        rows = list(skips)
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        path = self.output / "skipped.jsonl"
+        if distributed.is_first():
+            write_text(path, lines)
+        if len(rows) > self.max_skipped * num_items:
+            raise UserError(
+                f"{len(rows)} of {num_items} items cannot be used, more than the "
+                f"{self.max_skipped:.0%} that may be left out; the first: {rows[0]['reason']}; "
+                f"see {path}, mend them, or allow more with --max-skipped"
+            )
+        if rows:
+            self.log.warning(
+                "left out %d of %d items, listed in %s; the first: %s",
+                len(rows), num_items, path, rows[0]["reason"],
+            )  # fmt: skip
+        return len(rows)
+
+
+def main(config_class: type, work: Callable[[Any, Stage], dict[str, Any]], module: str) -> None:
+    """Run a stage from the command line and leave with its exit code."""
+    logging.basicConfig(
+        format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO, force=True
+    )
+    signal.signal(signal.SIGTERM, _preempt)
+    code = 0
+    try:
+        run(read_settings(config_class, f"python -m {module}"), work, module)
+    except UserError as error:
+        print(f"{module}: {error}", file=sys.stderr)  # noqa: T201
+        code = 2
+    except (Preempted, KeyboardInterrupt):
+        print(f"{module}: interrupted; the same command goes on from here", file=sys.stderr)  # noqa: T201
+        code = PREEMPTED
+    sys.exit(code)
+
+
+def run(config: Any, work: Callable[[Any, Stage], dict[str, Any]], module: str) -> dict[str, Any]:
+    """Do the work of a stage unless it is done, and record it.
+
+    Args:
+        config: A dataclass with an `output` directory. Its other fields of type Path (or tuples of
+            them) are inputs; `resources` is not part of its identity; `max_skipped` bounds skips.
+        work: Does the work and returns figures for the record.
+        module: Name of the stage.
+
+    Returns:
+        The finished record.
+
+    Raises:
+        UserError: An input is missing or unfinished, the directory holds another run, ...
+    """
+    device = getattr(getattr(config, "resources", None), "device", "cpu")
+    with distributed.processes(device):
+        output: Path = config.output
+        lock = _lock(output) if distributed.is_first() else None
+        try:
+            record, previous = _open(config, module)
+            if previous and previous["finished"]:
+                logging.info("%s: up to date (%s)", module, output)
+                return dict(previous)
+            log = _logger(output, record)
+            stage = Stage(output, bool(previous), log, getattr(config, "max_skipped", 0.01))
+            started = time.monotonic()
+            results = work(config, stage)
+            distributed.barrier()
+            seconds = round(time.monotonic() - started, 2)
+            record.update(finished=now(), seconds=seconds, results=plain(results))
+            if distributed.is_first():
+                write_json(output / "stage.json", record)
+            log.info("done in %.1f s: %s", seconds, output)
+            return record
+        finally:
+            if lock is not None:
+                lock.close()
+
+
+def _open(config: Any, module: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Compare what is asked for with what lies in the output directory; begin the record."""
+    if not distributed.is_first():
+        record, previous, problem = distributed.agree(None)
+    else:
+        record, previous, problem = {}, None, None
+        try:
+            record, previous = begin_record(config, module)
+        except UserError as error:
+            problem = str(error)
+        # Every rank must hear of a refusal, or the others would wait for the first forever.
+        distributed.agree((record, previous, problem))
+    if problem:
+        raise UserError(problem)
+    return record, previous
+
+
+def _lock(output: Path) -> IO[str]:
+    """Keep two runs out of one directory."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        lock = (output / ".lock").open("w")
+    except OSError as error:
+        raise UserError(f"output {output} cannot be written ({error.strerror})") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise UserError(f"another run is at work in {output}: wait for it or stop it") from error
+    return lock
+
+
+def _logger(output: Path, record: dict[str, Any]) -> logging.Logger:
+    log = logging.getLogger(record["stage"])
+    for old in list(log.handlers):
+        log.removeHandler(old)
+        old.close()
+    if distributed.is_first():
+        file = logging.FileHandler(output / "log.txt")
+        file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        log.addHandler(file)
+    else:
+        log.addFilter(lambda line: line.levelno >= logging.WARNING)
+    log.info("%s: %s", record["stage"], record["command"])
+    versions = " ".join(f"{name}={value}" for name, value in record["versions"].items())
+    log.info("host=%s world_size=%d %s", platform.node(), distributed.world_size(), versions)
+    return log
+
+
+def _preempt(number: int, frame: object) -> None:  # noqa: ARG001
+    raise Preempted
+
+
+def cpus() -> int:
+    """Count the processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
