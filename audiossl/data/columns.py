@@ -1,0 +1,69 @@
+"""Columns: what must be known of each cut without opening it, as arrays that are mapped to memory.
+
+A folder `columns/` beside the shards holds one numpy file per column, in the order of the shards.
+Shards are written with the rows of their own columns; the stage puts them together at its end.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from audiossl.errors import UserError
+from audiossl.whole import whole_file
+
+FOLDER = "columns"
+
+
+def write_part(path: Path, columns: Mapping[str, np.ndarray]) -> None:
+    """Write the columns of one shard."""
+    buffer = io.BytesIO()
+    # Not np.savez: its zip entries carry the time, and the same columns would give other bytes.
+    for name in sorted(columns):
+        header = f"{name}\n".encode()
+        buffer.write(header)
+        np.lib.format.write_array(buffer, np.ascontiguousarray(columns[name]), allow_pickle=False)
+    with whole_file(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
+
+
+def read_part(path: Path) -> dict[str, np.ndarray]:
+    """Read the columns of one shard."""
+    columns = {}
+    try:
+        with path.open("rb") as file:
+            while header := file.readline():
+                name = header.decode().strip()
+                columns[name] = np.lib.format.read_array(file, allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read as columns ({error})") from error
+    return columns
+
+
+def join_parts(folder: Path, name: str, parts: Sequence[Path]) -> None:
+    """Put the columns of shards together as `columns/<name>/<column>.npy`."""
+    read = [read_part(path) for path in parts]
+    for column in read[0] if read else ():
+        whole = np.concatenate([part[column] for part in read])
+        with (
+            whole_file(folder / FOLDER / name / f"{column}.npy") as temporary,
+            temporary.open("wb") as file,
+        ):
+            np.save(file, whole, allow_pickle=False)
+
+
+def open_columns(folder: Path, name: str) -> dict[str, np.ndarray]:
+    """Map the columns of a folder to memory.
+
+    Raises:
+        UserError: They are missing.
+    """
+    files = sorted((folder / FOLDER / name).glob("*.npy"))
+    if not files:
+        raise UserError(f"{folder}: has no columns of {name!r}: is it the output of a stage?")
+    # An empty array has nothing to map.
+    return {
+        path.stem: np.load(path, mmap_mode=None if path.stat().st_size <= 128 else "r")
+        for path in files
+    }

@@ -1,0 +1,163 @@
+"""Corpus: the cuts of a folder of shards, and any sample of any of them without delay."""
+
+import functools
+import gzip
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from jaxtyping import Float, Int
+
+from audiossl.data.columns import open_columns
+from audiossl.data.items import SUPERVISION
+from audiossl.data.shar import LEVEL_HOP, WAV_HEADER, field_file
+from audiossl.errors import UserError
+from audiossl.whole import read_json
+
+RECORDING = "recording"
+"""The field that every corpus has."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """One waveform a cut: its recording, or a stem; where each lies, and how loud it is."""
+
+    name: str
+    folder: Path
+    encoding: str
+    columns: dict[str, np.ndarray]
+
+    @property
+    def present(self) -> np.ndarray:
+        """Whether each cut has this field."""
+        return self.columns["gain"] > 0
+
+    @property
+    def energy(self) -> Float[np.ndarray, " cuts"]:
+        """Sum of squares of each waveform."""
+        return self.columns["energy"]
+
+    def mean_magnitude(self, index: int, start: int, num_samples: int) -> float:
+        """Average |x| over a span of a cut, to the precision of `LEVEL_HOP` samples at its ends."""
+        if not self.present[index]:
+            return 0.0
+        first = int(self._level_starts[index])
+        track = self.columns["levels"][first : first + int(self.columns["num_levels"][index])]
+        return float(track[start // LEVEL_HOP : -(-(start + num_samples) // LEVEL_HOP)].mean())
+
+    @functools.cached_property
+    def _level_starts(self) -> Int[np.ndarray, " cuts"]:
+        counts = self.columns["num_levels"]
+        return np.concatenate([[0], np.cumsum(counts)[:-1]])
+
+
+class Corpus:
+    """The output of a `prepare` stage, with the fields of other stages beside it.
+
+    Cuts are numbered in the order of the shards. Opening it reads nothing but headers: columns are
+    mapped to memory, and so are the shards that are read.
+    """
+
+    def __init__(self, *folders: Path) -> None:
+        """Open a corpus.
+
+        Args:
+            folders: Output of `prepare`, then any outputs of stages that add fields to it.
+
+        Raises:
+            UserError: A folder is not one, is unfinished, or is of other cuts.
+        """
+        self.folder, self.folders = folders[0], folders
+        described = [_described(folder) for folder in folders]
+        cuts = open_columns(self.folder, "cuts")
+        self.ids = cuts["id"]
+        self.num_samples: Int[np.ndarray, " cuts"] = cuts["num_samples"]
+        self.recordings: Int[np.ndarray, " cuts"] = cuts["recording"]
+        self.shards: Int[np.ndarray, " cuts"] = cuts["shard"]
+        self.fields: dict[str, Field] = {}
+        for folder, facts in zip(folders, described, strict=True):
+            if facts["cuts"] != described[0]["cuts"]:
+                raise UserError(
+                    f"{folder} was made from other cuts than {self.folder}: run its stage again"
+                )
+            for name in facts["fields"]:
+                columns = open_columns(folder, name)
+                self.fields[name] = Field(name, folder, facts["encoding"], columns)
+
+    def __len__(self) -> int:
+        return len(self.num_samples)
+
+    def __reduce__(self) -> tuple[type["Corpus"], tuple[Path, ...]]:
+        """Send folders to other processes; they map the same files instead of copying them."""
+        return Corpus, self.folders
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """Names of the fields that are stems."""
+        return tuple(name for name in self.fields if name != RECORDING)
+
+    def name(self, index: int) -> str:
+        """Id of a cut."""
+        return bytes(self.ids[index]).decode()
+
+    def waveform(
+        self, index: int, field: str = RECORDING, start: int = 0, num_samples: int | None = None
+    ) -> Float[np.ndarray, " samples"]:
+        """Read a crop of a cut, at 16 kHz; the whole cut by default.
+
+        Zeros stand for a stem that the cut has not.
+        """
+        end = int(self.num_samples[index]) if num_samples is None else start + num_samples
+        entry = self.fields[field]
+        if not entry.present[index]:
+            return np.zeros(end - start, np.float32)
+        offset, size = int(entry.columns["offset"][index]), int(entry.columns["size"][index])
+        mapped = _mapped(entry.folder / field_file(field, int(self.shards[index])))
+        scale = np.float32(1 / (32768 * float(entry.columns["gain"][index])))
+        if entry.encoding == "wav":
+            first = offset + WAV_HEADER + 2 * start
+            pcm = mapped[first : first + 2 * (end - start)].view("<i2")
+        else:
+            with soundfile.SoundFile(io.BytesIO(mapped[offset : offset + size].tobytes())) as file:
+                file.seek(start)
+                pcm = file.read(end - start, dtype="int16")
+        return pcm.astype(np.float32) * scale
+
+    def labels(self) -> Iterator[dict[str, str]]:
+        """Read what is known of each cut: its id, speaker, text and every other label, by name."""
+        for path in sorted(self.folder.glob("cuts.*.jsonl.gz")):
+            with gzip.open(path, "rt", encoding="utf-8") as file:
+                for line in file:
+                    yield _labels(json.loads(line))
+
+
+def _labels(cut: dict[str, Any]) -> dict[str, str]:
+    found = {name: str(value) for name, value in cut.get("custom", {}).items()}
+    for supervision in cut["supervisions"]:
+        found |= {name: supervision[name] for name in SUPERVISION if supervision.get(name)}
+    return {"id": cut["id"], "duration": str(cut["duration"]), **found}
+
+
+def _described(folder: Path) -> dict[str, Any]:
+    path = folder / "corpus.json"
+    if not path.exists():
+        raise UserError(
+            f"{folder}: not a finished corpus (no corpus.json): run the stage that makes it"
+        )
+    return dict(read_json(path))
+
+
+@functools.lru_cache(maxsize=256)
+def _mapped(path: Path) -> np.ndarray:
+    """Map a shard to memory; a process keeps the last ones it used."""
+    try:
+        return np.memmap(path, np.uint8, mode="r")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path}: shard is missing or empty ({error}): run its stage again"
+        ) from error

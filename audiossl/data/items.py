@@ -1,0 +1,62 @@
+"""Items: what a corpus consists of before it is read, whatever format it comes in."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from audiossl.errors import Skip
+
+SUPERVISION = ("speaker", "text", "language", "gender")
+"""Labels that lhotse's supervisions have a field for."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One cut to be: a piece of a recording, and what is known of it."""
+
+    id: str
+    """Unique in the corpus."""
+    source: str
+    """Path of an audio file, of a folder of stems, or a command that writes audio ("... |")."""
+    recording: str = ""
+    """Identity of the recording it is a piece of; by default its own."""
+    start: float = 0.0
+    """Seconds into the recording."""
+    duration: float | None = None
+    """Seconds; to the end if None."""
+    channel: int | None = None
+    """Which channel; the mean of all if None."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Speaker, text, category, split, ... by name."""
+    cut: Mapping[str, object] | None = None
+    """The lhotse cut it is, where it comes from lhotse's manifests."""
+    problem: str = ""
+    """Why it cannot be used, where that is known before it is read."""
+
+
+def without_duplicates(items: Iterable[Item]) -> list[Item]:
+    """Keep the first item of each id; give the others a name of their own and a problem."""
+    seen: Counter[str] = Counter()
+    first: dict[str, str] = {}
+    result = []
+    for item in items:
+        seen[item.id] += 1
+        if seen[item.id] == 1:
+            first[item.id] = item.source
+            result.append(item)
+            continue
+        problem = (
+            f"{item.source}: its id {item.id!r} is that of {first[item.id]} already: rename one"
+        )
+        result.append(replace(item, id=f"{item.id}#{seen[item.id]}", problem=problem))
+    return result
+
+
+def check_usable(item: Item) -> None:
+    """Raise what is known to be wrong with an item.
+
+    Raises:
+        Skip: It cannot be used.
+    """
+    if item.problem:
+        raise Skip(item.problem)

@@ -1,0 +1,114 @@
+"""From an item to its waveform: 16 kHz mono, whatever it was."""
+
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from audiossl.audio.files import audio_info, read_audio, read_waveform
+from audiossl.audio.resampling import resample_blocks
+from audiossl.data.folder import MIXTURE, stem_files
+from audiossl.data.items import Item, check_usable
+from audiossl.data.lhotse_cuts import load_cut
+from audiossl.errors import Skip
+
+SAMPLE_RATE = 16_000
+
+
+@dataclass(frozen=True)
+class Sound:
+    """A waveform, and what it was before."""
+
+    waveform: Float[np.ndarray, " samples"]
+    """Mono, at 16 kHz."""
+    native_rate: int
+    """Samples a second of the source."""
+    native_channels: int
+    """Channels of the source."""
+
+
+def read_item(item: Item) -> Sound:
+    """Decode, mix to mono and resample an item.
+
+    Raises:
+        Skip: It cannot be read, or there is nothing in it.
+    """
+    check_usable(item)
+    if item.cut is not None:
+        return _read_cut(item)
+    if item.source.endswith("|"):
+        return _read_command(item)
+    path = Path(item.source)
+    if path.is_dir():
+        return _read_stems(path)
+    return _read_file(path, item)
+
+
+def _read_file(path: Path, item: Item) -> Sound:
+    info = audio_info(path)
+    span = {"start": item.start, "duration": item.duration}
+    if item.channel is None or info.num_channels == 1:
+        waveform = read_waveform(path, sample_rate=SAMPLE_RATE, **span)
+    elif item.channel < info.num_channels:
+        waveform = read_audio(path, sample_rate=SAMPLE_RATE, **span).samples[item.channel]
+    else:
+        raise Skip(f"{path}: has {info.num_channels} channels, and channel {item.channel} is asked")
+    return Sound(waveform, info.sample_rate, info.num_channels)
+
+
+def _read_stems(folder: Path) -> Sound:
+    """Read the mixture of a folder, or add up its stems."""
+    files = stem_files(folder)
+    if not files:
+        raise Skip(f"{folder}: a recording as a folder, but no audio files in it")
+    if MIXTURE in files:
+        files = {MIXTURE: files[MIXTURE]}
+    infos = [audio_info(path) for path in files.values()]
+    waveforms = [read_waveform(path, sample_rate=SAMPLE_RATE) for path in files.values()]
+    lengths = {name: len(waveform) for name, waveform in zip(files, waveforms, strict=True)}
+    # A codec's last block may round; a stem that is really shorter would mix silence in.
+    if max(lengths.values()) - min(lengths.values()) > SAMPLE_RATE // 100:
+        short = min(lengths, key=lambda name: lengths[name])
+        raise Skip(
+            f"{files[short]}: {lengths[short] / SAMPLE_RATE:.3f} s, shorter than the other stems "
+            f"({max(lengths.values()) / SAMPLE_RATE:.3f} s): all stems must be as long as their sum"
+        )
+    shortest = min(lengths.values())
+    mixture = np.stack([waveform[:shortest] for waveform in waveforms]).sum(axis=0)
+    return Sound(mixture, infos[0].sample_rate, max(info.num_channels for info in infos))
+
+
+def _read_command(item: Item) -> Sound:
+    command = item.source.removesuffix("|").strip()
+    done = subprocess.run(["bash", "-c", command], capture_output=True, check=False)
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines()
+        last = said[-1] if said else "it said nothing"
+        raise Skip(
+            f"{item.id}: command failed with exit code {done.returncode} ({command}): {last}"
+        )
+    with tempfile.NamedTemporaryFile(suffix=".wav") as file:
+        file.write(done.stdout)
+        file.flush()
+        try:
+            return _read_file(Path(file.name), item)
+        except Skip as error:
+            reason = str(error).removeprefix(f"{file.name}: ")
+            raise Skip(f"{item.id}: what the command writes ({command}): {reason}") from error
+
+
+def _read_cut(item: Item) -> Sound:
+    try:
+        samples, rate = load_cut(item)
+    except Exception as error:
+        # lhotse has no exception of its own: whatever a decoder behind it raises comes through.
+        raise Skip(f"cut {item.id}: cannot be read ({error})") from error
+    mono = samples.mean(axis=0, dtype=np.float32)
+    if mono.size == 0 or not np.isfinite(mono).all():
+        raise Skip(f"cut {item.id}: empty, or holds NaN or infinity")
+    if rate != SAMPLE_RATE:
+        mono = np.concatenate(list(resample_blocks([mono[:, None]], rate, SAMPLE_RATE)))[:, 0]
+    return Sound(mono, rate, len(samples))

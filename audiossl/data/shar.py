@@ -1,0 +1,175 @@
+"""Writing Shar: lhotse's shards, in a form that also gives random access to any sample.
+
+A shard is a file of cuts, `cuts.000012.jsonl.gz`, and a tar per field, `recording.000012.tar`,
+`vocals.000012.tar`, ..., in the same order; a missing value has a placeholder. Any tool that reads
+Shar reads them. Stored as 16-bit WAV, samples lie in the tar as they are, and where they lie is
+kept in columns: a crop is a slice of a mapped file, without decoding. FLAC takes half the room and
+is decoded a cut at a time.
+
+The same cuts give the same bytes: nothing in the files depends on the time.
+"""
+
+import gzip
+import io
+import json
+import tarfile
+import wave
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+from lhotse import AudioSource, MonoCut, Recording, SupervisionSegment
+from lhotse.shar.utils import to_shar_placeholder
+from lhotse.shar.writers.tar import TarWriter
+
+from audiossl.audio.encoding import common_gain, flac_bytes, pcm16
+from audiossl.data.items import SUPERVISION, Item
+from audiossl.data.reading import SAMPLE_RATE
+from audiossl.whole import whole_file
+
+Encoding = Literal["wav", "flac"]
+WAV_HEADER = 44
+"""Bytes before the samples of a 16-bit WAV as written here."""
+LEVEL_HOP = 80
+"""Samples that one entry of a level track is the mean magnitude of."""
+
+
+def field_file(field_name: str, shard: int) -> str:
+    """Name the tar of a field."""
+    return f"{field_name}.{shard:06d}.tar"
+
+
+def cuts_file(shard: int) -> str:
+    """Name the file of cuts of a shard."""
+    return f"cuts.{shard:06d}.jsonl.gz"
+
+
+@dataclass
+class FieldWriter:
+    """Writes the waveforms of one field of one shard, and gathers their columns.
+
+    Use as a context; the tar takes its name when all of it is written.
+    """
+
+    folder: Path
+    field_name: str
+    shard: int
+    encoding: Encoding
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._file = whole_file(self.folder / field_file(self.field_name, self.shard))
+
+    def __enter__(self) -> "FieldWriter":
+        self._path = self._file.__enter__()
+        self._tar = TarWriter(str(self._path), shard_size=None)
+        self._tar.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        try:
+            self._tar.__exit__(*error)
+            if error[0] is None:
+                if not self.rows:
+                    tarfile.open(self._path, "w").close()
+                self._locate()
+        finally:
+            self._file.__exit__(*error)
+
+    def write(self, identity: str, waveform: Float[np.ndarray, " samples"] | None) -> float:
+        """Append a waveform, or a placeholder where there is none.
+
+        Returns:
+            The gain it is stored with: 1, or a power of a half that keeps it from clipping.
+        """
+        if waveform is None:
+            self._tar.write(f"{identity}.nodata", io.BytesIO())
+            self._tar.write(f"{identity}.nometa", io.BytesIO(), count=False)
+            self.rows.append(_row(np.zeros(0, np.float32), 1.0, present=False))
+            return 1.0
+        gain = common_gain([waveform])
+        scaled = waveform * np.float32(gain)
+        content = _wav_bytes(scaled) if self.encoding == "wav" else flac_bytes(scaled, SAMPLE_RATE)
+        described = to_shar_placeholder(_recording(identity, len(waveform))).to_dict()
+        self._tar.write(f"{identity}.{self.encoding}", io.BytesIO(content))
+        self._tar.write(f"{identity}.json", io.BytesIO(json.dumps(described).encode()), count=False)
+        self.rows.append(_row(waveform, gain, present=True))
+        return gain
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Columns of what was written; call after the context has ended."""
+        kinds = {"offset": np.int64, "size": np.int64, "energy": np.float64, "gain": np.float32}
+        columns: dict[str, np.ndarray] = {
+            name: np.array([row[name] for row in self.rows], kind) for name, kind in kinds.items()
+        }
+        tracks = [row["levels"] for row in self.rows]
+        columns["levels"] = np.concatenate([np.zeros(0, np.float32), *tracks])
+        columns["num_levels"] = np.array([len(track) for track in tracks], np.int64)
+        return columns
+
+    def _locate(self) -> None:
+        """Find where each waveform lies in the tar; members alternate with their descriptions."""
+        with tarfile.open(self._path) as tar:
+            members = tar.getmembers()[::2]
+        for row, member in zip(self.rows, members, strict=True):
+            row["offset"], row["size"] = member.offset_data, member.size
+
+
+def write_cuts(path: Path, cuts: Iterable[MonoCut]) -> None:
+    """Write the cuts of a shard."""
+    lines = [json.dumps(cut.to_dict(), ensure_ascii=False).encode() + b"\n" for cut in cuts]
+    with whole_file(path) as temporary:
+        # The header of gzip would name a time, which does not belong to the content.
+        temporary.write_bytes(gzip.compress(b"".join(lines), mtime=0))
+
+
+def stored_cut(item: Item, num_samples: int, facts: dict[str, Any]) -> MonoCut:
+    """Describe a stored waveform as a lhotse cut with one supervision.
+
+    Args:
+        item: What it was.
+        num_samples: Of the stored waveform.
+        facts: Further entries for its custom fields.
+    """
+    recording = to_shar_placeholder(_recording(item.id, num_samples))
+    spoken = {name: item.labels[name] for name in SUPERVISION if name in item.labels}
+    custom = {name: value for name, value in item.labels.items() if name not in spoken}
+    supervision = SupervisionSegment(
+        id=item.id, recording_id=item.id, start=0.0, duration=recording.duration, **spoken
+    )
+    return MonoCut(
+        id=item.id,
+        start=0.0,
+        duration=recording.duration,
+        channel=0,
+        supervisions=[supervision],
+        recording=recording,
+        custom={**custom, "recording": item.recording or item.id, **facts},
+    )
+
+
+def _recording(identity: str, num_samples: int) -> Recording:
+    source = AudioSource(type="memory", channels=[0], source=b"")
+    return Recording(identity, [source], SAMPLE_RATE, num_samples, num_samples / SAMPLE_RATE)
+
+
+def _row(waveform: Float[np.ndarray, " samples"], gain: float, *, present: bool) -> dict[str, Any]:
+    hops = np.pad(np.abs(waveform), (0, -len(waveform) % LEVEL_HOP)).reshape(-1, LEVEL_HOP)
+    return {
+        "gain": gain if present else 0.0,
+        "energy": float(np.square(waveform, dtype=np.float64).sum()),
+        "levels": hops.mean(axis=1, dtype=np.float32),
+    }
+
+
+def _wav_bytes(waveform: Float[np.ndarray, " samples"]) -> bytes:
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE)
+        file.writeframes(pcm16(waveform).astype("<i2").tobytes())
+    return buffer.getvalue()

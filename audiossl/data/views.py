@@ -1,0 +1,256 @@
+"""Views: which crops make an anchor and its positive.
+
+COLA takes two random crops of one recording. Musical source association takes a crop of a mixture
+and a crop of one of its stems, from the same segment of a few seconds, at independent offsets:
+
+* the source is drawn once per mini-batch, so that negatives are of the same source (a pair's stem
+  could otherwise be told from the others by its kind of instrument);
+* a batch is either active (distinct segments in which the source sounds) or mixed (the next
+  segments of the epoch's permutation, of which some lack the source);
+* whether a source sounds is measured on the segment's own samples of the stem, before leveling, and
+  travels as a flag.
+
+Recordings without stems take part through the source "mixture", whose pairs are COLA's.
+
+Sources: Saeed et al. (2021) and Garoufis et al. (2023) with their released code.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+
+from audiossl.batches import ViewBatch
+from audiossl.data.corpus import RECORDING, Corpus
+from audiossl.data.plan import Plan, PlanConfig, Position
+from audiossl.data.reading import SAMPLE_RATE
+from audiossl.errors import UserError, did_you_mean
+
+MIXTURE = "mixture"
+"""The source that every recording has: itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewsConfig:
+    """What is cropped from where."""
+
+    crop_samples: int = 16_000
+    """Samples of a crop."""
+    segment_samples: int | None = None
+    """Both crops of a pair come from one segment of this many samples; None: from the whole cut."""
+    segment_hop: int | None = None
+    """Samples from one segment to the next; by default a segment's."""
+    offset_step: int = 1
+    """Crops begin at multiples of it within their segment, in samples."""
+    level: Literal["l2", "rms", "none"] = "l2"
+    """Each waveform is scaled, before cropping, to unit L2 norm over the whole cut (both papers),
+    to the RMS that unit norm gives one second (independent of duration), or not at all."""
+    sources: tuple[str, ...] = (MIXTURE,)
+    """What positives are made of: "mixture" (COLA) or names of stems; one is drawn per batch."""
+    silent: bool = False
+    """Whether half of the batches are mixed, with segments in which the source is absent."""
+    active_dbfs: float = -40.0
+    """A stem is active in a segment where its mean magnitude is above this; -40 dBFS is 0.01."""
+    per_pair: bool = False
+    """Draw the source for every pair rather than for the batch."""
+    leakage: float = 0.0
+    """Ablation: this share of the rest of the mixture is added to each stem, as by a separator that
+    leaks."""
+    shuffled: bool = False
+    """Ablation: stems of other segments, drawn at random, as positives."""
+
+    def __post_init__(self) -> None:
+        """Check what values alone can tell.
+
+        Raises:
+            UserError: A value makes no sense.
+        """
+        if not self.sources:
+            raise UserError('sources is empty: name at least one, or "mixture" for plain COLA')
+        if self.segment_samples is not None and self.segment_samples < self.crop_samples:
+            raise UserError(
+                f"segment_samples {self.segment_samples} is less than crop_samples "
+                f"{self.crop_samples}: a crop must fit into its segment"
+            )
+        if not 0.0 <= self.leakage <= 1.0:
+            raise UserError(f"leakage {self.leakage} is no share: give 0 to 1")
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Where the crops of one global batch lie."""
+
+    segments: Int[np.ndarray, " batch"]
+    """Of the anchors, and, unless stems are shuffled, of the positives."""
+    positive_segments: Int[np.ndarray, " batch"]
+    anchor_offsets: Int[np.ndarray, " batch"]
+    """Samples from the beginning of the segment; negative where a short cut is padded."""
+    positive_offsets: Int[np.ndarray, " batch"]
+    sources: tuple[str, ...]
+    """Of each pair."""
+    active: Bool[np.ndarray, " batch"]
+
+
+class Views:
+    """Batches of pairs from a corpus; every batch is a function of (seed, epoch, number)."""
+
+    def __init__(self, corpus: Corpus, config: ViewsConfig, plan: PlanConfig) -> None:
+        """Cut the corpus into segments and measure where each source sounds.
+
+        Raises:
+            UserError: The corpus lacks a source, or a source never sounds.
+        """
+        for source in config.sources:
+            if source != MIXTURE and source not in corpus.stems:
+                raise UserError(
+                    f"{corpus.folder} has no stem {source!r}{did_you_mean(source, corpus.stems)} "
+                    f"(it has {', '.join(corpus.stems) or 'none'})"
+                )
+        self.corpus = corpus
+        self.config = config
+        self.cuts, self.starts = _segments(corpus, config)
+        self.lengths = np.minimum(
+            corpus.num_samples[self.cuts] - self.starts, config.segment_samples or 2**62
+        )
+        self.active = {source: self._activity(source) for source in config.sources}
+        self.plan = Plan(self.lengths, SAMPLE_RATE, plan)
+        if plan.batch_size is None or plan.num_buckets != 1:
+            raise UserError("crops are all of one length: set batch_size, and num_buckets to 1")
+        self.seed, self.batch_size = plan.seed, plan.batch_size
+
+    def draw(self, position: Position) -> Draw:
+        """Draw the pairs of a batch, of all ranks."""
+        generator = np.random.Generator(
+            np.random.Philox(key=[self.seed, (position.epoch << 32) + position.batch])
+        )
+        in_turn = self.plan.epoch(position.epoch).cuts(position.batch)
+        sources = self._draw_sources(generator)
+        mixed = self.config.silent and generator.random() < 0.5
+        segments = in_turn if mixed else self._draw_active(sources, in_turn, generator)
+        active = np.array([self.active[s][i] for s, i in zip(sources, segments, strict=True)])
+        if mixed and active.sum() < 2:
+            # With fewer than two real candidates there is nothing to tell apart.
+            segments[:2] = self._draw_active(sources, in_turn, generator)[:2]
+            active[:2] = True
+        positives = segments
+        if self.config.shuffled:
+            positives = self._draw_active(sources, in_turn, generator)
+        return Draw(
+            segments,
+            positives,
+            self._draw_offsets(segments, generator),
+            self._draw_offsets(positives, generator),
+            sources,
+            active,
+        )
+
+    def load(self, position: Position, rank: int = 0, world_size: int = 1) -> ViewBatch:
+        """Read the crops of a rank's share of a batch."""
+        draw = self.draw(position)
+        rows = np.array_split(np.arange(len(draw.segments)), world_size)[rank]
+        anchors = [self._crop(draw.segments[i], MIXTURE, draw.anchor_offsets[i]) for i in rows]
+        positives = [
+            self._crop(draw.positive_segments[i], draw.sources[i], draw.positive_offsets[i])
+            for i in rows
+        ]
+        return ViewBatch(
+            torch.from_numpy(np.stack(anchors)),
+            torch.from_numpy(np.stack(positives)),
+            torch.from_numpy(draw.active[rows]),
+            torch.from_numpy(self.corpus.recordings[self.cuts[draw.segments[rows]]]),
+            draw.sources[0] if len(set(draw.sources)) == 1 else "each",
+        )
+
+    def _draw_sources(self, generator: np.random.Generator) -> tuple[str, ...]:
+        names = self.config.sources
+        if self.config.per_pair:
+            return tuple(names[i] for i in generator.integers(len(names), size=self.batch_size))
+        return (names[generator.integers(len(names))],) * self.batch_size
+
+    def _draw_active(
+        self, sources: tuple[str, ...], in_turn: np.ndarray, generator: np.random.Generator
+    ) -> Int[np.ndarray, " batch"]:
+        """Draw segments in which the sources sound, distinct as long as there are enough.
+
+        For mixtures, which always sound, the epoch's permutation is followed.
+        """
+        segments = in_turn.copy()
+        for source in sorted(set(sources) - {MIXTURE}):
+            rows = np.array([name == source for name in sources])
+            choices = np.flatnonzero(self.active[source])
+            few = rows.sum() > len(choices)
+            segments[rows] = generator.choice(choices, rows.sum(), replace=bool(few))
+        return segments
+
+    def _draw_offsets(
+        self, segments: np.ndarray, generator: np.random.Generator
+    ) -> Int[np.ndarray, " batch"]:
+        room = self.lengths[segments] - self.config.crop_samples
+        # The last offset is never drawn when there is a choice, as in the released code.
+        steps = np.maximum(room // self.config.offset_step, 1)
+        offsets = generator.integers(steps) * self.config.offset_step
+        # Short cuts lie in the middle of the crop, the smaller half of the padding before them.
+        return np.where(room < 0, -(-room // 2), offsets)
+
+    def _crop(self, segment: int, source: str, offset: int) -> Float[np.ndarray, " samples"]:
+        cut, size = int(self.cuts[segment]), self.config.crop_samples
+        start = int(self.starts[segment] + offset)
+        if source == MIXTURE:
+            return _padded(self.corpus, cut, RECORDING, start, size) * self._scale(cut, RECORDING)
+        stem = _padded(self.corpus, cut, source, start, size)
+        if self.config.leakage:
+            rest = _padded(self.corpus, cut, RECORDING, start, size) - stem
+            stem = stem + np.float32(self.config.leakage) * rest
+        return stem * self._scale(cut, source)
+
+    def _scale(self, cut: int, field: str) -> np.float32:
+        if self.config.level == "none":
+            return np.float32(1.0)
+        energy = float(self.corpus.fields[field].energy[cut])
+        if self.config.level == "rms":
+            energy *= SAMPLE_RATE / float(self.corpus.num_samples[cut])
+        return np.float32(1.0 / np.sqrt(max(energy, 1e-9)))
+
+    def _activity(self, source: str) -> Bool[np.ndarray, " segments"]:
+        if source == MIXTURE:
+            return np.ones(len(self.cuts), bool)
+        field, threshold = self.corpus.fields[source], 10 ** (self.config.active_dbfs / 20)
+        magnitudes = np.array(
+            [
+                field.mean_magnitude(int(cut), int(start), int(length))
+                for cut, start, length in zip(self.cuts, self.starts, self.lengths, strict=True)
+            ]
+        )
+        active = magnitudes > threshold
+        if not active.any():
+            raise UserError(
+                f"source {source!r} is above {self.config.active_dbfs} dBFS in no segment: are its "
+                "stems silent? leave it out of sources, or lower active_dbfs"
+            )
+        return active
+
+
+def _segments(
+    corpus: Corpus, config: ViewsConfig
+) -> tuple[Int[np.ndarray, " segments"], Int[np.ndarray, " segments"]]:
+    """Cut every recording into whole segments; a shorter one is a segment of its own."""
+    if config.segment_samples is None:
+        return np.arange(len(corpus)), np.zeros(len(corpus), np.int64)
+    hop = config.segment_hop or config.segment_samples
+    counts = np.maximum((corpus.num_samples - config.segment_samples) // hop + 1, 1)
+    cuts = np.repeat(np.arange(len(corpus)), counts)
+    within = np.arange(len(cuts)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return cuts, within * hop
+
+
+def _padded(
+    corpus: Corpus, cut: int, field: str, start: int, size: int
+) -> Float[np.ndarray, " samples"]:
+    """Read `size` samples from `start`, with zeros where the cut has none."""
+    first, last = max(start, 0), min(start + size, int(corpus.num_samples[cut]))
+    waveform = corpus.waveform(cut, field, first, last - first)
+    if len(waveform) == size:
+        return waveform
+    return np.pad(waveform, (first - start, start + size - last))
