@@ -25,6 +25,7 @@ _BLOCK = 2**15  # samples over all channels that are decoded at once
 _SMALL_BLOCK = 2**10  # the same where the last block, in which decoding stops, is lost
 _RATES = (1_000, 768_000)
 _LOUDEST = 100.0  # 40 dB over full scale: no microphone, and no mixing desk
+_DENSEST = 20_000  # samples per byte: more than the silence of any codec
 _CONTEXT = 0.03  # seconds around a piece that the resampling filter may look at
 _TOLERANCE = 0.01  # seconds by which manifests round durations
 _OTHER_KINDS = {
@@ -291,3 +292,8 @@ def _check_header(path: Path, file: soundfile.SoundFile) -> None:
         )
     if file.frames <= 0:
         raise Skip(f"{path}: a header without samples: copy or record it again")
+    if file.frames > _DENSEST * path.stat().st_size:
+        raise Skip(
+            f"{path}: its header says nothing of its length, or nonsense ({file.frames} samples): "
+            "write it again (ffmpeg -i ... out.flac)"
+        )

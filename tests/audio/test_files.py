@@ -199,6 +199,17 @@ def test_absurd_sample_rates_are_named(tmp_path, rate):
         audio_info(tmp_path / "absurd.wav")
 
 
+@pytest.mark.parametrize("claimed", [0, 2**36 - 1])
+def test_a_flac_that_does_not_know_its_length_is_named(tmp_path, claimed):
+    path = write(tmp_path / "streamed.flac", "flac", music(), 16_000)
+    content = bytearray(path.read_bytes())
+    content[21] = content[21] & 0xF0 | claimed >> 32
+    content[22:26] = (claimed & 0xFFFFFFFF).to_bytes(4, "big")
+    path.write_bytes(content)
+    with pytest.raises(Skip, match=r"streamed\.flac: its header says nothing of its length"):
+        read_waveform(path)
+
+
 def make_folder(path):
     path.mkdir()
 
