@@ -1,0 +1,64 @@
+"""Writing audio without touching its level: what would clip is refused, never scaled in silence."""
+
+import io
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from jaxtyping import Float, Int16
+
+from audiossl.errors import UserError
+from audiossl.whole import whole_file
+
+_STEPS = 2**15
+
+
+def common_gain(waveforms: Iterable[Float[np.ndarray, " samples"]]) -> float:
+    """Find the gain under which none of `waveforms` clips: 1, or 1/2, 1/4, ...
+
+    A mixture and its stems are written with one gain, so that they keep their levels relative to
+    each other; whoever reads them divides by it, which is exact for powers of two.
+    """
+    peak = max((float(np.abs(waveform).max(initial=0.0)) for waveform in waveforms), default=0.0)
+    return 1.0 if peak <= 1 else float(2.0 ** -np.ceil(np.log2(peak)))
+
+
+def pcm16(waveform: Float[np.ndarray, " samples"]) -> Int16[np.ndarray, " samples"]:
+    """Round to 16-bit integers, without dither (the same samples always give the same bytes).
+
+    libsndfile's readers give back sample / 32768, at most half a step (-96 dBFS) from the original;
+    +1 itself, which has no integer, becomes 32767.
+
+    Raises:
+        UserError: A sample is beyond -1 to 1, or is no number.
+    """
+    peak = float(np.abs(waveform).max(initial=0.0))
+    if not peak <= 1:  # NaN too
+        raise UserError(
+            f"samples as large as {peak:.3f} would clip as 16-bit integers: write the mixture and "
+            "all its stems with one gain (audiossl.audio.encoding.common_gain) and note it"
+        )
+    return np.clip(np.rint(waveform * _STEPS), -_STEPS, _STEPS - 1).astype(np.int16)
+
+
+def flac_bytes(waveform: Float[np.ndarray, " samples"], sample_rate: int) -> bytes:
+    """Encode mono audio as FLAC of 16 bits.
+
+    Raises:
+        UserError: It would clip; see `pcm16`.
+    """
+    file = io.BytesIO()
+    soundfile.write(file, pcm16(waveform), sample_rate, format="FLAC", subtype="PCM_16")
+    return file.getvalue()
+
+
+def write_flac(path: Path, waveform: Float[np.ndarray, " samples"], sample_rate: int) -> None:
+    """Write mono audio as FLAC of 16 bits, whole or not at all.
+
+    Raises:
+        UserError: It would clip (see `pcm16`), or the disk is full.
+    """
+    content = flac_bytes(waveform, sample_rate)
+    with whole_file(path) as temporary:
+        temporary.write_bytes(content)
