@@ -34,3 +34,19 @@ def to_device(batch: AnyBatch, device: torch.device) -> AnyBatch:
         if isinstance(value := getattr(batch, field.name), Tensor)
     }
     return replace(batch, **moved)  # type: ignore[type-var]
+
+
+def split_batch(batch: AnyBatch, parts: int) -> list[AnyBatch]:
+    """Split the rows of a batch into equal parts; what is no tensor goes with each."""
+    if parts == 1:
+        return [batch]
+    chunks = {
+        field.name: value.chunk(parts)
+        for field in fields(batch)  # type: ignore[arg-type]
+        if isinstance(value := getattr(batch, field.name), Tensor)
+    }
+    count = min(len(pieces) for pieces in chunks.values())
+    return [
+        replace(batch, **{name: pieces[i] for name, pieces in chunks.items()})  # type: ignore[type-var]
+        for i in range(count)
+    ]

@@ -115,6 +115,21 @@ def any_rank(flag: bool) -> bool:
     return bool(count.item() > 0)
 
 
+def all_ranks(flag: bool) -> bool:
+    """Whether `flag` is true on every rank."""
+    return not any_rank(not flag)
+
+
+@contextmanager
+def synchronized(model: nn.Module, wanted: bool) -> Iterator[None]:
+    """Average gradients over ranks in a backward pass, or leave that to a later one."""
+    if wanted or not isinstance(model, DistributedDataParallel):
+        yield
+    else:
+        with model.no_sync():
+            yield
+
+
 def parallel(module: nn.Module, device: torch.device) -> nn.Module:
     """Average the gradients of `module` over ranks in its backward pass."""
     if world_size() == 1 or not any(p.requires_grad for p in module.parameters()):

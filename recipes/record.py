@@ -16,9 +16,9 @@ import yaml
 
 import audiossl
 from audiossl import distributed
+from audiossl.configs import flat, plain
 from audiossl.errors import UserError
 from audiossl.whole import read_json, write_json, write_text
-from recipes.settings import flat, plain
 
 HASHED_BYTES = 64 << 20
 """Files up to this size are fingerprinted by content, larger ones by name and size."""
@@ -43,7 +43,7 @@ def begin_record(config: Any, module: str) -> tuple[dict[str, Any], dict[str, An
         },
         "started": now(),
         "finished": None,
-        "command": shlex.join(sys.argv),
+        "command": shlex.join(["python", "-m", module, *sys.argv[1:]]),
         "world_size": distributed.world_size(),
         "versions": _versions(),
     }

@@ -5,7 +5,6 @@ import re
 import sys
 from argparse import ArgumentError
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 from jsonargparse import ArgumentParser, set_parsing_settings
@@ -43,27 +42,6 @@ def read_settings(
         raise UserError(f"{program}: {error}") from error
     fields = vars(found)
     return kind(**{field.name: fields[field.name] for field in dataclasses.fields(kind)})
-
-
-def plain(value: Any) -> Any:
-    """Turn a config into what YAML and JSON can hold: dicts, lists, strings and numbers."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, dict):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
-
-
-def flat(value: Any, name: str = "") -> dict[str, Any]:
-    """Name every setting by its path: {"a": {"b": 1}} -> {"a.b": 1}."""
-    if not isinstance(value, dict) or not value:
-        return {name: value}
-    result: dict[str, Any] = {}
-    for key, item in value.items():
-        result.update(flat(item, f"{name}.{key}" if name else key))
-    return result
 
 
 def _in_one_line(message: str, kind: type) -> str:

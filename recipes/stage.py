@@ -24,18 +24,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+import torch
+
 from audiossl import distributed
+from audiossl.configs import plain
 from audiossl.errors import UserError
+from audiossl.training.preemption import Preempted
 from audiossl.whole import write_json, write_text
 from recipes.record import begin_record, now
-from recipes.settings import plain, read_settings
+from recipes.settings import read_settings
 
 PREEMPTED = 75
 """Exit code of a stage that was asked to stop and can go on (EX_TEMPFAIL)."""
-
-
-class Preempted(Exception):
-    """The stage was asked to stop; what is done is kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,8 @@ class Stage:
 
     output: Path
     """The directory it owns."""
+    device: torch.device
+    """Where to compute."""
     resumed: bool
     """Whether an earlier, unfinished run left something here."""
     log: logging.Logger
@@ -123,7 +125,7 @@ def run(config: Any, work: Callable[[Any, Stage], dict[str, Any]], module: str) 
         UserError: An input is missing or unfinished, the directory holds another run, ...
     """
     device = getattr(getattr(config, "resources", None), "device", "cpu")
-    with distributed.processes(device):
+    with distributed.processes(device) as chosen:
         output: Path = config.output
         lock = _lock(output) if distributed.is_first() else None
         try:
@@ -132,7 +134,8 @@ def run(config: Any, work: Callable[[Any, Stage], dict[str, Any]], module: str) 
                 logging.info("%s: up to date (%s)", module, output)
                 return dict(previous)
             log = _logger(output, record)
-            stage = Stage(output, bool(previous), log, getattr(config, "max_skipped", 0.01))
+            max_skipped = getattr(config, "max_skipped", 0.01)
+            stage = Stage(output, chosen, bool(previous), log, max_skipped)
             started = time.monotonic()
             results = work(config, stage)
             distributed.barrier()

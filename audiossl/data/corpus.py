@@ -4,7 +4,7 @@ import functools
 import gzip
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -127,6 +127,24 @@ class Corpus:
                 file.seek(start)
                 pcm = file.read(end - start, dtype="int16")
         return pcm.astype(np.float32) * scale
+
+    def select(self, where: Mapping[str, Sequence[str]]) -> Int[np.ndarray, " cuts"]:
+        """Number the cuts whose labels have one of the given values, for every label given.
+
+        Raises:
+            UserError: There are none.
+        """
+        if not where:
+            return np.arange(len(self))
+        chosen = [
+            index
+            for index, labels in enumerate(self.labels())
+            if all(labels.get(name) in values for name, values in where.items())
+        ]
+        if not chosen:
+            asked = ", ".join(f"{name} in {list(values)}" for name, values in where.items())
+            raise UserError(f"{self.folder}: no cut has {asked}")
+        return np.array(chosen)
 
     def labels(self) -> Iterator[dict[str, str]]:
         """Read what is known of each cut: its id, speaker, text and every other label, by name."""

@@ -5,7 +5,7 @@ labels name: the other audio files in it are its stems, and without a mixture th
 """
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from audiossl.data.items import Item, without_duplicates
@@ -18,14 +18,14 @@ MIXTURE = "mixture"
 
 
 def folder_items(
-    folder: Path, labels: Path | None = None, *, only_labeled: bool = False
+    folder: Path, labels: Sequence[Path] = (), *, only_labeled: bool = False
 ) -> list[Item]:
     """List the recordings of a folder, in the order of their names.
 
     Args:
         folder: Where the audio is, at any depth.
-        labels: CSV, or TSV by its suffix, with a header; the column `path` (relative to `folder`)
-            names the recording, the others label it.
+        labels: Tables, CSV or by their suffix TSV, with a header; the column `path` (relative to
+            `folder`) names the recording, the others label it.
         only_labeled: Leave out what the labels do not name.
 
     Raises:
@@ -33,12 +33,12 @@ def folder_items(
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of audio")
-    rows = read_labels(labels) if labels else {}
+    rows = _rows(labels)
     sources = {} if only_labeled else {str(p.relative_to(folder)): p for p in _sources(folder)}
     sources |= {name: folder / name for name in rows if name not in sources}
     if not sources:
         raise UserError(f"{folder}: no audio files in it (looked for {' '.join(sorted(SUFFIXES))})")
-    named = (_item(name, sources[name], rows.get(name, {}), labels) for name in sorted(sources))
+    named = (_item(name, sources[name], rows.get(name, {})) for name in sorted(sources))
     return without_duplicates(named)
 
 
@@ -69,6 +69,16 @@ def stem_files(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in files}
 
 
+def _rows(tables: Sequence[Path]) -> dict[str, dict[str, str]]:
+    rows: dict[str, dict[str, str]] = {}
+    for table in tables:
+        for name, labels in read_labels(table).items():
+            if name in rows:
+                raise UserError(f"{table}: labels {name!r}, as an earlier table does")
+            rows[name] = labels
+    return rows
+
+
 def _by_path(path: Path, reader: "csv.DictReader[str]") -> dict[str, dict[str, str]]:
     rows: dict[str, dict[str, str]] = {}
     for row in reader:
@@ -95,7 +105,7 @@ def _sources(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _item(name: str, source: Path, labels: dict[str, str], table: Path | None) -> Item:
-    problem = "" if source.exists() else f"{table}: names {name!r}, which is not in the folder"
+def _item(name: str, source: Path, labels: dict[str, str]) -> Item:
+    problem = "" if source.exists() else f"{source}: labels name it, but there is no such file"
     identity = labels.get("id") or (name if source.is_dir() else str(Path(name).with_suffix("")))
     return Item(identity, str(source), labels={**labels, "path": name}, problem=problem)

@@ -49,11 +49,12 @@ def read_item(item: Item) -> Sound:
 
 def _read_file(path: Path, item: Item) -> Sound:
     info = audio_info(path)
-    span = {"start": item.start, "duration": item.duration}
+    start, duration = item.start, item.duration
     if item.channel is None or info.num_channels == 1:
-        waveform = read_waveform(path, sample_rate=SAMPLE_RATE, **span)
+        waveform = read_waveform(path, sample_rate=SAMPLE_RATE, start=start, duration=duration)
     elif item.channel < info.num_channels:
-        waveform = read_audio(path, sample_rate=SAMPLE_RATE, **span).samples[item.channel]
+        audio = read_audio(path, sample_rate=SAMPLE_RATE, start=start, duration=duration)
+        waveform = audio.samples[item.channel]
     else:
         raise Skip(f"{path}: has {info.num_channels} channels, and channel {item.channel} is asked")
     return Sound(waveform, info.sample_rate, info.num_channels)

@@ -96,8 +96,20 @@ class Draw:
 class Views:
     """Batches of pairs from a corpus; every batch is a function of (seed, epoch, number)."""
 
-    def __init__(self, corpus: Corpus, config: ViewsConfig, plan: PlanConfig) -> None:
+    def __init__(
+        self,
+        corpus: Corpus,
+        config: ViewsConfig,
+        plan: PlanConfig,
+        chosen: Int[np.ndarray, " cuts"] | None = None,
+    ) -> None:
         """Cut the corpus into segments and measure where each source sounds.
+
+        Args:
+            corpus: Recordings, and their stems if sources ask for any.
+            config: What is cropped.
+            plan: Batches, of `batch_size` pairs.
+            chosen: Which cuts take part; all by default.
 
         Raises:
             UserError: The corpus lacks a source, or a source never sounds.
@@ -110,7 +122,8 @@ class Views:
                 )
         self.corpus = corpus
         self.config = config
-        self.cuts, self.starts = _segments(corpus, config)
+        chosen = np.arange(len(corpus)) if chosen is None else chosen
+        self.cuts, self.starts = _segments(corpus, chosen, config)
         self.lengths = np.minimum(
             corpus.num_samples[self.cuts] - self.starts, config.segment_samples or 2**62
         )
@@ -233,14 +246,14 @@ class Views:
 
 
 def _segments(
-    corpus: Corpus, config: ViewsConfig
+    corpus: Corpus, chosen: Int[np.ndarray, " cuts"], config: ViewsConfig
 ) -> tuple[Int[np.ndarray, " segments"], Int[np.ndarray, " segments"]]:
     """Cut every recording into whole segments; a shorter one is a segment of its own."""
     if config.segment_samples is None:
-        return np.arange(len(corpus)), np.zeros(len(corpus), np.int64)
+        return chosen, np.zeros(len(chosen), np.int64)
     hop = config.segment_hop or config.segment_samples
-    counts = np.maximum((corpus.num_samples - config.segment_samples) // hop + 1, 1)
-    cuts = np.repeat(np.arange(len(corpus)), counts)
+    counts = np.maximum((corpus.num_samples[chosen] - config.segment_samples) // hop + 1, 1)
+    cuts = np.repeat(chosen, counts)
     within = np.arange(len(cuts)) - np.repeat(np.cumsum(counts) - counts, counts)
     return cuts, within * hop
 

@@ -1,7 +1,7 @@
 """What every encoder is: waveforms in, Frames out."""
 
 from abc import abstractmethod
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -33,6 +33,8 @@ class FeatureEncoder(nn.Module):
     Training computes features once, changes them (masks, mixes) and calls `encode_features`.
     """
 
+    config: Any
+    """The frozen dataclass that it was built from."""
     sample_rate: int
     frame_rate: float
     dim: int

@@ -10,6 +10,7 @@ from audiossl.errors import UserError, did_you_mean
 
 SCHEMES: dict[str, str] = {
     "audiossl": "audiossl.pretrained.own:load",
+    "random": "audiossl.pretrained.own:load_random",
 }
 """`kind` -> module:function that takes what follows the colon and returns an Encoder."""
 

@@ -1,0 +1,230 @@
+"""One loop for every method: batches to updates, with accumulation, clipping and exact resume.
+
+What a step draws at random depends on (seed, step) alone, and what it reads on the position in the
+plan; both are in the checkpoint. A resumed run therefore equals an uninterrupted one, bit for bit
+on a CPU, and the number of ranks changes neither batches nor draws.
+"""
+
+import logging
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from audiossl import distributed
+from audiossl.batches import split_batch, to_device
+from audiossl.data.loading import BatchSource, stream
+from audiossl.data.plan import Position
+from audiossl.errors import UserError
+from audiossl.methods.method import Losses
+from audiossl.optim.build import AdamWConfig, OptimizerConfig, build_optimizer
+from audiossl.optim.schedules import rate_factor
+from audiossl.training.checkpoints import read_last_checkpoint, write_checkpoint
+from audiossl.training.preemption import Preempted, StopFlag, stop_flag
+from audiossl.training.running_means import RunningMeans
+from audiossl.training.writers import Records
+from audiossl.whole import whole_file
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """How long and in which precision is trained."""
+
+    steps: int
+    """Updates of the parameters."""
+    optimizer: OptimizerConfig = AdamWConfig()
+    """What updates them."""
+    seed: int = 0
+    """Of everything that is drawn at random in a step."""
+    accumulate: int = 1
+    """Parts into which each batch is split to fit into memory; the update is that of the whole for
+    losses that are means over items, and contrasts within each part for those that contrast."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16: autocast on devices that compute in it; parameters and sums stay in float32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoopResources:
+    """What does not change the result."""
+
+    workers: int = 0
+    """Processes that load batches beside each rank."""
+    log_every: int = 20
+    """Steps between log lines."""
+    save_every: int = 500
+    """Steps between checkpoints."""
+    keep: int = 2
+    """Checkpoints that are kept."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run works."""
+
+    folder: Path
+    """Checkpoints, metrics.jsonl and TensorBoard's files go here."""
+    device: torch.device
+    resources: LoopResources
+    log: logging.Logger
+
+
+def train(method: nn.Module, source: BatchSource, config: LoopConfig, place: Place) -> None:
+    """Train a method on batches, from the last checkpoint in the folder if there is one.
+
+    Args:
+        method: A `Method`; trained in place.
+        source: Where batches come from.
+        config: How long, and with which optimizer.
+        place: Where.
+
+    Raises:
+        UserError: A loss or a gradient is not finite.
+        Preempted: A signal asked to stop; a checkpoint has been written.
+    """
+    run = _Run(method.to(place.device), config, place)
+    state = read_last_checkpoint(place.folder)
+    if state is not None:
+        run.restore(state)
+        place.log.info("going on after step %d", run.step)
+    records = Records(place.folder, run.step, config.steps, place.log)
+    try:
+        with stop_flag() as flag:
+            batches = stream(source, run.position, place.resources.workers)
+            while run.step < config.steps:
+                batch, position = next(batches)
+                run.update(batch)
+                run.position = position
+                records.step()
+                run.keep_records(records, flag)
+    finally:
+        records.close()
+
+
+class _Run:
+    """A method in training, and where it stands."""
+
+    def __init__(self, method: nn.Module, config: LoopConfig, place: Place) -> None:
+        self.method, self.config, self.place = method, config, place
+        self.model = distributed.parallel(method, place.device)
+        self.optimizer = build_optimizer(config.optimizer, method)
+        self.means = RunningMeans()
+        self.step, self.position = 0, Position()
+
+    def state(self) -> dict[str, Any]:
+        """Return what must survive a crash."""
+        return {
+            "step": self.step,
+            "position": asdict(self.position),
+            "method": self.method.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "means": self.means.state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.step, self.position = state["step"], Position(**state["position"])
+        self.method.load_state_dict(state["method"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.means.restore(state["means"])
+
+    def update(self, batch: Any) -> None:
+        """Update the parameters once."""
+        self.model.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        results = self._backward(batch)
+        weight = sum(losses.weight for losses in results)
+        norm = self._scale_gradients(weight)
+        figures = _averaged(results, weight)
+        loss = float(figures["loss"])
+        if not distributed.all_ranks(math.isfinite(loss) and bool(norm.isfinite())):
+            self._stop_at_nan(batch, loss, float(norm))
+        optimizer = self.config.optimizer
+        rate = optimizer.rate * rate_factor(optimizer.schedule, self.step, self.config.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        figures |= {"gradient_norm": norm, "rate": torch.tensor(rate, device=norm.device)}
+        self.means.add(figures, weight)
+        self.step += 1
+
+    def keep_records(self, records: Records, flag: StopFlag) -> None:
+        """Log and save where it is time, and stop if somebody asked for it."""
+        resources, end = self.place.resources, self.step == self.config.steps
+        if self.step % resources.log_every == 0 or end:
+            records.write(self.step, self.means.take())
+        stop = distributed.any_rank(bool(flag))
+        if self.step % resources.save_every == 0 or end or stop:
+            if distributed.is_first():
+                write_checkpoint(self.place.folder, self.step, self.state(), resources.keep)
+            distributed.barrier()
+        if stop and not end:
+            raise Preempted
+
+    def _backward(self, batch: Any) -> list[Losses]:
+        """Add up the gradients of the batch's parts, each times its weight."""
+        generator = seed_step(self.config.seed, self.step, self.place.device)
+        parts = split_batch(batch, self.config.accumulate)
+        results = []
+        for index, part in enumerate(parts):
+            with distributed.synchronized(self.model, index == len(parts) - 1):
+                with _autocast(self.place.device, self.config.precision):
+                    losses: Losses = self.model(
+                        to_device(part, self.place.device), self.step, generator
+                    )
+                (losses.total * losses.weight).backward()
+            results.append(losses)
+        return results
+
+    def _scale_gradients(self, weight: float) -> Tensor:
+        """Turn sums into means over the items of all ranks and parts, and clip; return the norm."""
+        gradients = [p.grad for p in self.method.parameters() if p.grad is not None]
+        whole = torch.tensor(weight, dtype=torch.float64, device=self.place.device)
+        # Gradients were averaged over ranks, and are to be divided by what all ranks summed.
+        factor = distributed.world_size() / float(distributed.total(whole))
+        torch._foreach_mul_(gradients, factor)
+        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        most = self.config.optimizer.clip_norm
+        if most is not None:
+            torch._foreach_mul_(gradients, (most / (norm + 1e-12)).clamp(max=1.0))
+        return norm
+
+    def _stop_at_nan(self, batch: Any, loss: float, norm: float) -> None:
+        name = f"bad-batch-step-{self.step}-rank-{distributed.rank()}.pt"
+        content = {k: v for k, v in vars(batch).items() if isinstance(v, (Tensor, str))}
+        with whole_file(self.place.folder / name) as temporary:
+            torch.save(content, temporary)
+        raise UserError(
+            f"step {self.step}: the loss is {loss} and the norm of its gradient {norm}, at batch "
+            f"{self.position.batch} of epoch {self.position.epoch} (written to "
+            f"{self.place.folder / name}): lower the rate, clip gradients (optimizer.clip_norm) or "
+            "look at the batch, and begin again in another output"
+        )
+
+
+def seed_step(seed: int, step: int, device: torch.device) -> torch.Generator:
+    """Seed what a step draws, alike on all ranks: torch's global state, and a generator."""
+    first, second = np.random.SeedSequence([seed, step]).generate_state(2, np.uint64)
+    # torch takes signed 64-bit seeds.
+    torch.manual_seed(int(first >> np.uint64(1)))
+    return torch.Generator(device).manual_seed(int(second >> np.uint64(1)))
+
+
+def _averaged(results: list[Losses], weight: float) -> dict[str, Tensor]:
+    """Average losses and their parts over the parts of a batch."""
+    names = results[0].parts.keys()
+    rows = [{"loss": r.total.detach(), **r.parts} for r in results]
+    return {
+        name: sum(
+            (row[name] * (r.weight / weight) for row, r in zip(rows, results, strict=True)),
+            start=torch.zeros(()),
+        )
+        for name in ("loss", *names)
+    }
+
+
+def _autocast(device: torch.device, precision: str) -> torch.autocast:
+    return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16")

@@ -1,0 +1,71 @@
+"""Records of a run: metrics.jsonl first, TensorBoard second, a line and a bar for who watches."""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from audiossl import distributed
+from audiossl.whole import write_text
+
+METRICS = "metrics.jsonl"
+
+
+class Records:
+    """Where the figures of a run go; only the first rank writes."""
+
+    def __init__(self, folder: Path, step: int, num_steps: int, log: logging.Logger) -> None:
+        """Open the records of a run that stands at `step`: what was written beyond is dropped."""
+        self.log, self.num_steps, self.writes = log, num_steps, distributed.is_first()
+        self._board: Any = None
+        if not self.writes:
+            return
+        self._path = folder / METRICS
+        kept = [row for row in read_metrics(folder) if row["step"] <= step]
+        write_text(self._path, "".join(json.dumps(row) + "\n" for row in kept))
+        # Imported here: TensorBoard takes seconds to import.
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        self._bar = tqdm(
+            initial=step, total=num_steps, unit="step", disable=not sys.stderr.isatty()
+        )
+
+    def write(self, step: int, figures: dict[str, float]) -> None:
+        """Write figures of the steps up to `step`."""
+        if not self.writes:
+            return
+        with self._path.open("a") as file:
+            file.write(json.dumps({"step": step, **figures}) + "\n")
+        for name, value in figures.items():
+            self._board.add_scalar(name, value, step)
+        text = " ".join(f"{name}={value:.4g}" for name, value in figures.items())
+        self._bar.set_postfix_str(text, refresh=False)
+        if self._bar.disable:
+            self.log.info("step=%d/%d %s", step, self.num_steps, text)
+
+    def step(self) -> None:
+        """Move the bar by one step."""
+        if self.writes:
+            self._bar.update()
+
+    def close(self) -> None:
+        """Finish the files."""
+        if self.writes:
+            self._bar.close()
+            self._board.close()
+
+
+def read_metrics(folder: Path) -> list[dict[str, float]]:
+    """Read the figures of a run; a last line that was cut off by a crash is left out."""
+    path = folder / METRICS
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows

@@ -1,0 +1,1 @@
+"""COLA: two crops of one recording belong together (see recipes/cola/README.md)."""

@@ -1,0 +1,43 @@
+"""Stage: pretrain an encoder with COLA on the recordings of a corpus."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from audiossl.data.corpus import Corpus
+from audiossl.data.plan import PlanConfig
+from audiossl.data.views import Views, ViewsConfig
+from audiossl.methods.cola import Cola, ColaConfig
+from audiossl.models.efficientnet import EfficientNet, EfficientNetConfig
+from recipes.pretraining import PretrainConfig, pretrain
+from recipes.stage import Stage, main
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(PretrainConfig):
+    """Pretrain an encoder with COLA."""
+
+    encoder: EfficientNetConfig = EfficientNetConfig()
+    """The network."""
+    method: ColaConfig = ColaConfig()
+    """What is trained around it."""
+    views: ViewsConfig = ViewsConfig()
+    """How crops are taken."""
+    batch_size: int = 64
+    """Pairs in a batch, of all ranks."""
+
+
+def cola(config: Config, stage: Stage) -> dict[str, Any]:
+    """Train on pairs of crops."""
+    torch.manual_seed(config.loop.seed)
+    corpus = Corpus(config.cuts)
+    plan = PlanConfig(seed=config.loop.seed, batch_size=config.batch_size, num_buckets=1)
+    views = Views(corpus, config.views, plan, corpus.select(config.where))
+    stage.log.info("%d segments, %d batches an epoch", len(views.cuts), len(views.plan.epoch(0)))
+    method = Cola(EfficientNet(config.encoder), config.method)
+    return pretrain(method, views, config, stage)
+
+
+if __name__ == "__main__":
+    main(Config, cola, "recipes.cola.pretrain")

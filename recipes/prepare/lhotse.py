@@ -1,0 +1,37 @@
+"""Stage: manifests of lhotse, or a folder of Shar, become shards."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from audiossl.data.lhotse_cuts import lhotse_items, shar_shards
+from audiossl.errors import UserError
+from recipes.prepare.shards import PrepareConfig, prepare_items, prepare_shar
+from recipes.stage import Stage, main
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(PrepareConfig):
+    """Turn cuts, recordings or Shar of lhotse into shards of 16 kHz mono cuts."""
+
+    manifest: Path
+    """A file of cuts or recordings (.jsonl, .jsonl.gz), or a folder of Shar."""
+    supervisions: tuple[Path, ...] = ()
+    """Supervisions of the recordings, at most one file; each becomes a cut."""
+
+
+def prepare(config: Config, stage: Stage) -> dict[str, Any]:
+    """List the cuts and write them as shards."""
+    if len(config.supervisions) > 1:
+        raise UserError(f"supervisions: one file at most, but {len(config.supervisions)} are given")
+    if config.manifest.is_dir():
+        shards = shar_shards(config.manifest)
+        if not shards:
+            raise UserError(f"{config.manifest}: no Shar in it (no cuts.*.jsonl.gz)")
+        return prepare_shar(shards, config, stage)
+    supervisions = config.supervisions[0] if config.supervisions else None
+    return prepare_items(lhotse_items(config.manifest, supervisions), config, stage)
+
+
+if __name__ == "__main__":
+    main(Config, prepare, "recipes.prepare.lhotse")

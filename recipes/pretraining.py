@@ -1,0 +1,56 @@
+"""What stages that pretrain have in common: settings, the loop, and what they leave behind."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from audiossl import distributed
+from audiossl.configs import plain
+from audiossl.data.loading import BatchSource
+from audiossl.models.encoder import FeatureEncoder
+from audiossl.pretrained.own import write_encoder
+from audiossl.training.loop import LoopConfig, LoopResources, Place, train
+from audiossl.training.writers import read_metrics
+from recipes.stage import Resources, Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingResources(Resources, LoopResources):
+    """What training works with: none of it changes the result."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """Settings that every pretraining stage has."""
+
+    cuts: Path
+    """Output of a `prepare` stage."""
+    output: Path
+    """Where checkpoints, records and, at the end, the encoder go."""
+    where: dict[str, list[str]] = field(default_factory=dict)
+    """Which cuts take part: labels and their values, as in {split: [train]}; all if empty."""
+    loop: LoopConfig
+    """How long is trained, and how."""
+    resources: TrainingResources = TrainingResources()
+    """What to work with."""
+
+
+def pretrain(
+    method: nn.Module, source: BatchSource, config: PretrainConfig, stage: Stage
+) -> dict[str, Any]:
+    """Train a `Method` and write its encoder; return the last figures for the record."""
+    encoder = method.encoder
+    assert isinstance(encoder, FeatureEncoder)
+    sizes = {"encoder": encoder, "all": method}
+    counts = {name: sum(p.numel() for p in part.parameters()) for name, part in sizes.items()}
+    stage.log.info("parameters: %d, of which the encoder has %d", counts["all"], counts["encoder"])
+    train(
+        method, source, config.loop, Place(stage.output, stage.device, config.resources, stage.log)
+    )
+    last = read_metrics(stage.output)[-1] if distributed.is_first() else {}
+    if distributed.is_first():
+        provenance = {"method": type(method).__name__, "loop": plain(config.loop), "last": last}
+        write_encoder(stage.output, encoder, provenance)
+    return {"parameters": counts, "last": last}

@@ -1,0 +1,1 @@
+"""Musical source association: a mixture belongs with its own stem."""

@@ -1,0 +1,47 @@
+"""Stage: pretrain an encoder with musical source association on mixtures and their stems."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from audiossl.data.corpus import Corpus
+from audiossl.data.plan import PlanConfig
+from audiossl.data.views import Views, ViewsConfig
+from audiossl.methods.source_association import SourceAssociation, SourceAssociationConfig
+from audiossl.models.efficientnet import EfficientNet, EfficientNetConfig
+from recipes.pretraining import PretrainConfig, pretrain
+from recipes.stage import Stage, main
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(PretrainConfig):
+    """Pretrain an encoder with musical source association."""
+
+    stems: Path
+    """Output of `recipes.source_association.separate` for the same cuts."""
+    encoder: EfficientNetConfig = EfficientNetConfig()
+    """The network."""
+    method: SourceAssociationConfig = SourceAssociationConfig()
+    """What is trained around it."""
+    views: ViewsConfig = ViewsConfig()
+    """How crops are taken, and of which sources."""
+    batch_size: int = 128
+    """Pairs in a batch, of all ranks."""
+
+
+def associate(config: Config, stage: Stage) -> dict[str, Any]:
+    """Train on pairs of a mixture and one of its stems."""
+    torch.manual_seed(config.loop.seed)
+    corpus = Corpus(config.cuts, config.stems)
+    plan = PlanConfig(seed=config.loop.seed, batch_size=config.batch_size, num_buckets=1)
+    views = Views(corpus, config.views, plan, corpus.select(config.where))
+    for source, active in views.active.items():
+        stage.log.info("%s sounds in %d of %d segments", source, active.sum(), len(active))
+    method = SourceAssociation(EfficientNet(config.encoder), config.method)
+    return pretrain(method, views, config, stage)
+
+
+if __name__ == "__main__":
+    main(Config, associate, "recipes.source_association.pretrain")
