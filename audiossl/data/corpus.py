@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from audiossl.data.columns import open_columns
 from audiossl.data.items import SUPERVISION
-from audiossl.data.shar import LEVEL_HOP, WAV_HEADER, field_file
+from audiossl.data.shar import LEVEL_HOP, SHAR, WAV_HEADER, field_file
 from audiossl.errors import UserError
 from audiossl.whole import read_json
 
@@ -148,7 +148,7 @@ class Corpus:
 
     def labels(self) -> Iterator[dict[str, str]]:
         """Read what is known of each cut: its id, speaker, text and every other label, by name."""
-        for path in sorted(self.folder.glob("cuts.*.jsonl.gz")):
+        for path in sorted((self.folder / SHAR).glob("cuts.*.jsonl.gz")):
             with gzip.open(path, "rt", encoding="utf-8") as file:
                 for line in file:
                     yield _labels(json.loads(line))

@@ -11,6 +11,10 @@ from audiossl.data.items import SUPERVISION, Item, without_duplicates
 from audiossl.errors import UserError
 
 
+_BOOKKEEPING = ("shard_origin", "shar_epoch", "dataloading_info")
+"""Fields that lhotse's readers add to cuts."""
+
+
 def lhotse_items(manifest: Path, supervisions: Path | None = None) -> list[Item]:
     """List the cuts of a manifest (.jsonl, .jsonl.gz).
 
@@ -93,4 +97,8 @@ def _cuts(manifest: Any, supervisions: Path | None, path: Path) -> CutSet:
 
 
 def _strings(custom: dict[str, Any] | None) -> dict[str, str]:
-    return {k: str(v) for k, v in (custom or {}).items() if isinstance(v, (str, int, float, bool))}
+    return {
+        name: str(value)
+        for name, value in (custom or {}).items()
+        if isinstance(value, (str, int, float, bool)) and name not in _BOOKKEEPING
+    }

@@ -31,6 +31,8 @@ from audiossl.data.reading import SAMPLE_RATE
 from audiossl.whole import whole_file
 
 Encoding = Literal["wav", "flac"]
+SHAR = "shar"
+"""Folder of the shards: lhotse takes every file beside them for a field."""
 WAV_HEADER = 44
 """Bytes before the samples of a 16-bit WAV as written here."""
 LEVEL_HOP = 80
@@ -38,13 +40,13 @@ LEVEL_HOP = 80
 
 
 def field_file(field_name: str, shard: int) -> str:
-    """Name the tar of a field."""
-    return f"{field_name}.{shard:06d}.tar"
+    """Name the tar of a field, within the folder of a corpus."""
+    return f"{SHAR}/{field_name}.{shard:06d}.tar"
 
 
 def cuts_file(shard: int) -> str:
-    """Name the file of cuts of a shard."""
-    return f"cuts.{shard:06d}.jsonl.gz"
+    """Name the file of cuts of a shard, within the folder of a corpus."""
+    return f"{SHAR}/cuts.{shard:06d}.jsonl.gz"
 
 
 @dataclass

@@ -163,14 +163,12 @@ class Views:
         """Read the crops of a rank's share of a batch."""
         draw = self.draw(position)
         rows = np.array_split(np.arange(len(draw.segments)), world_size)[rank]
-        anchors = [self._crop(draw.segments[i], MIXTURE, draw.anchor_offsets[i]) for i in rows]
-        positives = [
-            self._crop(draw.positive_segments[i], draw.sources[i], draw.positive_offsets[i])
-            for i in rows
-        ]
+        mixtures = (MIXTURE,) * len(draw.segments)
+        anchors = self._crops(draw.segments, mixtures, draw.anchor_offsets, rows)
+        positives = self._crops(draw.positive_segments, draw.sources, draw.positive_offsets, rows)
         return ViewBatch(
-            torch.from_numpy(np.stack(anchors)),
-            torch.from_numpy(np.stack(positives)),
+            torch.from_numpy(anchors),
+            torch.from_numpy(positives),
             torch.from_numpy(draw.active[rows]),
             torch.from_numpy(self.corpus.recordings[self.cuts[draw.segments[rows]]]),
             draw.sources[0] if len(set(draw.sources)) == 1 else "each",
@@ -206,6 +204,15 @@ class Views:
         offsets = generator.integers(steps) * self.config.offset_step
         # Short cuts lie in the middle of the crop, the smaller half of the padding before them.
         return np.where(room < 0, -(-room // 2), offsets)
+
+    def _crops(
+        self,
+        segments: Int[np.ndarray, " batch"],
+        sources: tuple[str, ...],
+        offsets: Int[np.ndarray, " batch"],
+        rows: Int[np.ndarray, " share"],
+    ) -> Float[np.ndarray, "share samples"]:
+        return np.stack([self._crop(int(segments[i]), sources[i], int(offsets[i])) for i in rows])
 
     def _crop(self, segment: int, source: str, offset: int) -> Float[np.ndarray, " samples"]:
         cut, size = int(self.cuts[segment]), self.config.crop_samples
