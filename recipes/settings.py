@@ -18,6 +18,15 @@ AnyConfig = TypeVar("AnyConfig", bound="DataclassInstance")
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 
+_UNKNOWN = (
+    r"Group '([\w.]+)' does not accept option '([\w.]+)'",
+    r"""Parser key "([\w.]+)"[\s\S]*?Option '([\w.]+)' is not accepted""",
+    r"Option '([\w.]+)' is not accepted",
+    r"unrecognized arguments: --([\w.-]+)",
+)
+"""How jsonargparse says that a setting does not exist; the groups are parts of its name."""
+
+
 def read_settings(
     kind: type[AnyConfig], program: str, words: Sequence[str] | None = None
 ) -> AnyConfig:
@@ -46,14 +55,10 @@ def read_settings(
 
 def _in_one_line(message: str, kind: type) -> str:
     """Say the first thing that is wrong, and the closest field that exists."""
-    unknown = re.search(r"Option '([\w.]+)' is not accepted", message) or re.search(
-        r"unrecognized arguments: --([\w.-]+)", message
-    )
-    if unknown:
-        word = unknown[1].replace("-", "_")
-        where = re.match(r'Parser key "([\w.]+)"', message)
-        prefix = f"{where[1]}." if where else ""
-        return f"unknown setting {prefix}{word!r}{did_you_mean(word, set(_names(kind)))}"
+    for pattern in _UNKNOWN:
+        if match := re.search(pattern, message):
+            word = ".".join(part for part in match.groups() if part).replace("-", "_")
+            return f"unknown setting {word!r}{did_you_mean(word, set(_names(kind)))}"
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     return " ".join(lines[:6])
 

@@ -10,7 +10,6 @@ from lhotse.serialization import deserialize_item, load_manifest_lazy
 from audiossl.data.items import SUPERVISION, Item, without_duplicates
 from audiossl.errors import UserError
 
-
 _BOOKKEEPING = ("shard_origin", "shar_epoch", "dataloading_info")
 """Fields that lhotse's readers add to cuts."""
 

@@ -1,7 +1,7 @@
 """From a plan to a stream of batches: workers read ahead, the position travels with each batch."""
 
 from collections.abc import Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -11,6 +11,7 @@ from audiossl.data.plan import Plan, Position
 from audiossl.errors import UserError
 
 
+@runtime_checkable
 class BatchSource(Protocol):
     """What can load any batch of a plan."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -22,6 +22,7 @@ class Losses:
     """Named figures for the log, detached, each a mean over the same items."""
 
 
+@runtime_checkable
 class Method(Protocol):
     """An encoder, the heads it needs in training, and a loss, as one module.
 

@@ -59,7 +59,7 @@ class Records:
             self._board.close()
 
 
-def read_metrics(folder: Path) -> list[dict[str, float]]:
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """Read the figures of a run; a last line that was cut off by a crash is left out."""
     path = folder / METRICS
     rows = []
