@@ -87,7 +87,7 @@ def resample(
     from torchaudio.functional import resample as polyphase
 
     return polyphase(
-        waveforms,
+        waveforms.contiguous(),
         from_rate,
         to_rate,
         lowpass_filter_width=_ZERO_CROSSINGS,
