@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from audiossl.data.columns import open_columns
 from audiossl.data.items import SUPERVISION
-from audiossl.data.shar import LEVEL_HOP, SHAR, WAV_HEADER, field_file
+from audiossl.data.shar import LEVEL_HOP, WAV_HEADER, cuts_file, field_file
 from audiossl.errors import UserError
 from audiossl.whole import read_json
 
@@ -146,12 +146,25 @@ class Corpus:
             raise UserError(f"{self.folder}: no cut has {asked}")
         return np.array(chosen)
 
+    @property
+    def num_shards(self) -> int:
+        """Number of shards."""
+        return int(read_json(self.folder / "corpus.json")["num_shards"])
+
+    def shard_cuts(self, shard: int) -> Int[np.ndarray, " cuts"]:
+        """Number the cuts of a shard."""
+        return np.arange(*np.searchsorted(self.shards, [shard, shard + 1]))
+
+    def shard_labels(self, shard: int) -> Iterator[dict[str, str]]:
+        """Read what is known of each cut of a shard: its id and every label, by name."""
+        with gzip.open(self.folder / cuts_file(shard), "rt", encoding="utf-8") as file:
+            for line in file:
+                yield _labels(json.loads(line))
+
     def labels(self) -> Iterator[dict[str, str]]:
         """Read what is known of each cut: its id, speaker, text and every other label, by name."""
-        for path in sorted((self.folder / SHAR).glob("cuts.*.jsonl.gz")):
-            with gzip.open(path, "rt", encoding="utf-8") as file:
-                for line in file:
-                    yield _labels(json.loads(line))
+        for shard in range(self.num_shards):
+            yield from self.shard_labels(shard)
 
 
 def _labels(cut: dict[str, Any]) -> dict[str, str]:

@@ -15,7 +15,7 @@ Recordings without stems take part through the source "mixture", whose pairs are
 Sources: Saeed et al. (2021) and Garoufis et al. (2023) with their released code.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -47,8 +47,9 @@ class ViewsConfig:
     level: Literal["l2", "rms", "none"] = "l2"
     """Each waveform is scaled, before cropping, to unit L2 norm over the whole cut (both papers),
     to the RMS that unit norm gives one second (independent of duration), or not at all."""
-    sources: tuple[str, ...] = (MIXTURE,)
-    """What positives are made of: "mixture" (COLA) or names of stems; one is drawn per batch."""
+    sources: dict[str, float] = field(default_factory=lambda: {MIXTURE: 1.0})
+    """What positives are made of, "mixture" (COLA) or stems, each with its weight: one source is
+    drawn for a batch."""
     silent: bool = False
     """Whether half of the batches are mixed, with segments in which the source is absent."""
     active_dbfs: float = -40.0
@@ -67,8 +68,11 @@ class ViewsConfig:
         Raises:
             UserError: A value makes no sense.
         """
-        if not self.sources:
-            raise UserError('sources is empty: name at least one, or "mixture" for plain COLA')
+        if not self.sources or min(self.sources.values()) <= 0:
+            raise UserError(
+                f"sources {self.sources}: name at least one ({MIXTURE} alone is plain COLA), each "
+                "with a weight above 0"
+            )
         if self.segment_samples is not None and self.segment_samples < self.crop_samples:
             raise UserError(
                 f"segment_samples {self.segment_samples} is less than crop_samples "
@@ -141,7 +145,7 @@ class Views:
         in_turn = self.plan.epoch(position.epoch).cuts(position.batch)
         sources = self._draw_sources(generator)
         mixed = self.config.silent and generator.random() < 0.5
-        segments = in_turn if mixed else self._draw_active(sources, in_turn, generator)
+        segments = in_turn.copy() if mixed else self._draw_active(sources, in_turn, generator)
         active = np.array([self.active[s][i] for s, i in zip(sources, segments, strict=True)])
         if mixed and active.sum() < 2:
             # With fewer than two real candidates there is nothing to tell apart.
@@ -175,10 +179,10 @@ class Views:
         )
 
     def _draw_sources(self, generator: np.random.Generator) -> tuple[str, ...]:
-        names = self.config.sources
-        if self.config.per_pair:
-            return tuple(names[i] for i in generator.integers(len(names), size=self.batch_size))
-        return (names[generator.integers(len(names))],) * self.batch_size
+        names, weights = zip(*self.config.sources.items(), strict=True)
+        count = self.batch_size if self.config.per_pair else 1
+        drawn = generator.choice(len(names), size=count, p=np.array(weights) / sum(weights))
+        return tuple(names[i] for i in np.resize(drawn, self.batch_size))
 
     def _draw_active(
         self, sources: tuple[str, ...], in_turn: np.ndarray, generator: np.random.Generator
@@ -236,10 +240,10 @@ class Views:
     def _activity(self, source: str) -> Bool[np.ndarray, " segments"]:
         if source == MIXTURE:
             return np.ones(len(self.cuts), bool)
-        field, threshold = self.corpus.fields[source], 10 ** (self.config.active_dbfs / 20)
+        stem, threshold = self.corpus.fields[source], 10 ** (self.config.active_dbfs / 20)
         magnitudes = np.array(
             [
-                field.mean_magnitude(int(cut), int(start), int(length))
+                stem.mean_magnitude(int(cut), int(start), int(length))
                 for cut, start, length in zip(self.cuts, self.starts, self.lengths, strict=True)
             ]
         )

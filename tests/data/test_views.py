@@ -73,18 +73,20 @@ def test_offsets_are_uniform_over_their_range_on_the_grid(corpus):
 
 
 def test_the_source_is_drawn_once_a_batch_and_evenly(corpus):
-    config = ViewsConfig(**SEGMENTS, sources=("low", "high", MIXTURE))
+    config = ViewsConfig(**SEGMENTS, sources={"low": 1.0, "high": 1.0, MIXTURE: 1.0})
     views = Views(corpus, config, _plan())
     draws = [views.draw(p) for p in _positions(views, 300)]
     assert all(len(set(draw.sources)) == 1 for draw in draws)
     counts = collections.Counter(draw.sources[0] for draw in draws)
     assert min(counts.values()) > 70
-    each = Views(corpus, ViewsConfig(**SEGMENTS, sources=("low", "high"), per_pair=True), _plan(8))
+    each = Views(
+        corpus, ViewsConfig(**SEGMENTS, sources={"low": 1.0, "high": 1.0}, per_pair=True), _plan(8)
+    )
     assert any(len(set(each.draw(p).sources)) == 2 for p in _positions(each, 10))
 
 
 def test_without_silent_every_pair_sounds_and_segments_are_distinct(corpus):
-    views = Views(corpus, ViewsConfig(**SEGMENTS, sources=("high",)), _plan())
+    views = Views(corpus, ViewsConfig(**SEGMENTS, sources={"high": 1.0}), _plan())
     for position in _positions(views, 50):
         draw = views.draw(position)
         assert draw.active.all()
@@ -94,7 +96,7 @@ def test_without_silent_every_pair_sounds_and_segments_are_distinct(corpus):
 
 
 def test_with_silent_half_of_the_batches_follow_the_permutation(corpus):
-    views = Views(corpus, ViewsConfig(**SEGMENTS, sources=("high",), silent=True), _plan())
+    views = Views(corpus, ViewsConfig(**SEGMENTS, sources={"high": 1.0}, silent=True), _plan())
     draws = [(p, views.draw(p)) for p in _positions(views, 300)]
     mixed = [(p, d) for p, d in draws if not d.active.all()]
     assert 0.3 < len(mixed) / len(draws) < 0.6
@@ -106,7 +108,7 @@ def test_with_silent_half_of_the_batches_follow_the_permutation(corpus):
 
 
 def test_positives_are_the_stem_leveled_over_its_own_recording(corpus):
-    config = ViewsConfig(crop_samples=8000, segment_samples=16_000, sources=("low",))
+    config = ViewsConfig(crop_samples=8000, segment_samples=16_000, sources={"low": 1.0})
     views = Views(corpus, config, _plan())
     draw, batch = views.draw(Position()), views.load(Position())
     assert batch.source == "low"
@@ -119,14 +121,14 @@ def test_positives_are_the_stem_leveled_over_its_own_recording(corpus):
 def test_activity_is_that_of_the_segments_own_samples(corpus):
     # `low` has an amplitude of 0.3, a mean magnitude of 0.191: -14.4 dBFS.
     below, above = -14.5, -14.3
-    views = Views(corpus, ViewsConfig(**SEGMENTS, sources=("low",), active_dbfs=below), _plan())
+    views = Views(corpus, ViewsConfig(**SEGMENTS, sources={"low": 1.0}, active_dbfs=below), _plan())
     assert views.active["low"].all()
     with pytest.raises(UserError, match=r"'low' is above -14\.3 dBFS in no segment"):
-        Views(corpus, ViewsConfig(**SEGMENTS, sources=("low",), active_dbfs=above), _plan())
+        Views(corpus, ViewsConfig(**SEGMENTS, sources={"low": 1.0}, active_dbfs=above), _plan())
 
 
 def test_ranks_share_a_batch_row_by_row(corpus):
-    views = Views(corpus, ViewsConfig(**SEGMENTS, sources=("high",), silent=True), _plan())
+    views = Views(corpus, ViewsConfig(**SEGMENTS, sources={"high": 1.0}, silent=True), _plan())
     for position in _positions(views, 5):
         whole = views.load(position)
         shares = [views.load(position, rank, 2) for rank in range(2)]
@@ -147,9 +149,9 @@ def test_short_cuts_lie_in_the_middle_of_silence(corpus):
 
 
 def test_ablations_change_the_positives_alone(corpus):
-    plain = Views(corpus, ViewsConfig(**SEGMENTS, sources=("low",)), _plan())
-    leaky = Views(corpus, ViewsConfig(**SEGMENTS, sources=("low",), leakage=1.0), _plan())
-    shuffled = Views(corpus, ViewsConfig(**SEGMENTS, sources=("low",), shuffled=True), _plan())
+    plain = Views(corpus, ViewsConfig(**SEGMENTS, sources={"low": 1.0}), _plan())
+    leaky = Views(corpus, ViewsConfig(**SEGMENTS, sources={"low": 1.0}, leakage=1.0), _plan())
+    shuffled = Views(corpus, ViewsConfig(**SEGMENTS, sources={"low": 1.0}, shuffled=True), _plan())
     batch, leaked = plain.load(Position()), leaky.load(Position())
     np.testing.assert_array_equal(batch.anchors, leaked.anchors)
     assert not np.array_equal(batch.positives, leaked.positives)
@@ -160,8 +162,8 @@ def test_ablations_change_the_positives_alone(corpus):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"sources": ("lo",)}, "has no stem 'lo'; did you mean 'low'? (it has low, high)"),
-        ({"sources": ()}, "sources is empty"),
+        ({"sources": {"lo": 1.0}}, "has no stem 'lo'; did you mean 'low'? (it has low, high)"),
+        ({"sources": {}}, "name at least one"),
         ({"segment_samples": 100}, "segment_samples 100 is less than crop_samples 16000"),
         ({"leakage": 2.0}, "leakage 2.0 is no share"),
     ],

@@ -1,0 +1,29 @@
+# shellcheck shell=bash disable=SC2154
+# Sourced by every run.sh: options, stages, log lines. Each variable the script has set becomes an
+# option, so `exp_dir=exp` is set by `--exp-dir /data/exp`; `stage` and `stop_stage` among them.
+
+root=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd)
+export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
+# A checkout's own environment is used unless another one is active.
+if [[ -z ${VIRTUAL_ENV:-} && -x $root/.venv/bin/python ]]; then
+  export PATH=$root/.venv/bin:$PATH
+fi
+
+while (($#)); do
+  name=${1#--}
+  name=${name//-/_}
+  if [[ $1 != --* || -z ${!name+set} || $# -lt 2 ]]; then
+    echo "$0: unknown or incomplete option: $1 (options are the variables at its top)" >&2
+    exit 2
+  fi
+  printf -v "$name" %s "$2"
+  shift 2
+done
+
+log() { echo "$(date '+%F %T') ${0##*/}: $*" >&2; }
+
+# True if stage $1 is asked for; announces it as $2.
+stage() {
+  ((stage <= $1 && $1 <= stop_stage)) || return 1
+  log "stage $1: $2"
+}
