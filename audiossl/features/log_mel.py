@@ -21,6 +21,8 @@ from audiossl.audio.timing import num_frames
 
 FLOOR = 1e-5
 CEILING = 1e8
+CACHED_FRAMES = 400
+"""Frames that a CPU works on at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +74,21 @@ class LogMel(nn.Module):
         # torch.stft wants a whole transform under every frame; the added zeros meet the window's.
         needed = (count - 1) * config.hop_length + config.fft_size
         padded = F.pad(waveforms, (0, needed - waveforms.shape[1]))
+        if waveforms.device.type != "cpu":
+            return self._frames(padded)
+        # Spectra of a few waveforms at a time stay in the cache: about twice as fast.
+        parts = padded.split(max(1, CACHED_FRAMES // count))
+        return torch.cat([self._frames(part) for part in parts])
+
+    def _frames(
+        self, padded: Float[Tensor, "batch samples"]
+    ) -> Float[Tensor, "batch frames bands"]:
+        config = self.config
         spectra = torch.stft(
             padded, config.fft_size, config.hop_length, window=self.window, center=False,
             return_complex=True,
         )  # fmt: skip
-        energies = spectra.abs().mT @ self.bands
-        return energies.clamp_(FLOOR, CEILING).log_()
+        return (spectra.abs().mT @ self.bands).clamp_(FLOOR, CEILING).log_()
 
     def lengths(self, lengths: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
         """Count the frames of waveforms with `lengths` samples."""

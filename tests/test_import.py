@@ -1,0 +1,22 @@
+import subprocess
+import sys
+
+HEAVY = (
+    "torchaudio",
+    "demucs",
+    "librosa",
+    "lhotse",
+    "sklearn",
+    "transformers",
+    "ray",
+    "matplotlib",
+)
+
+
+def test_importing_audiossl_imports_nothing_heavy():
+    code = (
+        "import sys, audiossl; audiossl.load_encoder; audiossl.Encoder; audiossl.Frames; "
+        f"print([name for name in {HEAVY} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
