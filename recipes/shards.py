@@ -24,6 +24,7 @@ from audiossl import distributed
 from audiossl.errors import UserError
 from audiossl.whole import read_json, write_json
 from recipes.engines.local import run_local
+from recipes.engines.ray import run_ray
 from recipes.record import digest
 from recipes.stage import Resources, Stage
 
@@ -76,9 +77,25 @@ def run_shards(
     if len(todo) < len(mine):
         stage.log.info("%d of %d shards are done already", len(mine) - len(todo), len(mine))
     make = partial(_recorder, make_worker, stage.output)
-    _follow(stage, run_local(todo, make, resources.workers), len(todo))
+    _follow(stage, _launched(stage, todo, make, resources), len(todo))
     distributed.barrier()
     return _totals(stage, [read_json(_receipt(task, stage.output)) for task in tasks])
+
+
+def _launched(
+    stage: Stage,
+    todo: Sequence[Task],
+    make: Callable[[], Callable[[Task], dict[str, Any]]],
+    resources: Resources,
+) -> Iterator[dict[str, Any]]:
+    """Hand the tasks to the engine that was asked for."""
+    if resources.engine == "local":
+        return run_local(todo, make, resources.workers)
+    if distributed.world_size() > 1:
+        raise UserError("engine ray spreads the work itself: start it without torchrun")
+    gpus = 1.0 if stage.device.type == "cuda" else 0.0
+    folder = stage.output / "ray"
+    return run_ray(todo, make, actors=max(1, resources.workers), gpus=gpus, folder=folder)
 
 
 def _recorder(make_worker: MakeWorker, output: Path) -> Callable[[Task], dict[str, Any]]:

@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import torch
 
@@ -45,7 +45,9 @@ class Resources:
     device: str = "auto"
     """auto (an accelerator if there is one), cpu, cuda, cuda:1, ..."""
     workers: int = 0
-    """Processes that work beside this one; 0 does all the work here."""
+    """Processes that work beside this one, or actors on a cluster; 0 does all the work here."""
+    engine: Literal["local", "ray"] = "local"
+    """What launches the work of sharded stages: processes here, or a Ray cluster."""
 
 
 @dataclass

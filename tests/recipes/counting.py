@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,8 @@ class Config:
     """Which power."""
     kill_at: int = -1
     """Kill the process that does this number, once."""
+    seconds: float = 0.0
+    """How long a number takes."""
     max_skipped: float = 0.2
     """Largest share of numbers left out."""
     resources: Resources = Resources()
@@ -52,6 +55,7 @@ def worker(config: Config):
         if task.index == config.kill_at and not killed.exists():
             killed.touch()
             os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(config.seconds)
         if task.payload == "error":
             raise UserError("number error: is none")
         if not task.payload.isdigit():
