@@ -1,0 +1,106 @@
+"""Cross-entropy of one linear classifier a codebook, whose logits are never stored whole.
+
+A frame of 16 codebooks with 256 entries has 16 kB of logits; a batch of half an hour has 1.6 GB,
+and as much again for gradients. Here a few thousand frames at a time are scored, compared and
+turned into gradients at once, all codebooks in one product: memory holds one portion.
+
+Heads are those of SPEAR (`JointCodebookLoss` with is_joint=False in the authors' code): codebooks
+are predicted independently of each other.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+IGNORED = -100
+"""The code of a frame that has none."""
+PORTION = 2048
+"""Frames that are scored at once."""
+
+
+@dataclass(frozen=True)
+class CodebookScores:
+    """What the classifiers of all codebooks say of a batch of frames."""
+
+    loss: Float[Tensor, ""]
+    """Sum over frames of weight times the mean cross-entropy over codebooks."""
+    negative_log: Float[Tensor, " frames"]
+    """Mean cross-entropy over codebooks of each frame, without gradient; 0 where ignored."""
+    correct: Bool[Tensor, "frames codebooks"]
+    """Whether the highest score is that of the code."""
+
+
+def codebook_cross_entropy(
+    frames: Float[Tensor, "frames dim"],
+    weight: Float[Tensor, "codebooks entries dim"],
+    bias: Float[Tensor, "codebooks entries"],
+    codes: Int[Tensor, "frames codebooks"],
+    frame_weights: Float[Tensor, " frames"],
+    *,
+    portion: int = PORTION,
+) -> CodebookScores:
+    """Compare what frames predict with their codes.
+
+    Args:
+        frames: Encoder output; computed with in float32 whatever autocast says.
+        weight: Of the classifiers.
+        bias: Of the classifiers.
+        codes: Entry of each codebook; a frame with `IGNORED` among its codes counts as nothing.
+        frame_weights: How much each frame counts in the loss.
+        portion: Frames scored at once.
+    """
+    valid = (codes != IGNORED).all(dim=1)
+    frame_weights = frame_weights * valid
+    with torch.autocast(frames.device.type, enabled=False):
+        loss, negative_log, correct = _Portions.apply(
+            frames.float(), weight.float(), bias.float(), codes, frame_weights.float(), portion
+        )
+    return CodebookScores(loss, negative_log * valid, correct & valid[:, None])
+
+
+class _Portions(torch.autograd.Function):
+    """Scores and, while they are at hand, gradients: backward has only to scale them."""
+
+    @staticmethod
+    def forward(  # noqa: PLR0917 - autograd functions have no keywords
+        ctx: Any,
+        frames: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        codes: Tensor,
+        frame_weights: Tensor,
+        portion: int,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        flat, offsets = weight.flatten(0, 1), bias.flatten()
+        losses, correct = frames.new_empty(len(frames)), codes.new_empty(codes.shape, dtype=bool)
+        wanted = any(ctx.needs_input_grad)
+        gradients = [torch.zeros_like(t) for t in (frames, flat, offsets)] if wanted else []
+        for first in range(0, len(frames), portion):
+            rows = slice(first, first + portion)
+            logits = torch.addmm(offsets, frames[rows], flat.T).unflatten(1, bias.shape)
+            targets = codes[rows].clamp(min=0)[..., None]
+            correct[rows] = logits.argmax(dim=2) == targets[..., 0]
+            log_probabilities = logits.log_softmax(dim=2)
+            losses[rows] = -log_probabilities.gather(2, targets)[..., 0].mean(dim=1)
+            if wanted:
+                slopes = log_probabilities.exp_()
+                slopes.scatter_add_(2, targets, torch.full_like(targets, -1.0, dtype=slopes.dtype))
+                slopes *= (frame_weights[rows] / codes.shape[1])[:, None, None]
+                slopes = slopes.flatten(1)
+                gradients[0][rows] = slopes @ flat
+                gradients[1].addmm_(slopes.T, frames[rows])
+                gradients[2] += slopes.sum(dim=0)
+        if wanted:
+            ctx.save_for_backward(
+                gradients[0], gradients[1].view_as(weight), gradients[2].view_as(bias)
+            )
+        ctx.mark_non_differentiable(losses, correct)
+        return (losses * frame_weights).sum(), losses, correct
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, *_others: Tensor) -> tuple[Tensor | None, ...]:
+        of_frames, of_weight, of_bias = ctx.saved_tensors
+        return gradient * of_frames, gradient * of_weight, gradient * of_bias, None, None, None
