@@ -120,6 +120,9 @@ def test_a_pickle_of_another_network_is_refused(tmp_path):
         load_bag(tmp_path, "955717e8")
     with pytest.raises(UserError, match=r"wants to be a torch\.nn"):
         load_bag(tmp_path, "955717e8", trust_pickle=True)
+    next(tmp_path.iterdir()).rename(tmp_path / "955717e8.th").write_bytes(b"damaged")
+    with pytest.raises(UserError, match="damaged, or of another version"):
+        load_bag(tmp_path, "955717e8", trust_pickle=True)
 
 
 def remove_weights(folder):
