@@ -204,6 +204,6 @@ def test_a_missing_folder_does_not_end_the_process(tmp_path):
 
 def test_a_mistyped_name_gets_a_suggestion(folder):
     with pytest.raises(UserError, match="did you mean 'small'"):
-        load_bag(folder, "smal")
+        load_bag(folder, "smalll")
     with pytest.raises(UserError, match="did you mean 'htdemucs'"):
         load_bag(folder, "htdemuc")
