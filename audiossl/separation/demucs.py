@@ -41,7 +41,8 @@ class DemucsConfig:
     segment: float | None = None
     """Seconds of a window, for networks without a transformer; else what they were trained on."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of matrix products and convolutions; bfloat16 changes the stems a little."""
+    """Of matrix products and convolutions; bfloat16 changes the stems a little. float32 is what
+    torch takes for it: on recent GPUs convolutions in TF32."""
 
 
 class Demucs:

@@ -206,7 +206,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 
 def _read_pickle(path: Path, trust: bool) -> dict[str, Any]:
     if trust:
-        package = torch.load(path, map_location="cpu", weights_only=False)
+        package = _run_pickle(path)
     else:
         networks = [_network_class(path, name) for name in _NETWORKS]
         try:
@@ -219,6 +219,13 @@ def _read_pickle(path: Path, trust: bool) -> dict[str, Any]:
     name = getattr(package["klass"], "__name__", "")
     module = getattr(package["klass"], "__module__", "")
     return package | {"klass": _network_class(path, f"{module}.{name}")}
+
+
+def _run_pickle(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=False)
+    except Exception as error:  # whatever the code in the file raises
+        raise UserError(f"{path}: damaged, or of another version of demucs ({error})") from error
 
 
 def _network_class(path: Path, name: str) -> type[nn.Module]:

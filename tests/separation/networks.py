@@ -9,14 +9,14 @@ from demucs.htdemucs import HTDemucs
 SOURCES = ["drums", "bass", "other", "vocals"]
 
 
-def small_htdemucs(seed=0, segment=Fraction(3, 2), **options):
+def small_htdemucs(seed=0, segment=Fraction(3, 2), channels=8, **options):
     """The real architecture, transformer and all, with few channels and a window of 1.5 s."""
     torch.manual_seed(seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the initialization of so few channels
         return HTDemucs(
             SOURCES,
-            channels=8,
+            channels=channels,
             depth=4,
             bottom_channels=32,
             t_layers=1,

@@ -146,6 +146,18 @@ def test_bfloat16_stays_close(bag, demucs):
         assert 0 < np.square(error).mean() < 0.01 * np.square(exact[name]).mean()
 
 
+@pytest.mark.gpu
+def test_on_an_accelerator_nothing_is_random_and_little_differs(demucs):
+    there = Demucs(BagOfModels([small_htdemucs()]).eval(), device="cuda")
+    mixtures = [noise(n, channels=1)[0].numpy() for n in (40_000, 10_000)]
+    runs = [list(separate_recordings(there, mixtures, batch_size=3)) for _ in range(2)]
+    here = list(separate_recordings(demucs, mixtures))
+    for first, second, expected in zip(*runs, here, strict=True):
+        for name in SOURCES:
+            np.testing.assert_array_equal(first[name], second[name])
+            np.testing.assert_allclose(first[name], expected[name], atol=1e-2)
+
+
 def test_windows_too_long_or_senselessly_short_are_refused(bag, demucs):
     with pytest.raises(UserError, match="windows of 66151 samples, at most 66150"):
         demucs.separate(torch.zeros(1, 2, 66_151))

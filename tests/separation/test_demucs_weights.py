@@ -120,6 +120,9 @@ def test_a_pickle_of_another_network_is_refused(tmp_path):
         load_bag(tmp_path, "955717e8")
     with pytest.raises(UserError, match=r"wants to be a torch\.nn"):
         load_bag(tmp_path, "955717e8", trust_pickle=True)
+    next(tmp_path.iterdir()).rename(tmp_path / "955717e8.th").write_bytes(b"damaged")
+    with pytest.raises(UserError, match="damaged, or of another version"):
+        load_bag(tmp_path, "955717e8", trust_pickle=True)
 
 
 def remove_weights(folder):
@@ -201,6 +204,6 @@ def test_a_missing_folder_does_not_end_the_process(tmp_path):
 
 def test_a_mistyped_name_gets_a_suggestion(folder):
     with pytest.raises(UserError, match="did you mean 'small'"):
-        load_bag(folder, "smal")
+        load_bag(folder, "smalll")
     with pytest.raises(UserError, match="did you mean 'htdemucs'"):
         load_bag(folder, "htdemuc")
