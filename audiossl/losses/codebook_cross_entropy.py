@@ -75,7 +75,8 @@ class _Portions(torch.autograd.Function):
         portion: int,
     ) -> tuple[Tensor, Tensor, Tensor]:
         flat, offsets = weight.flatten(0, 1), bias.flatten()
-        losses, correct = frames.new_empty(len(frames)), codes.new_empty(codes.shape, dtype=bool)
+        losses = frames.new_empty(len(frames))
+        correct = torch.empty(codes.shape, dtype=torch.bool, device=codes.device)
         wanted = any(ctx.needs_input_grad)
         gradients = [torch.zeros_like(t) for t in (frames, flat, offsets)] if wanted else []
         for first in range(0, len(frames), portion):
