@@ -1,7 +1,9 @@
 """What data hands to methods: typed batches, which both rooms may know."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -26,27 +28,45 @@ class ViewBatch:
     """Name of the source of all positives; "mixture" for crops of the recording itself."""
 
 
+@dataclass(frozen=True)
+class CodeBatch:
+    """Cuts with the codes that frozen teachers gave them, by name of the teacher's domain."""
+
+    waveforms: Float[Tensor, "batch samples"]
+    """Padded with zeros at the end."""
+    lengths: Int[Tensor, " batch"]
+    """Valid samples."""
+    domains: Int[Tensor, " batch"]
+    """0 for speech, 1 for other audio."""
+    codes: dict[str, Int[Tensor, "batch _ _"]]
+    """Entries (batch, frames, codebooks), at each quantizer's rate; -100 where there is none."""
+    noise: Float[Tensor, "batch samples"] | None = None
+    """What may be mixed in, one waveform a cut, as long as the batch."""
+
+
 def to_device(batch: AnyBatch, device: torch.device) -> AnyBatch:
     """Copy the tensors of a batch, which is a dataclass, to `device`."""
-    moved = {
-        field.name: value.to(device, non_blocking=True)
-        for field in fields(batch)  # type: ignore[arg-type]
-        if isinstance(value := getattr(batch, field.name), Tensor)
-    }
-    return replace(batch, **moved)  # type: ignore[type-var]
+    return _mapped(batch, lambda tensor: tensor.to(device, non_blocking=True))
 
 
 def split_batch(batch: AnyBatch, parts: int) -> list[AnyBatch]:
     """Split the rows of a batch into equal parts; what is no tensor goes with each."""
     if parts == 1:
         return [batch]
-    chunks = {
-        field.name: value.chunk(parts)
-        for field in fields(batch)  # type: ignore[arg-type]
-        if isinstance(value := getattr(batch, field.name), Tensor)
-    }
-    count = min(len(pieces) for pieces in chunks.values())
-    return [
-        replace(batch, **{name: pieces[i] for name, pieces in chunks.items()})  # type: ignore[type-var]
-        for i in range(count)
-    ]
+    return [_mapped(batch, partial(_chunk, parts=parts, index=i)) for i in range(parts)]
+
+
+def _chunk(tensor: Tensor, parts: int, index: int) -> Tensor:
+    return tensor.chunk(parts)[index]
+
+
+def _mapped(batch: AnyBatch, change: Callable[[Tensor], Tensor]) -> AnyBatch:
+    """Change every tensor of a batch, those in dicts too."""
+    changed: dict[str, Any] = {}
+    for field in fields(batch):  # type: ignore[arg-type]
+        value = getattr(batch, field.name)
+        if isinstance(value, Tensor):
+            changed[field.name] = change(value)
+        elif isinstance(value, dict):
+            changed[field.name] = {name: change(tensor) for name, tensor in value.items()}
+    return replace(batch, **changed)  # type: ignore[type-var]

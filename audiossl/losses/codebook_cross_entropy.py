@@ -27,8 +27,8 @@ class CodebookScores:
 
     loss: Float[Tensor, ""]
     """Sum over frames of weight times the mean cross-entropy over codebooks."""
-    negative_log: Float[Tensor, " frames"]
-    """Mean cross-entropy over codebooks of each frame, without gradient; 0 where ignored."""
+    negative_log: Float[Tensor, "frames codebooks"]
+    """Cross-entropy of each code, without gradient; 0 where ignored."""
     correct: Bool[Tensor, "frames codebooks"]
     """Whether the highest score is that of the code."""
 
@@ -58,7 +58,7 @@ def codebook_cross_entropy(
         loss, negative_log, correct = _Portions.apply(
             frames.float(), weight.float(), bias.float(), codes, frame_weights.float(), portion
         )
-    return CodebookScores(loss, negative_log * valid, correct & valid[:, None])
+    return CodebookScores(loss, negative_log * valid[:, None], correct & valid[:, None])
 
 
 class _Portions(torch.autograd.Function):
@@ -75,7 +75,7 @@ class _Portions(torch.autograd.Function):
         portion: int,
     ) -> tuple[Tensor, Tensor, Tensor]:
         flat, offsets = weight.flatten(0, 1), bias.flatten()
-        losses = frames.new_empty(len(frames))
+        losses = frames.new_empty(codes.shape)
         correct = torch.empty(codes.shape, dtype=torch.bool, device=codes.device)
         wanted = any(ctx.needs_input_grad)
         gradients = [torch.zeros_like(t) for t in (frames, flat, offsets)] if wanted else []
@@ -85,7 +85,7 @@ class _Portions(torch.autograd.Function):
             targets = codes[rows].clamp(min=0)[..., None]
             correct[rows] = logits.argmax(dim=2) == targets[..., 0]
             log_probabilities = logits.log_softmax(dim=2)
-            losses[rows] = -log_probabilities.gather(2, targets)[..., 0].mean(dim=1)
+            losses[rows] = -log_probabilities.gather(2, targets)[..., 0]
             if wanted:
                 slopes = log_probabilities.exp_()
                 slopes.scatter_add_(2, targets, torch.full_like(targets, -1.0, dtype=slopes.dtype))
@@ -99,7 +99,7 @@ class _Portions(torch.autograd.Function):
                 gradients[0], gradients[1].view_as(weight), gradients[2].view_as(bias)
             )
         ctx.mark_non_differentiable(losses, correct)
-        return (losses * frame_weights).sum(), losses, correct
+        return losses.mean(dim=1) @ frame_weights, losses, correct
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, *_others: Tensor) -> tuple[Tensor | None, ...]:

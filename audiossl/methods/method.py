@@ -18,8 +18,11 @@ class Losses:
     weight: float = 1.0
     """How many items (pairs, frames) `total` is a mean of; ranks and accumulated batches are
     averaged with it, so that splitting a batch changes nothing."""
-    parts: Mapping[str, Float[Tensor, ""]] = field(default_factory=dict)
-    """Named figures for the log, detached, each a mean over the same items."""
+    parts: Mapping[str, Float[Tensor, "*figures"]] = field(default_factory=dict)
+    """Named figures for the log, detached, the same names in every batch: means over the items, or
+    vectors of such, one a codebook, say. NaN where a batch has nothing of the kind."""
+    part_weights: Mapping[str, Float[Tensor, ""]] = field(default_factory=dict)
+    """How many items a part is a mean of, where that is another number than `weight`."""
 
 
 @runtime_checkable

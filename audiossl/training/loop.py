@@ -138,8 +138,7 @@ class _Run:
         results = self._backward(batch)
         weight = sum(losses.weight for losses in results)
         norm = self._scale_gradients(weight)
-        figures = _averaged(results, weight)
-        loss = float(figures["loss"])
+        loss = sum(float(losses.total.detach()) * losses.weight for losses in results) / weight
         if not distributed.all_ranks(math.isfinite(loss) and bool(norm.isfinite())):
             self._stop_at_nan(batch, loss, float(norm))
         optimizer = self.config.optimizer
@@ -147,8 +146,7 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
-        figures |= {"gradient_norm": norm, "rate": torch.tensor(rate, device=norm.device)}
-        self.means.add(figures, weight)
+        self._note(results, norm, rate)
         self.step += 1
 
     def keep_records(self, records: Records, flag: StopFlag) -> None:
@@ -192,6 +190,15 @@ class _Run:
             torch._foreach_mul_(gradients, (most / (norm + 1e-12)).clamp(max=1.0))
         return norm
 
+    def _note(self, results: list[Losses], norm: Tensor, rate: float) -> None:
+        """Add the figures of a step to the running means."""
+        for losses in results:
+            self.means.add("loss", losses.total, losses.weight)
+            for name, value in losses.parts.items():
+                self.means.add(name, value, losses.part_weights.get(name, losses.weight))
+        self.means.add("gradient_norm", norm, 1.0)
+        self.means.add("rate", torch.tensor(rate, device=norm.device), 1.0)
+
     def _stop_at_nan(self, batch: Any, loss: float, norm: float) -> None:
         name = f"bad-batch-step-{self.step}-rank-{distributed.rank()}.pt"
         content = {k: v for k, v in vars(batch).items() if isinstance(v, (Tensor, str))}
@@ -211,19 +218,6 @@ def seed_step(seed: int, step: int, device: torch.device) -> torch.Generator:
     # torch takes signed 64-bit seeds.
     torch.manual_seed(int(first >> np.uint64(1)))
     return torch.Generator(device).manual_seed(int(second >> np.uint64(1)))
-
-
-def _averaged(results: list[Losses], weight: float) -> dict[str, Tensor]:
-    """Average losses and their parts over the parts of a batch."""
-    names = results[0].parts.keys()
-    rows = [{"loss": r.total.detach(), **r.parts} for r in results]
-    return {
-        name: sum(
-            (row[name] * (r.weight / weight) for row, r in zip(rows, results, strict=True)),
-            start=torch.zeros(()),
-        )
-        for name in ("loss", *names)
-    }
 
 
 def _autocast(device: torch.device, precision: str) -> torch.autocast:

@@ -1,7 +1,5 @@
 """Weighted means of named figures between two log lines, over ranks."""
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 
@@ -15,23 +13,32 @@ class RunningMeans:
         self.sums: dict[str, Tensor] = {}
         self.weights: dict[str, Tensor] = {}
 
-    def add(self, figures: Mapping[str, Tensor], weight: float) -> None:
-        """Add figures that are means over `weight` items; those that are not finite have none."""
-        for name, value in figures.items():
-            # A figure may be undefined for a batch (nothing of its kind in it), and is NaN then.
-            value = value.detach().double()
-            finite = torch.isfinite(value)
-            kept = torch.where(finite, value * weight, torch.zeros_like(value))
-            self.sums[name] = self.sums.get(name, 0) + kept
-            self.weights[name] = self.weights.get(name, 0) + finite * weight
+    def add(self, name: str, value: Tensor, weight: Tensor | float) -> None:
+        """Add a figure, or a vector of them, that is a mean over `weight` items.
+
+        What is not finite has no weight: a figure may be undefined for a batch.
+        """
+        value = value.detach().double()
+        finite = torch.isfinite(value)
+        kept = torch.where(finite, value * weight, torch.zeros_like(value))
+        self.sums[name] = self.sums.get(name, 0) + kept
+        self.weights[name] = self.weights.get(name, 0) + finite * weight
 
     def take(self) -> dict[str, float]:
-        """Return the means over all ranks, sorted by name, and begin anew."""
+        """Return the means over all ranks, sorted by name, and begin anew.
+
+        A vector gives its mean under its name, and its elements under name/00, name/01, ...
+        """
         means = {}
         for name in sorted(self.sums):
             pair = torch.stack([self.sums[name], self.weights[name].double()])
-            total, weight = distributed.total(pair).tolist()
-            means[name] = total / weight if weight else float("nan")
+            total, weight = distributed.total(pair)
+            values = (total / weight).tolist()
+            if isinstance(values, list):
+                means[name] = sum(values) / len(values)
+                means |= {f"{name}/{index:02d}": value for index, value in enumerate(values)}
+            else:
+                means[name] = values
         self.sums, self.weights = {}, {}
         return means
 
