@@ -135,9 +135,9 @@ def test_a_mistake_is_one_line_and_exit_code_2(numbers, tmp_path):
 @pytest.mark.parametrize(
     ("yaml", "message"),
     [
-        ("power: {exponet: 3}", "unknown setting 'power.exponet'; did you mean 'power.exponent'?"),
+        ("power: {exponen: 3}", "unknown setting 'power.exponen'; did you mean 'power.exponent'?"),
         ("power: {exponent: many}", "Got value: many"),
-        ("recources: {workers: 2}", "did you mean 'resources.workers'?"),
+        ("resource: {workers: 2}", "did you mean 'resources.workers'?"),
     ],
 )
 def test_a_mistyped_setting_is_named_with_the_closest_known_one(tmp_path, yaml, message):
