@@ -43,6 +43,10 @@ class DirectSumLosses:
         """Add them up, as the library does: the entropy of codes is a diagnostic only."""
         return self.reconstruction + self.log_prob + entropy_weight * self.logits_entropy
 
+    def detached(self) -> "DirectSumLosses":
+        """The same values without their gradients, for logs."""
+        return DirectSumLosses(**{name: value.detach() for name, value in vars(self).items()})
+
 
 class DirectSumQuantizer(CodebookQuantizer):
     """Jointly chosen codebooks whose entries add up."""

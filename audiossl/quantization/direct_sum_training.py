@@ -160,7 +160,7 @@ def _update(
     loss = losses.total(config.entropy_weight)
     if not torch.isfinite(loss):
         raise UserError(
-            f"quantizer training: the loss is {float(loss)} at step {training.step}; "
+            f"quantizer training: the loss is {loss.item()} at step {training.step}; "
             "lower learning_rate, or standardize the frames"
         )
     training.optimizer.zero_grad()
@@ -168,7 +168,7 @@ def _update(
     for group in training.optimizer.param_groups:
         group["lr"] = _learning_rate(training.step, config)
     training.optimizer.step()
-    return losses
+    return losses.detached()
 
 
 def _learning_rate(step: int, config: DirectSumConfig) -> float:

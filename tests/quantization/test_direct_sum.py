@@ -75,7 +75,7 @@ def test_nearly_the_same_codes_as_the_library_in_float32_even_far_from_zero():
         # A mean of 30 standard deviations, as single dimensions of real teachers have it.
         library.centers[:, :, :4] += 30 / 16
         ours.centers.copy_(library.centers)
-        frames = library.decode(torch.randint(256, (400, 16))) + 0.5 * torch.randn(400, 64)
+        frames = library.decode(torch.randint(256, (200, 16))) + 0.5 * torch.randn(200, 64)
         expected = library.encode(frames, 5)
     agree = (ours.encode(frames) == expected).float().mean()
     assert agree >= 0.999, agree
@@ -83,10 +83,11 @@ def test_nearly_the_same_codes_as_the_library_in_float32_even_far_from_zero():
 
 def test_the_loss_never_grows_with_refinements(quantizer, golden):
     # Of all frames together: a beam may lose the best candidate of a single one.
-    losses = [
-        float(quantizer.losses(golden["x"], refinements=passes).reconstruction)
-        for passes in range(6)
-    ]
+    with torch.no_grad():
+        losses = [
+            float(quantizer.losses(golden["x"], refinements=passes).reconstruction)
+            for passes in range(6)
+        ]
     assert losses == sorted(losses, reverse=True)
     assert losses[1] < 0.8 * losses[0]
 
@@ -152,5 +153,5 @@ def test_refuses_what_is_no_state_of_the_library(quantizer):
     del state["to_logits.bias"]
     with pytest.raises(UserError, match=r"1 of 5 tensors missing \(to_logits.bias\)"):
         DirectSumQuantizer.from_reference(state)
-    with pytest.raises(UserError, match="num_codebooks is 3.*power of two"):
+    with pytest.raises(UserError, match=r"num_codebooks is 3.*power of two"):
         DirectSumQuantizer(8, 3, 16)
