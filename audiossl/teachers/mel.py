@@ -44,11 +44,12 @@ class MelSpectrogram(nn.Module):
         self.register_buffer("filters", filters, persistent=False)
 
     def num_frames(self, lengths: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
-        """Count the frames of waveforms of so many samples."""
+        """Count the frames of waveforms of so many samples; too short to mirror is none."""
+        window, hop_length = self.dialect.window, self.dialect.hop_length
         if self.dialect.edges == "whole":
-            frames = 1 + (lengths - self.dialect.window) // self.dialect.hop_length
-            return frames.clamp(min=0)
-        return torch.where(lengths > 0, 1 + lengths // self.dialect.hop_length, 0)
+            return (1 + (lengths - window) // hop_length).clamp(min=0)
+        shortest = window // 2 if self.dialect.edges == "mirror" else 0
+        return torch.where(lengths > shortest, 1 + lengths // hop_length, 0)
 
     def forward(
         self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
@@ -82,5 +83,5 @@ def _mirrored(
     places = torch.arange(-by, waveforms.shape[1] + by, device=waveforms.device).abs()
     last = (lengths - 1).clamp(min=0)[:, None]
     places = torch.where(places > last, 2 * last - places, places)
-    # A waveform shorter than what is mirrored is mirrored again at its start; then it ends.
-    return waveforms.gather(1, places.abs().clamp(max=last))
+    # Rows that are too short have no frames; their places must only exist.
+    return waveforms.gather(1, torch.minimum(places.abs(), last))
