@@ -21,6 +21,7 @@ that a pass has left as it was would be left so by all further passes, and is no
 """
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import torch
 import torch.nn.functional as F
@@ -119,19 +120,24 @@ def _leaves(
     current = (old % size).long()[..., None]
     distance = norms.view(-1, size) + norms[old][..., None] - 2 * products.within[old]
     change = 2 * (with_error - with_error.gather(2, current)) + distance
-    change, pick = _best(change, _width(size, leaves=1))
+    change, pick = _best(change, _num_kept(old.shape[1], size, _width(size, leaves=1)))
     return _Beam(change, (old[..., None] - current + pick)[..., None].int())
 
 
 def _merged(beam: _Beam, old: Int32[Tensor, "frames codebooks"], products: EntryProducts) -> _Beam:
     """Join neighboring groups: every pair of their candidates is one of the new group's."""
     num_frames, num_groups, width, leaves = beam.entries.shape
+    kept = _num_kept(num_groups // 2, width * width, _width(products.codebook_size, 2 * leaves))
+    if _is_fusible(products.between, width):
+        from audiossl.quantization.beam_triton import merged  # only where there is CUDA
+
+        return _Beam(*merged(beam.change, beam.entries, old, products.between, kept))
     choices = old.view(num_frames, num_groups, 1, leaves)
     # The current choice comes last, so that moves can be measured from it.
     candidates = torch.cat([beam.entries, choices], dim=2)
     cross = _products_of_moves(candidates[:, 0::2], candidates[:, 1::2], products.between)
     change = beam.change[:, 0::2, :, None] + beam.change[:, 1::2, None, :] + 2 * cross
-    change, pick = _best(change.flatten(2), _width(products.codebook_size, 2 * leaves))
+    change, pick = _best(change.flatten(2), kept)
     pick = pick[..., None].expand(-1, -1, -1, leaves)
     left = beam.entries[:, 0::2].gather(2, pick // width)
     right = beam.entries[:, 1::2].gather(2, pick % width)
@@ -155,12 +161,22 @@ def _products_of_moves(
 
 
 def _best(
-    change: Float[Tensor, "frames groups candidates"], width: int
-) -> tuple[Float[Tensor, "frames groups width"], Int64[Tensor, "frames groups width"]]:
-    """Keep the `width` candidates that lower the error most; of the last group the best alone."""
-    width = 1 if change.shape[1] == 1 else min(width, change.shape[2])
-    best = change.topk(width, dim=2, largest=False, sorted=False)
+    change: Float[Tensor, "frames groups candidates"], kept: int
+) -> tuple[Float[Tensor, "frames groups kept"], Int64[Tensor, "frames groups kept"]]:
+    """Find the candidates that lower the error most."""
+    best = change.topk(kept, dim=2, largest=False, sorted=False)
     return best.values, best.indices
+
+
+def _num_kept(num_groups: int, num_candidates: int, width: int) -> int:
+    """Count the candidates that stay: of the last group the best alone."""
+    return 1 if num_groups == 1 else min(width, num_candidates)
+
+
+def _is_fusible(between: Float[Tensor, "entries entries"], width: int) -> bool:
+    power_of_two = width & (width - 1) == 0
+    fits = between.is_cuda and between.dtype == torch.float32 and power_of_two
+    return fits and find_spec("triton") is not None
 
 
 def _width(codebook_size: int, leaves: int) -> int:
