@@ -12,6 +12,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
 from audiossl.errors import Skip, UserError
+from audiossl.nn.digests import digest_of_tensors
 
 
 @runtime_checkable
@@ -162,13 +163,9 @@ def content_id(kind: str, settings: Mapping[str, Any], state: Mapping[str, Tenso
         settings: Its settings.
         state: Its tensors.
     """
-    digest = hashlib.sha256(f"{kind} {json.dumps(settings, sort_keys=True)}".encode())
-    for name in sorted(state):
-        value = state[name].detach().cpu()
-        value = value.float() if value.is_floating_point() else value.long()
-        digest.update(f"{name} {tuple(value.shape)}".encode())
-        digest.update(value.contiguous().numpy().data)
-    return digest.hexdigest()[:16]
+    floats = {n: v.float() if v.is_floating_point() else v for n, v in state.items()}
+    content = f"{kind} {json.dumps(settings, sort_keys=True)} {digest_of_tensors(floats)}"
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
 def code_dtype(codebook_size: int) -> torch.dtype:

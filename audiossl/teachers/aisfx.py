@@ -10,7 +10,6 @@ maximum over time, which is the network's own clip embedding (which it took of 2
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 from audiossl.nn.frames import Frames
 from audiossl.nn.lengths import valid_mask
+from audiossl.nn.pickled_arrays import array_globals
 from audiossl.nn.pooling import masked_max
 from audiossl.nn.weights import load_exactly, read_weights
 from audiossl.nn.wheels import file_of_wheel
@@ -43,7 +43,8 @@ def load(place: str = "") -> "AisfxTeacher":
         UserError: The wheel is not installed, or the file is not the network's.
     """
     path = Path(place) if place else file_of_wheel(WHEEL, FILE)
-    with torch.serialization.safe_globals(_integers()):
+    # Beside the weights lies a table of data sets with NumPy integers in it: data, not code.
+    with torch.serialization.safe_globals(array_globals()):
         found = read_weights(path)
     state = found[0] if isinstance(found, tuple) else found
     teacher = AisfxTeacher()
@@ -109,12 +110,6 @@ class _Block(nn.Module):
         padding = ~valid[:, None, :, None]
         image = F.relu(self.bn1(self.conv1(image.masked_fill(padding, 0.0))))
         return F.relu(self.bn2(self.conv2(image.masked_fill(padding, 0.0))))
-
-
-def _integers() -> list[Any]:
-    """What may be read besides tensors: the file lists data sets with NumPy integers, no code."""
-    rebuild = np.int64(0).__reduce__()[0]
-    return [(rebuild, "numpy.core.multiarray.scalar"), np.dtype, np.dtypes.Int64DType]
 
 
 def _essentia_filters(dialect: MelDialect) -> Float[Tensor, "bins mels"]:

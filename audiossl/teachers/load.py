@@ -1,4 +1,4 @@
-"""`load_teacher`: any teacher in one line, named by `kind:path` or `kind:path@layer`."""
+"""`load_teacher`: any teacher in one line, named by `kind:path` or `kind:path#layer`."""
 
 import re
 from collections.abc import Callable
@@ -29,8 +29,8 @@ def load_teacher(source: str) -> FrozenTeacher:
 
     Args:
         source: `kind:path`, where kind is one of `SCHEMES` ("hf:<folder>", "dasheng:<file>",
-            "log_mel:", "ge2e:"); with `@layer` behind it the output of that layer, counted from 1
-            ("hf:<folder>@21"). Several sources joined by `+` are an ensemble ("hf:<folder>+ge2e:").
+            "log_mel:", "ge2e:"); with `#layer` behind it the output of that layer, counted from 1
+            ("hf:<folder>#21"). Several sources joined by `+` are an ensemble ("hf:<folder>+ge2e:").
 
     Returns:
         A module that keeps to the `Teacher` protocol: `teacher(waveforms, lengths) -> Frames`.
@@ -55,12 +55,12 @@ def _load(source: str) -> FrozenTeacher:
             "loaded by load_encoder)"
         )
     load = _function(SCHEMES[kind], source)
-    path, _, layer = place.rpartition("@")
+    path, _, layer = place.rpartition("#")
     if not path or not layer.isdecimal():
         return load(place)
     if kind not in LAYERED:
         raise UserError(
-            f"{source}: {kind} teachers have no layers to choose from; leave @{layer} out"
+            f"{source}: {kind} teachers have no layers to choose from; leave #{layer} out"
         )
     return load(path, int(layer))
 

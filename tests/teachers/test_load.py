@@ -19,7 +19,7 @@ def test_a_teacher_is_named_by_kind_and_path(tmp_path):
     teacher = load_teacher(f"hf:{folder}")
     assert isinstance(teacher, Teacher)
     assert "hubert layer 3," in teacher.convention
-    assert "hubert layer 2," in load_teacher(f"hf:{folder}@2").convention
+    assert "hubert layer 2," in load_teacher(f"hf:{folder}#2").convention
 
 
 def test_several_are_an_ensemble():
@@ -41,7 +41,7 @@ def test_says_which_kinds_there_are():
     with pytest.raises(UserError, match=r"unknown kind of teacher 'exp/run'.*load_encoder"):
         load_teacher("exp/run")
     with pytest.raises(UserError, match="mfcc teachers have no layers to choose from"):
-        load_teacher("mfcc:x@3")
+        load_teacher("mfcc:x#3")
     assert set(LAYERED) < set(SCHEMES)
 
 
