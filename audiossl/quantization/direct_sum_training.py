@@ -38,6 +38,11 @@ class DirectSumConfig:
     seed: int = 0
     """Seeds the first entries, the order of frames, and the number of passes of each step."""
 
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole training."""
+        return sum(self.phase_steps)
+
 
 @dataclass
 class DirectSumTraining:
@@ -102,14 +107,14 @@ def train_direct_sum(
 
     Returns:
         The training; its `quantizer` is in evaluation mode and done once `step` is
-        `sum(config.phase_steps)`.
+        `config.total_steps`.
 
     Raises:
         UserError: The loss is not finite.
     """
     training = training or begin(batches.dim, config, batches.device)
     training.quantizer.check_dim(batches.dim)
-    end = sum(config.phase_steps)
+    end = config.total_steps
     if num_steps is not None:
         end = min(end, training.step + num_steps)
     training.quantizer.train()

@@ -71,6 +71,11 @@ class KMeansConfig:
     seed: int = 0
     """Seeds the first centroids, the order of frames, and where dead centroids start again."""
 
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole training."""
+        return self.num_steps
+
 
 @dataclass
 class KMeansTraining:

@@ -66,11 +66,18 @@ class ResidualConfig:
     codebook: KMeansConfig = field(default_factory=lambda: KMeansConfig(codebook_size=256))
     """How each is trained."""
 
+    @property
+    def total_steps(self) -> int:
+        """Steps of the whole training."""
+        return self.num_codebooks * self.codebook.num_steps
+
 
 @dataclass
 class ResidualTraining:
     """What must survive a crash."""
 
+    step: int
+    """Steps done, of all codebooks."""
     finished: list[Float[Tensor, "size dim"]]
     """Codebooks that are done, first to last."""
     current: KMeansTraining | None = None
@@ -79,13 +86,14 @@ class ResidualTraining:
     def state_dict(self) -> dict[str, Any]:
         """Tensors and numbers from which `restore` goes on."""
         current = None if self.current is None else self.current.state_dict()
-        return {"finished": list(self.finished), "current": current}
+        return {"step": self.step, "finished": list(self.finished), "current": current}
 
     @classmethod
     def restore(cls, state: Mapping[str, Any]) -> "ResidualTraining":
         """Go on from a `state_dict` of an earlier training with the same settings."""
         current = state["current"]
-        return cls(list(state["finished"]), None if current is None else KMeansTraining(**current))
+        training = None if current is None else KMeansTraining(**current)
+        return cls(state["step"], list(state["finished"]), training)
 
     @property
     def quantizer(self) -> ResidualQuantizer:
@@ -108,16 +116,17 @@ def train_residual(
         training: Where an earlier call stopped; None starts.
         num_steps: Steps to do now; None does all that are left.
     """
-    training = training or ResidualTraining([])
-    left = num_steps
-    while len(training.finished) < config.num_codebooks and (left is None or left > 0):
+    training = training or ResidualTraining(0, [])
+    end = config.total_steps
+    if num_steps is not None:
+        end = min(end, training.step + num_steps)
+    while training.step < end:
         before = training.current.step if training.current else 0
         remainders = batches.then(partial(_remainder, training.finished))
         training.current = train_kmeans(
-            remainders, config.codebook, training.current, num_steps=left
+            remainders, config.codebook, training.current, num_steps=end - training.step
         )
-        if left is not None:
-            left -= training.current.step - before
+        training.step += training.current.step - before
         if training.current.step == config.codebook.num_steps:
             training.finished.append(training.current.entries)
             training.current = None
