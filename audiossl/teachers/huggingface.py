@@ -108,6 +108,7 @@ class Wav2Vec2Teacher(FrozenTeacher):
         num_frames = self.convolutions.num_frames(seen)
         self.padding = padding_mask(num_frames, int(num_frames.max()))
         mask = valid_mask(seen, waveforms.shape[1]).long()
+        self.tap.clear()
         with warnings.catch_warnings():
             # transformers 4 gives WavLM's attention two masks of different types.
             warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")

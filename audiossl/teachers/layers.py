@@ -22,6 +22,10 @@ class LayerTap:
         for block in blocks:
             block.register_forward_hook(self._collect)
 
+    def clear(self) -> None:
+        """Forget what a call that failed may have left."""
+        self.outputs = []
+
     def take(self) -> tuple[Float[Tensor, "batch frames dim"], ...]:
         """Hand out what was collected since the last time, first block first."""
         outputs, self.outputs = tuple(self.outputs), []

@@ -93,6 +93,8 @@ class ValidGroupNorm(nn.Module):
         """Normalize each channel over the valid frames of its row."""
         if self.lengths is None or bool((self.lengths >= channels.shape[2]).all()):
             return self.norm(channels)
+        # In float32, as torch's own norms are under autocast.
+        channels = channels.float()
         valid = valid_mask(self.lengths, channels.shape[2])[:, None]
         count = self.lengths.clamp(min=1)[:, None, None]
         centered = channels - (channels * valid).sum(dim=2, keepdim=True) / count

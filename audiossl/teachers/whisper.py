@@ -79,6 +79,7 @@ class WhisperTeacher(FrozenTeacher):
         # Windows behind a row's end hold silence alone and are not computed.
         heard = torch.arange(num_windows, device=lengths.device) * self.window < lengths[:, None]
         heard[:, 0] = True
+        self.tap.clear()
         final = self.encoder(self._log_mel(windows[heard])).last_hidden_state
         layers = tuple(_rows(layer, heard) for layer in self.tap.take())
         return Frames(

@@ -26,11 +26,20 @@ def test_no_frames_have_no_codes(quantizer):
 
 
 @each
-def test_chunks_do_not_change_codes(quantizer, monkeypatch):
+def test_frames_are_encoded_a_few_at_a_time_with_the_same_codes(quantizer, monkeypatch):
     whole = quantizer.encode(frames(50))
-    for kind in {type(quantizer), type(getattr(quantizer, "inner", quantizer))}:
+    inner, sizes = getattr(quantizer, "inner", quantizer), []
+    for kind in {type(quantizer), type(inner)}:
         monkeypatch.setattr(kind, "frames_per_chunk", {"cpu": 7})
+    encode_chunk = type(inner).encode_chunk
+
+    def spy(self, chunk, *arguments, **options):
+        sizes.append(len(chunk))
+        return encode_chunk(self, chunk, *arguments, **options)
+
+    monkeypatch.setattr(type(inner), "encode_chunk", spy)
     assert torch.equal(quantizer.encode(frames(50)), whole)
+    assert sizes == [7] * 7 + [1]  # memory is bounded whatever the number of frames
 
 
 @each

@@ -1,4 +1,7 @@
-"""Codes that say whose they are: a code array travels with its quantizer's id and a checksum."""
+"""Codes that say whose they are: a code array travels with its quantizer's id and a checksum.
+
+Beside `frames.py`, below the rooms that make codes, keep them and learn from them.
+"""
 
 import zlib
 from dataclasses import dataclass
@@ -10,7 +13,6 @@ from jaxtyping import Integer
 from torch import Tensor
 
 from audiossl.errors import UserError
-from audiossl.quantization.quantizer import Quantizer
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,7 @@ class Codes:
             )
 
 
-def encode_cut(quantizer: Quantizer, frames: Tensor, frame_rate: float) -> Codes:
-    """Encode the frames of one cut, (frames, dim), which came at `frame_rate`."""
-    return Codes(quantizer.encode(frames), quantizer.id, frame_rate)
+WRITTEN = ("quantizer_id", "frame_rate", "num_frames", "num_codebooks", "checksum")
 
 
 def read_codes(values: np.ndarray, receipt: dict[str, Any], name: str) -> Codes:
@@ -68,7 +68,7 @@ def read_codes(values: np.ndarray, receipt: dict[str, Any], name: str) -> Codes:
     Raises:
         UserError: The array is truncated or changed, or the receipt is not one.
     """
-    missing = [key for key in ("quantizer_id", "frame_rate", "checksum") if key not in receipt]
+    missing = [key for key in WRITTEN if key not in receipt]
     if missing:
         raise UserError(f"{name}: its codes come without {', '.join(missing)}: encode it again")
     expected = (receipt["num_frames"], receipt["num_codebooks"])
