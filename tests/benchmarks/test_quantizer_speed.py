@@ -46,18 +46,26 @@ def random_entries():
     return torch.randn(NUM_CODEBOOKS, 256, DIM) / 4, torch.randn(NUM_FRAMES, DIM) * 1.5
 
 
-def learnt_entries():
+def learnt_entries(dim=DIM, num_frames=NUM_FRAMES):
     """Entries that fit their frames, and each other, as those of a residual quantizer do."""
     torch.manual_seed(0)
-    frames = structured(4000 + NUM_FRAMES)
+    frames = structured(4000 + num_frames, dim)
     codebook = KMeansConfig(codebook_size=256, num_steps=3, batch_size=2000)
     config = ResidualConfig(num_codebooks=NUM_CODEBOOKS, codebook=codebook)
     training = train_residual(FrameBatches(frames[:4000], 2000, seed=0), config)
     return torch.stack(training.finished), torch.from_numpy(frames[4000:])
 
 
-@pytest.mark.parametrize("make", [random_entries, learnt_entries])
-def test_encoding_is_at_least_three_times_as_fast(make):
+def learnt_entries_of_128_dimensions():
+    """What the search here saves grows with the dimension; this is a small one, and more frames."""
+    return learnt_entries(128, 1024)
+
+
+@pytest.mark.parametrize(
+    ("make", "least"),
+    [(random_entries, 3.0), (learnt_entries, 3.0), (learnt_entries_of_128_dimensions, 1.5)],
+)
+def test_encoding_is_at_least_three_times_as_fast(make, least):
     entries, frames = make()
     library = library_with(entries, noise=1.0)
     ours = DirectSumQuantizer.from_reference(library.state_dict())
@@ -75,15 +83,16 @@ def test_encoding_is_at_least_three_times_as_fast(make):
         with torch.no_grad():
             library.encode(frames, 5)
 
-    for passes in (0, 1, 5):
-        print(passes, "passes change", float((ours.encode(frames, passes) != codes).float().mean()))
+    for passes in (0, 1, 2):
+        moved = float((ours.encode(frames, passes) != codes).float().mean())
+        print(f"codes that change after pass {passes}: {moved:.0%}")
     ratio = compare(
-        f"encode {NUM_FRAMES} frames of {DIM}, 16 codebooks, 5 passes, {make.__name__}",
+        f"encode {len(frames)} frames of {frames.shape[1]}, 16 codebooks, 5 passes, {make.__name__}",
         lambda: ours.encode(frames, 5),
         peer,
         rounds=5,
     )
-    assert ratio >= 3.0
+    assert ratio >= least
 
 
 @pytest.mark.parametrize(("num_codebooks", "size"), [(32, 16), (16, 256)])
