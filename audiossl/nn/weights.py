@@ -25,7 +25,7 @@ def write_weights(
         save_file(tensors, temporary, metadata=metadata)
 
 
-def read_weights(path: Path) -> dict[str, Any]:
+def read_weights(path: Path) -> Any:
     """Read a file of tensors: safetensors, or a torch file without code in it.
 
     Returns:

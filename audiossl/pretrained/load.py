@@ -11,6 +11,13 @@ from audiossl.errors import UserError, did_you_mean
 SCHEMES: dict[str, str] = {
     "audiossl": "audiossl.pretrained.own:load",
     "random": "audiossl.pretrained.own:load_random",
+    "hf": "audiossl.teachers.huggingface:load",
+    "torchaudio": "audiossl.teachers.torchaudio_bundle:load",
+    "dasheng": "audiossl.teachers.dasheng:load",
+    "ge2e": "audiossl.teachers.ge2e:load",
+    "aisfx": "audiossl.teachers.aisfx:load",
+    "log_mel": "audiossl.teachers.spectral:load_log_mel",
+    "mfcc": "audiossl.teachers.spectral:load_mfcc",
 }
 """`kind` -> module:function that takes what follows the colon and returns an Encoder."""
 

@@ -1,0 +1,103 @@
+"""What a teacher is: a frozen network from waveforms to Frames, whose targets a student learns."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from audiossl.errors import Skip
+from audiossl.nn.frames import Frames
+from audiossl.nn.lengths import valid_mask
+
+
+@runtime_checkable
+class Teacher(Protocol):
+    """Waveforms to Frames; stages that make targets know no more than this.
+
+    It asks for what `audiossl.models.encoder.Encoder` asks for, so that every encoder, one of this
+    package too, is a teacher as it stands. This room does not import that one: a teacher is known
+    by what it does.
+    """
+
+    sample_rate: int
+    """Samples a second that the waveforms must have."""
+    frame_rate: float
+    """Frames a second of the output."""
+    dim: int
+    """Dimension of `Frames.vectors`."""
+
+    def __call__(
+        self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
+    ) -> Frames:
+        """Compute targets of mono waveforms in [-1, 1]; `lengths` counts valid samples.
+
+        A row that is too short for one frame gets the length 0.
+        """
+        ...
+
+
+class FrozenTeacher(nn.Module):
+    """What the teachers of this room share: they stay in evaluation mode and say what they give."""
+
+    sample_rate: int
+    frame_rate: float
+    dim: int
+    convention: str
+    """Which layer `Frames.vectors` is, before or after which normalization, of which input: part
+    of the identity of everything that is made with it."""
+
+    def train(self, mode: bool = True) -> "FrozenTeacher":  # noqa: ARG002 - it is not asked
+        """Stay in evaluation mode, whatever a student around it is told."""
+        return super().train(False)
+
+    @abstractmethod
+    def forward(
+        self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
+    ) -> Frames:
+        """Compute the frames of a batch of waveforms."""
+
+
+def faults(frames: Frames, names: Sequence[str]) -> dict[int, Skip]:
+    """Find the rows of a batch that cannot be targets.
+
+    Args:
+        frames: What a teacher gave.
+        names: Which cut each row is, for the messages.
+
+    Returns:
+        Row -> what is wrong with it; a stage leaves such cuts out, counts and bounds them.
+    """
+    valid = valid_mask(frames.lengths, frames.vectors.shape[1])
+    bad = (~frames.vectors.isfinite().all(dim=2) & valid).cpu()
+    found = {}
+    for row, (name, length) in enumerate(zip(names, frames.lengths.tolist(), strict=True)):
+        if length == 0:
+            found[row] = Skip(f"{name}: shorter than one frame of its teacher")
+        elif bad[row].any():
+            first = int(bad[row].int().argmax())
+            found[row] = Skip(
+                f"{name}: its teacher gave NaN or infinity in {int(bad[row].sum())} of {length} "
+                f"frames, first in frame {first}"
+            )
+    return found
+
+
+def check_frames(frames: Frames, names: Sequence[str]) -> Frames:
+    """Give back what a teacher gave if all of it can be targets.
+
+    Raises:
+        Skip: Names the first row that cannot.
+    """
+    for fault in faults(frames, names).values():
+        raise fault
+    return frames
+
+
+def zero_padding(
+    waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
+) -> Float[Tensor, "batch samples"]:
+    """Silence what stands behind each row's end: it may be anything, NaN too."""
+    return torch.where(valid_mask(lengths, waveforms.shape[1]), waveforms, 0.0)

@@ -1,0 +1,55 @@
+import pytest
+import torch
+from torch import nn
+
+from audiossl.errors import Skip
+from audiossl.models.encoder import Encoder
+from audiossl.nn.frames import Frames
+from audiossl.teachers.spectral import LogMelTeacher
+from audiossl.teachers.teacher import Teacher, check_frames, faults
+
+
+class _SomeEncoder(nn.Module):
+    sample_rate, frame_rate, dim = 16000, 50.0, 4
+
+    def forward(self, waveforms, lengths):
+        return Frames(torch.zeros(len(waveforms), 3, 4), lengths // 320, 50.0)
+
+
+def test_every_encoder_is_a_teacher_and_every_teacher_an_encoder():
+    assert isinstance(_SomeEncoder(), Teacher)
+    assert isinstance(LogMelTeacher(), Encoder)
+
+
+def test_faulty_rows_are_named_and_the_others_are_not():
+    vectors = torch.randn(4, 5, 2)
+    vectors[1, 2, 0] = float("nan")
+    vectors[1, 3, 1] = float("inf")
+    vectors[2, 4] = float("nan")  # behind its end
+    frames = Frames(vectors, torch.tensor([5, 4, 4, 0]), 50.0)
+    found = faults(frames, ["a", "b", "c", "d"])
+    assert sorted(found) == [1, 3]
+    assert all(isinstance(fault, Skip) for fault in found.values())
+    assert "b: its teacher gave NaN or infinity in 2 of 4 frames, first in frame 2" in str(found[1])
+    assert "d: shorter than one frame" in str(found[3])
+    with pytest.raises(Skip, match="b: its teacher gave NaN"):
+        check_frames(frames, ["a", "b", "c", "d"])
+
+
+def test_whole_batches_pass():
+    frames = Frames(torch.randn(2, 5, 2), torch.tensor([5, 1]), 50.0)
+    assert check_frames(frames, ["a", "b"]) is frames
+
+
+def test_a_teacher_that_hears_nan_is_found_out():
+    waveforms = torch.randn(2, 8000)
+    waveforms[1, 4000] = float("nan")
+    found = faults(LogMelTeacher()(waveforms, torch.tensor([8000, 8000])), ["good", "bad"])
+    assert list(found) == [1]
+
+
+def test_a_frozen_teacher_stays_frozen_in_a_student():
+    student = nn.Sequential(LogMelTeacher(), nn.Dropout())
+    student.train()
+    assert student[1].training
+    assert not student[0].training
