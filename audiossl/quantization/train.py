@@ -1,8 +1,9 @@
 """From a config to a trained quantizer, step by step, whatever its kind."""
 
-from typing import Any, assert_never
+from typing import Any
 
 import torch
+from typing_extensions import assert_never
 
 from audiossl.quantization.direct_sum_training import (
     DirectSumConfig,

@@ -87,7 +87,7 @@ def test_encoding_is_at_least_three_times_as_fast(make, least):
         moved = float((ours.encode(frames, passes) != codes).float().mean())
         print(f"codes that change after pass {passes}: {moved:.0%}")
     ratio = compare(
-        f"encode {len(frames)} frames of {frames.shape[1]}, 16 codebooks, 5 passes, {make.__name__}",
+        f"encode {len(frames)} frames of {frames.shape[1]}, 16 codebooks, {make.__name__}",
         lambda: ours.encode(frames, 5),
         peer,
         rounds=5,
