@@ -104,6 +104,8 @@ def split_inputs(config: Any) -> tuple[dict[str, Path], dict[str, Any]]:
             inputs.update({f"{field.name}.{index}": path for index, path in enumerate(value)})
         else:
             identity[field.name] = plain(value)
+    # Files that a setting names inside a longer word, as a teacher's source does.
+    inputs.update(getattr(config, "named_inputs", {}))
     return inputs, identity
 
 

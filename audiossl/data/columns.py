@@ -4,6 +4,7 @@ A folder `columns/` beside the shards holds one numpy file per column, in the or
 Shards are written with the rows of their own columns; the stage puts them together at its end.
 """
 
+import functools
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -67,3 +68,18 @@ def open_columns(folder: Path, name: str) -> dict[str, np.ndarray]:
         path.stem: np.load(path, mmap_mode=None if path.stat().st_size <= 128 else "r")
         for path in files
     }
+
+
+@functools.lru_cache(maxsize=256)
+def map_file(path: Path) -> np.ndarray:
+    """Map a shard to memory, as bytes; a process keeps the last ones it used.
+
+    Raises:
+        UserError: It is missing or empty.
+    """
+    try:
+        return np.memmap(path, np.uint8, mode="r")
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path}: shard is missing or empty ({error}): run its stage again"
+        ) from error

@@ -13,10 +13,12 @@ import numpy as np
 import soundfile
 from jaxtyping import Float, Int
 
-from audiossl.data.columns import open_columns
+from audiossl.data.codes import CodeField, cropped
+from audiossl.data.columns import map_file, open_columns
 from audiossl.data.items import SUPERVISION
 from audiossl.data.shar import LEVEL_HOP, WAV_HEADER, cuts_file, field_file
 from audiossl.errors import UserError
+from audiossl.nn.codes import Codes
 from audiossl.whole import read_json
 
 RECORDING = "recording"
@@ -80,6 +82,7 @@ class Corpus:
         self.recordings: Int[np.ndarray, " cuts"] = cuts["recording"]
         self.shards: Int[np.ndarray, " cuts"] = cuts["shard"]
         self.fields: dict[str, Field] = {}
+        self.code_fields: dict[str, CodeField] = {}
         for folder, facts in zip(folders, described, strict=True):
             if facts["cuts"] != described[0]["cuts"]:
                 raise UserError(
@@ -88,6 +91,13 @@ class Corpus:
             for name in facts["fields"]:
                 columns = open_columns(folder, name)
                 self.fields[name] = Field(name, folder, facts["encoding"], columns)
+            for name, coded in facts.get("codes", {}).items():
+                if name in self.code_fields:
+                    other = self.code_fields[name].folder
+                    raise UserError(
+                        f"{folder} and {other} both have codes {name!r}: give one of them"
+                    )
+                self.code_fields[name] = CodeField.opened(folder, name, coded)
 
     def __len__(self) -> int:
         return len(self.num_samples)
@@ -117,7 +127,7 @@ class Corpus:
         if not entry.present[index]:
             return np.zeros(end - start, np.float32)
         offset, size = int(entry.columns["offset"][index]), int(entry.columns["size"][index])
-        mapped = _mapped(entry.folder / field_file(field, int(self.shards[index])))
+        mapped = map_file(entry.folder / field_file(field, int(self.shards[index])))
         scale = np.float32(1 / (32768 * float(entry.columns["gain"][index])))
         if entry.encoding == "wav":
             first = offset + WAV_HEADER + 2 * start
@@ -127,6 +137,23 @@ class Corpus:
                 file.seek(start)
                 pcm = file.read(end - start, dtype="int16")
         return pcm.astype(np.float32) * scale
+
+    def codes(
+        self, index: int, field: str, start: int = 0, num_samples: int | None = None
+    ) -> Codes:
+        """Read the codes of a crop of a cut; of the whole cut by default.
+
+        Args:
+            index: Number of the cut.
+            field: One of `code_fields`.
+            start: First sample of the crop, at 16 kHz.
+            num_samples: Samples of the crop; codes are cut with it.
+
+        Raises:
+            UserError: The cut has none, or they are damaged.
+        """
+        codes = self.code_fields[field].read(index, int(self.shards[index]), self.name(index))
+        return codes if num_samples is None else cropped(codes, start, num_samples)
 
     def select(self, where: Mapping[str, Sequence[str]]) -> Int[np.ndarray, " cuts"]:
         """Number the cuts whose labels have one of the given values, for every label given.
@@ -181,14 +208,3 @@ def _described(folder: Path) -> dict[str, Any]:
             f"{folder}: not a finished corpus (no corpus.json): run the stage that makes it"
         )
     return dict(read_json(path))
-
-
-@functools.lru_cache(maxsize=256)
-def _mapped(path: Path) -> np.ndarray:
-    """Map a shard to memory; a process keeps the last ones it used."""
-    try:
-        return np.memmap(path, np.uint8, mode="r")
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path}: shard is missing or empty ({error}): run its stage again"
-        ) from error

@@ -99,12 +99,16 @@ class Plan:
             yield start
             start = self.next(start)
 
+    def draw(self, epoch: int, generator: np.random.Generator) -> Int[np.ndarray, " drawn"]:  # noqa: ARG002 - mixtures ask for it
+        """Draw the cuts of an epoch, in random order: each of them once."""
+        return generator.permutation(len(self.bucket_of)).astype(np.int64)
+
     def _shuffled(self, epoch: int) -> EpochBatches:
         generator = np.random.Generator(np.random.Philox(key=[self.config.seed, epoch]))
-        permuted = generator.permutation(len(self.bucket_of)).astype(np.int64)
+        permuted = self.draw(epoch, generator)
         # A stable sort of permuted cuts by bucket leaves each bucket permuted.
         grouped = permuted[np.argsort(self.bucket_of[permuted], kind="stable")]
-        counts = np.bincount(self.bucket_of, minlength=len(self.padded))
+        counts = np.bincount(self.bucket_of[permuted], minlength=len(self.padded))
         slots = [
             _filled(group, int(size))
             for group, size in zip(

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -96,7 +97,13 @@ def part_file(name: str, shard: int) -> str:
     return f"parts/{name}.{shard:06d}.columns"
 
 
-def finish_corpus(folder: Path, shards: int, fields: Sequence[str], facts: dict[str, str]) -> None:
+def finish_corpus(
+    folder: Path,
+    shards: int,
+    fields: Sequence[str],
+    facts: dict[str, Any],
+    joined: Sequence[str] = (),
+) -> None:
     """Join the columns of all shards and describe the corpus; what has no description is none.
 
     Args:
@@ -104,8 +111,9 @@ def finish_corpus(folder: Path, shards: int, fields: Sequence[str], facts: dict[
         shards: How many there are.
         fields: Names of the waveforms each cut has here.
         facts: `encoding`, and `cuts`, which identifies the cuts that the fields belong to.
+        joined: Names of other columns to join.
     """
-    for name in fields:
+    for name in (*fields, *joined):
         join_parts(folder, name, [folder / part_file(name, shard) for shard in range(shards)])
     write_json(folder / "corpus.json", {"fields": list(fields), "num_shards": shards, **facts})
 

@@ -49,6 +49,50 @@ def cuts_file(shard: int) -> str:
     return f"{SHAR}/cuts.{shard:06d}.jsonl.gz"
 
 
+class ShardTar:
+    """Writes the tar of one field of one shard: a value and its description for every cut.
+
+    Use as a context; the tar takes its name when all of it is written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.places: list[tuple[int, int]] = []
+        """Offset and size of each value in the tar; known after the context has ended."""
+        self._file, self._count = whole_file(path), 0
+
+    def __enter__(self) -> "ShardTar":
+        self._path = self._file.__enter__()
+        self._tar = TarWriter(str(self._path), shard_size=None)
+        self._tar.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        try:
+            self._tar.__exit__(*error)
+            if error[0] is None:
+                if not self._count:
+                    tarfile.open(self._path, "w").close()
+                # Members alternate with their descriptions.
+                with tarfile.open(self._path) as tar:
+                    members = tar.getmembers()[::2]
+                self.places += [(member.offset_data, member.size) for member in members]
+        finally:
+            self._file.__exit__(*error)
+
+    def add(self, name: str, content: bytes, described: dict[str, Any]) -> None:
+        """Append the value of a cut, whose file is called `name`, and its description."""
+        self._tar.write(name, io.BytesIO(content))
+        description = f"{name.rpartition('.')[0]}.json"
+        self._tar.write(description, io.BytesIO(json.dumps(described).encode()), count=False)
+        self._count += 1
+
+    def add_missing(self, identity: str) -> None:
+        """Append a placeholder for a cut that has no value."""
+        self._tar.write(f"{identity}.nodata", io.BytesIO())
+        self._tar.write(f"{identity}.nometa", io.BytesIO(), count=False)
+        self._count += 1
+
+
 @dataclass
 class FieldWriter:
     """Writes the waveforms of one field of one shard, and gathers their columns.
@@ -63,23 +107,17 @@ class FieldWriter:
     rows: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._file = whole_file(self.folder / field_file(self.field_name, self.shard))
+        self._tar = ShardTar(self.folder / field_file(self.field_name, self.shard))
 
     def __enter__(self) -> "FieldWriter":
-        self._path = self._file.__enter__()
-        self._tar = TarWriter(str(self._path), shard_size=None)
         self._tar.__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        try:
-            self._tar.__exit__(*error)
-            if error[0] is None:
-                if not self.rows:
-                    tarfile.open(self._path, "w").close()
-                self._locate()
-        finally:
-            self._file.__exit__(*error)
+        self._tar.__exit__(*error)
+        if error[0] is None:
+            for row, place in zip(self.rows, self._tar.places, strict=True):
+                row["offset"], row["size"] = place
 
     def write(self, identity: str, waveform: Float[np.ndarray, " samples"] | None) -> float:
         """Append a waveform, or a placeholder where there is none.
@@ -88,16 +126,14 @@ class FieldWriter:
             The gain it is stored with: 1, or a power of a half that keeps it from clipping.
         """
         if waveform is None:
-            self._tar.write(f"{identity}.nodata", io.BytesIO())
-            self._tar.write(f"{identity}.nometa", io.BytesIO(), count=False)
+            self._tar.add_missing(identity)
             self.rows.append(_row(np.zeros(0, np.float32), 1.0, present=False))
             return 1.0
         gain = common_gain([waveform])
         scaled = waveform * np.float32(gain)
         content = _wav_bytes(scaled) if self.encoding == "wav" else flac_bytes(scaled, SAMPLE_RATE)
         described = to_shar_placeholder(_recording(identity, len(waveform))).to_dict()
-        self._tar.write(f"{identity}.{self.encoding}", io.BytesIO(content))
-        self._tar.write(f"{identity}.json", io.BytesIO(json.dumps(described).encode()), count=False)
+        self._tar.add(f"{identity}.{self.encoding}", content, described)
         self.rows.append(_row(waveform, gain, present=True))
         return gain
 
@@ -111,13 +147,6 @@ class FieldWriter:
         columns["levels"] = np.concatenate([np.zeros(0, np.float32), *tracks])
         columns["num_levels"] = np.array([len(track) for track in tracks], np.int64)
         return columns
-
-    def _locate(self) -> None:
-        """Find where each waveform lies in the tar; members alternate with their descriptions."""
-        with tarfile.open(self._path) as tar:
-            members = tar.getmembers()[::2]
-        for row, member in zip(self.rows, members, strict=True):
-            row["offset"], row["size"] = member.offset_data, member.size
 
 
 def write_cuts(path: Path, cuts: Iterable[MonoCut]) -> None:

@@ -4,9 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+import torch
 
+from audiossl.audio.frame_rates import num_whole_frames
+from audiossl.data.codes import CodeFacts, finish_codes, write_codes
+from audiossl.data.corpus import Corpus
 from audiossl.data.folder import folder_items
 from audiossl.data.preparing import Durations, finish_corpus, join_cuts, write_shard
+from audiossl.nn.codes import Codes
 
 RATE = 16_000
 
@@ -45,3 +50,21 @@ def prepare(source: Path, output: Path, *, encoding: str = "wav", shard_size: in
     facts = {"encoding": encoding, "cuts": join_cuts(output, len(shards))}
     finish_corpus(output, len(shards), ["recording"], facts)
     return reports
+
+
+def encode(
+    cuts: Path, output: Path, field: str = "speech", *, rate: float = 50.0, books: int = 3,
+    quantizer: str = "0123456789abcdef", without: tuple[str, ...] = (), extra: int = 0,
+) -> None:  # fmt: skip
+    """Give every cut codes that count its frames, one more a codebook, as `encode` would."""
+    corpus = Corpus(cuts)
+    for shard in range(corpus.num_shards):
+        rows = []
+        for cut in corpus.shard_cuts(shard).tolist():
+            frames = num_whole_frames(int(corpus.num_samples[cut]) / RATE, rate) + extra
+            values = (torch.arange(frames)[:, None] + torch.arange(books)) % 256
+            name = corpus.name(cut)
+            codes = None if name in without else Codes(values.to(torch.uint8), quantizer, rate)
+            rows.append((name, codes))
+        write_codes(output, field, shard, rows)
+    finish_codes(cuts, output, field, CodeFacts(quantizer, rate, books, 256, "uint8"))

@@ -1,0 +1,191 @@
+"""Codes beside a corpus: a field of lhotse's temporal arrays in tars of its own, a shard each.
+
+`shar/<field>.000012.tar` holds the (frames, codebooks) array of every cut of shard 12, in order, as
+numpy writes it; cuts and recordings are not touched, nor are another teacher's codes. lhotse reads
+it as one more field of the cut and cuts it with the cut. Where each array lies, and what it must
+contain, is kept in columns, so that any cut's codes are a slice of a mapped file, checked.
+"""
+
+import io
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lhotse.array import Array, TemporalArray
+from lhotse.shar.utils import to_shar_placeholder
+
+from audiossl.audio.frame_rates import num_whole_frames
+from audiossl.data.columns import map_file, open_columns, write_part
+from audiossl.data.preparing import finish_corpus, part_file
+from audiossl.data.reading import SAMPLE_RATE
+from audiossl.data.shar import ShardTar, cuts_file, field_file
+from audiossl.errors import UserError
+from audiossl.nn.codes import Codes, read_codes
+from audiossl.whole import read_json
+
+
+@dataclass(frozen=True)
+class CodeFacts:
+    """What all codes of a field have in common; kept in corpus.json."""
+
+    quantizer_id: str
+    """Id of the quantizer that chose them."""
+    frame_rate: float
+    """Frames a second."""
+    num_codebooks: int
+    """Codes a frame."""
+    codebook_size: int
+    """Entries of a codebook."""
+    dtype: str
+    """Of the stored numbers: uint8 where a byte holds a code."""
+
+
+@dataclass(frozen=True)
+class CodeField:
+    """The codes that one teacher and quantizer gave the cuts of a corpus."""
+
+    name: str
+    folder: Path
+    facts: CodeFacts
+    columns: dict[str, np.ndarray]
+    """offset and num_frames of each array in its tar, and the CRC-32 of its values."""
+
+    @classmethod
+    def opened(cls, folder: Path, name: str, facts: dict[str, Any]) -> "CodeField":
+        """Open the field `name` of a folder whose corpus.json says `facts` of it."""
+        return cls(name, folder, CodeFacts(**facts), open_columns(folder, name))
+
+    @property
+    def present(self) -> np.ndarray:
+        """Whether each cut has codes."""
+        return self.columns["num_frames"] > 0
+
+    def check_made_by(self, quantizer_id: str) -> None:
+        """Refuse codes of another quantizer.
+
+        Raises:
+            UserError: Another quantizer chose them.
+        """
+        if self.facts.quantizer_id != quantizer_id:
+            raise UserError(
+                f"{self.folder}: codes {self.name!r} are of quantizer {self.facts.quantizer_id}, "
+                f"but quantizer {quantizer_id} is asked for: encode the cuts with it, or give this "
+                "run the other one"
+            )
+
+    def read(self, index: int, shard: int, cut_id: str) -> Codes:
+        """Read the codes of a cut.
+
+        Raises:
+            UserError: It has none, or what lies on disk is not what was written.
+        """
+        num_frames = int(self.columns["num_frames"][index])
+        if num_frames == 0:
+            raise UserError(f"cut {cut_id}: has no codes {self.name!r} in {self.folder}")
+        kind, width = np.dtype(self.facts.dtype), self.facts.num_codebooks
+        first, row = int(self.columns["offset"][index]), width * kind.itemsize
+        mapped = map_file(self.folder / field_file(self.name, shard))
+        content = mapped[first : first + num_frames * row]
+        # A file that was cut short gives fewer rows than were written, which is refused below.
+        whole = np.array(content[: len(content) // row * row])
+        values = whole.view(kind).reshape(-1, width)
+        receipt = {
+            "quantizer_id": self.facts.quantizer_id,
+            "frame_rate": self.facts.frame_rate,
+            "num_frames": num_frames,
+            "num_codebooks": width,
+            "checksum": f"{int(self.columns['checksum'][index]):08x}",
+        }
+        return read_codes(values, receipt, f"cut {cut_id}, codes {self.name!r}")
+
+
+def cropped(codes: Codes, start: int, num_samples: int) -> Codes:
+    """Cut codes as their cut is cut.
+
+    Args:
+        codes: Of the whole cut.
+        start: First sample of the crop, at 16 kHz; the nearest frame is the first.
+        num_samples: Samples of the crop; only whole frames are kept.
+    """
+    first = round(start * codes.frame_rate / SAMPLE_RATE)
+    kept = num_whole_frames(num_samples / SAMPLE_RATE, codes.frame_rate)
+    values = codes.values[first : first + kept]
+    return Codes(values, codes.quantizer_id, codes.frame_rate)
+
+
+def write_codes(
+    folder: Path, field: str, shard: int, codes: Iterable[tuple[str, Codes | None]]
+) -> tuple[str, ...]:
+    """Write the codes of the cuts of one shard, with their columns.
+
+    Args:
+        folder: Where to.
+        field: Name of the field.
+        shard: Number of the shard.
+        codes: Id and codes of every cut, in order; None for a cut that has none.
+
+    Returns:
+        The files written, relative to `folder`.
+    """
+    rows: list[tuple[int, int, int]] = []
+    with ShardTar(folder / field_file(field, shard)) as tar:
+        for cut_id, found in codes:
+            if found is None:
+                tar.add_missing(cut_id)
+                rows.append((0, 0, 0))
+                continue
+            content, header = _array_bytes(found.values.numpy())
+            tar.add(f"{cut_id}.npy", content, _described(found))
+            receipt = found.receipt()
+            rows.append((header, receipt["num_frames"], int(receipt["checksum"], 16)))
+    table = np.array(rows, np.int64).reshape(-1, 3)
+    places = np.array(tar.places, np.int64).reshape(-1, 2)
+    columns = {
+        "offset": places[:, 0] + table[:, 0],
+        "num_frames": table[:, 1],
+        "checksum": table[:, 2].astype(np.uint32),
+    }
+    write_part(folder / part_file(field, shard), columns)
+    return field_file(field, shard), part_file(field, shard)
+
+
+def finish_codes(corpus_folder: Path, folder: Path, field: str, facts: CodeFacts) -> None:
+    """Join the columns of all shards; the folder can then be opened beside its corpus."""
+    described = read_json(corpus_folder / "corpus.json")
+    known = {"cuts": described["cuts"], "codes": {field: asdict(facts)}}
+    finish_corpus(folder, described["num_shards"], [], known, joined=[field])
+
+
+def shar_fields(corpus_folder: Path, *code_folders: Path) -> dict[str, list[str]]:
+    """List the files of a corpus and of codes beside it, as lhotse's `CutSet.from_shar` takes them.
+
+    Args:
+        corpus_folder: Output of a `prepare` stage.
+        code_folders: Outputs of `encode` for the same cuts.
+    """
+    described = read_json(corpus_folder / "corpus.json")
+    shards = range(described["num_shards"])
+    fields = {"cuts": [str(corpus_folder / cuts_file(shard)) for shard in shards]}
+    for folder in (corpus_folder, *code_folders):
+        facts = read_json(folder / "corpus.json")
+        for name in (*facts["fields"], *facts.get("codes", {})):
+            fields[name] = [str(folder / field_file(name, shard)) for shard in shards]
+    return fields
+
+
+def _array_bytes(values: np.ndarray) -> tuple[bytes, int]:
+    """Serialize an array as numpy does, and say where its values begin."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(values), allow_pickle=False)
+    content = buffer.getvalue()
+    return content, len(content) - values.nbytes
+
+
+def _described(codes: Codes) -> dict[str, Any]:
+    array = Array(
+        storage_type="shar", storage_path="", storage_key="", shape=list(codes.values.shape)
+    )
+    described = TemporalArray(array, temporal_dim=0, frame_shift=1 / codes.frame_rate, start=0)
+    return dict(to_shar_placeholder(described).to_dict())

@@ -1,0 +1,1 @@
+"""SPEAR: masked prediction of the codes that frozen teachers give speech and other audio."""

@@ -1,0 +1,210 @@
+"""What a teacher makes of the cuts of a shard: batches of like length, long cuts in windows.
+
+What is heard together depends on the shard alone, so that every engine, and every resumed run,
+gives the same frames. Nothing is kept: a batch of frames is used and forgotten.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from audiossl.audio.frame_rates import num_whole_frames
+from audiossl.audio.resampling import resample
+from audiossl.data.corpus import Corpus
+from audiossl.data.reading import SAMPLE_RATE
+from audiossl.errors import Skip, UserError
+from audiossl.nn.digests import digest_of_tensors
+from audiossl.pretrained.load import load_encoder
+from audiossl.teachers.load import SCHEMES, load_teacher
+from audiossl.teachers.teacher import Teacher, faults
+from recipes.record import digest
+from recipes.stage import Resources
+
+CONTEXT = 1.0
+"""Seconds that a window hears beyond what is kept of it, on either side."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListeningConfig:
+    """Settings of every stage in which a teacher hears a corpus."""
+
+    cuts: Path
+    """Output of a `prepare` stage."""
+    output: Path
+    """Where what is made goes."""
+    teacher: str
+    """`hf:<folder>#21`, `dasheng:<file>`, `log_mel:80`, ... (`audiossl.teachers.load`), several
+    joined by `+`, or the output of a `pretrain` stage: an own encoder teaches the next one."""
+    where: dict[str, list[str]] = field(default_factory=dict)
+    """Which cuts are heard: labels and their values, as in {domain: [speech]}; all if empty."""
+    window_duration: float = 40.0
+    """Seconds; longer cuts are heard in windows of so much, with a second more on either side."""
+    batch_duration: float = 40.0
+    """Seconds heard at once, padding included: as much as fits on an accelerator."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What the teacher computes with; bfloat16 is several times faster on an accelerator."""
+    threads: int = 1
+    """Threads of each process on a CPU. Rounding depends on their number, so it belongs to the
+    identity of the result; to use more processors, take more resources.workers."""
+    max_skipped: float = 0.01
+    """Largest share of cuts that may be left out before the stage fails."""
+    resources: Resources = Resources()
+    """What to work with."""
+
+    @property
+    def named_inputs(self) -> dict[str, Path]:
+        """Files and folders that `teacher` names; they are fingerprinted as inputs."""
+        names = [self.teacher, *self.teacher.replace("+", " ").split()]
+        places = [Path(name.partition(":")[2] or name) for name in names]
+        places = [Path(str(place).partition("#")[0]) for place in places]
+        known = [place for place in dict.fromkeys(places) if str(place) != "." and place.exists()]
+        return {f"teacher.{index}": place for index, place in enumerate(known)}
+
+
+@dataclass(frozen=True)
+class Span:
+    """What is heard of a cut at once, and which of the frames are kept."""
+
+    cut: int
+    start: int
+    """First sample."""
+    num_samples: int
+    drop: int
+    """Frames at the beginning that were only context."""
+    keep: int
+    """Frames after those, if the teacher gives so many."""
+    is_last: bool
+    """Whether the cut ends with it."""
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What a teacher made of a batch of spans."""
+
+    spans: list[Span]
+    frames: list[Float[Tensor, "_ dim"]]
+    """Kept frames of each span; none where something is wrong with it."""
+    faults: dict[int, Skip]
+    """Cut -> what is wrong with it."""
+
+
+def open_teacher(source: str, device: str = "cpu") -> Any:
+    """Load a teacher by its name, or an encoder of this package as one.
+
+    Raises:
+        UserError: There is none, or nothing that can be loaded.
+    """
+    kind, separator, _ = source.partition(":")
+    own = Path(source).exists() or (separator and kind not in SCHEMES)
+    teacher = load_encoder(source) if own or not separator else load_teacher(source)
+    return teacher.to(device)
+
+
+def teacher_identity(teacher: nn.Module) -> str:
+    """Hash what decides a teacher's frames: its weights, layer and conventions."""
+    assert isinstance(teacher, Teacher)
+    convention = getattr(teacher, "convention", str(getattr(teacher, "config", "")))
+    weights = digest_of_tensors(teacher.state_dict())
+    return digest([type(teacher).__name__, convention, weights, teacher.frame_rate, teacher.dim])
+
+
+class Listener:
+    """A teacher that hears cuts of a corpus; built in the process that uses it."""
+
+    def __init__(self, corpus: Corpus, config: ListeningConfig, device: str) -> None:
+        if torch.device(device).type == "cpu":
+            torch.set_num_threads(config.threads)
+        self.corpus, self.config, self.device = corpus, config, device
+        self.teacher = open_teacher(config.teacher, device)
+
+    @torch.no_grad()
+    def hear(self, cuts: Sequence[int] | Int[np.ndarray, " cuts"]) -> Iterator[Heard]:
+        """Yield frames of all cuts, the shortest spans first."""
+        spans = [
+            span
+            for cut in cuts
+            for span in spans_of(
+                int(cut),
+                int(self.corpus.num_samples[cut]),
+                self.teacher.frame_rate,
+                self.config.window_duration,
+            )
+        ]
+        for batch in batches_of(spans, self.config.batch_duration):
+            yield self._heard(batch)
+
+    def _heard(self, spans: list[Span]) -> Heard:
+        waveforms = np.zeros((len(spans), max(span.num_samples for span in spans)), np.float32)
+        for waveform, span in zip(waveforms, spans, strict=True):
+            waveform[: span.num_samples] = self.corpus.waveform(
+                span.cut, start=span.start, num_samples=span.num_samples
+            )
+        rate = self.teacher.sample_rate
+        lengths = torch.tensor([span.num_samples for span in spans], device=self.device)
+        resampled = resample(torch.from_numpy(waveforms).to(self.device), SAMPLE_RATE, rate)
+        with self._autocast():
+            frames = self.teacher(resampled, -(-lengths * rate // SAMPLE_RATE))
+        found = faults(frames, [f"cut {self.corpus.name(span.cut)}" for span in spans])
+        bad = {spans[row].cut: fault for row, fault in found.items()}
+        kept = []
+        for row, (span, length) in enumerate(zip(spans, frames.lengths.tolist(), strict=True)):
+            end = min(length, span.drop + span.keep)
+            rows = frames.vectors[row, span.drop : max(end, span.drop)].float()
+            bad |= self._misfit(span, len(rows)) if span.cut not in bad else {}
+            kept.append(rows if span.cut not in bad else rows[:0])
+        return Heard(spans, kept, bad)
+
+    def _misfit(self, span: Span, num_frames: int) -> dict[int, Skip]:
+        name = f"cut {self.corpus.name(span.cut)}"
+        if num_frames == 0:
+            return {span.cut: Skip(f"{name}: shorter than one frame of its teacher")}
+        if num_frames < span.keep and not span.is_last:
+            raise UserError(
+                f"{name}: teacher {self.config.teacher} gives {num_frames} of {span.keep} frames "
+                "in a window: it cannot be heard in windows; set window_duration above the "
+                "longest cut"
+            )
+        return {}
+
+    def _autocast(self) -> Any:
+        if self.config.precision == "float32":
+            return nullcontext()
+        return torch.autocast(torch.device(self.device).type, torch.bfloat16)
+
+
+def spans_of(
+    cut: int, num_samples: int, frame_rate: float, window_duration: float
+) -> Iterator[Span]:
+    """Cut a cut into what is heard at once: all of it, or windows on the grid of its frames."""
+    num_frames = num_whole_frames(num_samples / SAMPLE_RATE, frame_rate)
+    if num_samples <= window_duration * SAMPLE_RATE:
+        yield Span(cut, 0, num_samples, 0, num_frames, is_last=True)
+        return
+    window = num_whole_frames(window_duration, frame_rate)
+    context, hop = math.ceil(CONTEXT * frame_rate), SAMPLE_RATE / frame_rate
+    for first in range(0, num_frames, window):
+        begin = max(0, first - context)
+        start, keep = round(begin * hop), min(window, num_frames - first)
+        end = min(num_samples, round((first + window + context) * hop))
+        is_last = first + window >= num_frames
+        yield Span(cut, start, end - start, first - begin, keep, is_last)
+
+
+def batches_of(spans: Sequence[Span], batch_duration: float) -> Iterator[list[Span]]:
+    """Put spans of like length together, as many as `batch_duration` seconds of padding allow."""
+    batch: list[Span] = []
+    for span in sorted(spans, key=lambda span: (span.num_samples, span.cut, span.start)):
+        if batch and (len(batch) + 1) * span.num_samples > batch_duration * SAMPLE_RATE:
+            yield batch
+            batch = []
+        batch.append(span)
+    if batch:
+        yield batch

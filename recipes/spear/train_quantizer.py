@@ -1,0 +1,119 @@
+"""Stage: train a quantizer on a sample of a teacher's frames."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from audiossl import distributed
+from audiossl.errors import UserError
+from audiossl.nn.weights import read_weights
+from audiossl.quantization.quantizer import CodebookQuantizer
+from audiossl.quantization.standardized import Standardized, frame_statistics
+from audiossl.quantization.storage import write_quantizer
+from audiossl.quantization.train import (
+    QuantizerConfig,
+    Training,
+    batches_for,
+    train_quantizer,
+)
+from audiossl.whole import read_json, whole_file
+from recipes.stage import Resources, Stage, main
+
+QUANTIZER = "quantizer.safetensors"
+STATE = "state.pt"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavingResources(Resources):
+    """What training works with: none of it changes the result."""
+
+    save_every: int = 1000
+    """Steps between two states that a run can go on from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Train a quantizer on a sample of frames."""
+
+    frames: Path
+    """Output of `recipes.spear.embed_sample`."""
+    output: Path
+    """Where the quantizer goes."""
+    quantizer: QuantizerConfig
+    """What is trained: kind direct_sum, residual, or kmeans."""
+    standardize: bool = True
+    """Bring every dimension to zero mean and unit variance first, as SPEAR does for WavLM (and not
+    for Dasheng)."""
+    held_out: float = 0.05
+    """Share of the frames, of at most 10 000, that are only used to measure what is lost."""
+    resources: SavingResources = field(default_factory=SavingResources)
+    """What to work with."""
+
+
+def train(config: Config, stage: Stage) -> dict[str, Any]:
+    """Write quantizer.safetensors."""
+    frames = np.load(config.frames / "frames.npy", mmap_mode="r")
+    # The sample is in random order: its beginning is as good as any part.
+    num_held_out = min(10_000, int(config.held_out * len(frames)))
+    held_out, frames = frames[:num_held_out], frames[num_held_out:]
+    stage.log.info("%d frames of %d, %d held out", *frames.shape, num_held_out)
+    batches = batches_for(config.quantizer, frames, stage.device)
+    statistics = frame_statistics(frames) if config.standardize else None
+    if statistics is not None:
+        mean, deviation = (values.to(stage.device) for values in statistics)
+        batches = batches.then(lambda batch: (batch - mean) / deviation)
+    quantizer: CodebookQuantizer = _trained(batches, config, stage).quantizer
+    if statistics is not None:
+        quantizer = Standardized(quantizer, *statistics)
+    error = _relative_error(quantizer, held_out) if num_held_out else float("nan")
+    stage.log.info(
+        "quantizer %s: %.4f of the variance of held-out frames is lost", quantizer.id, error
+    )
+    if distributed.is_first():
+        write_quantizer(stage.output / QUANTIZER, quantizer)
+        (stage.output / STATE).unlink(missing_ok=True)
+    return {"quantizer": quantizer.id, "relative_error": round(error, 6), **_provenance(config)}
+
+
+def _trained(batches: Any, config: Config, stage: Stage) -> Training:
+    """Train in pieces, keeping the state after each."""
+    path, total = stage.output / STATE, config.quantizer.total_steps
+    state = read_weights(path) if path.exists() else None
+    distributed.barrier()
+    while True:
+        training = train_quantizer(
+            batches, config.quantizer, state, num_steps=config.resources.save_every
+        )
+        stage.log.info("step %d of %d", training.step, total)
+        if training.step >= total:
+            return training
+        state = training.state_dict()
+        if distributed.is_first():
+            with whole_file(path) as temporary:
+                torch.save(state, temporary)
+
+
+def _relative_error(quantizer: CodebookQuantizer, frames: np.ndarray) -> float:
+    """Squared error of decoded frames, in parts of their squared distance from their mean."""
+    true = torch.from_numpy(np.asarray(frames, np.float32))
+    quantizer = quantizer.to("cpu").eval()
+    lost = (quantizer.decode(quantizer.encode(true)) - true).double().square().sum()
+    return float(lost / (true - true.mean(dim=0)).double().square().sum().clamp(min=1e-20))
+
+
+def _provenance(config: Config) -> dict[str, Any]:
+    """Whose frames they were, for `encode` to compare."""
+    record = config.frames / "stage.json"
+    if not record.exists():
+        return {}
+    results = read_json(record)["results"]
+    if "teacher" not in results:
+        raise UserError(f"{config.frames}: is not the output of recipes.spear.embed_sample")
+    return {name: results[name] for name in ("teacher", "source", "dim", "frame_rate")}
+
+
+if __name__ == "__main__":
+    main(Config, train, "recipes.spear.train_quantizer")
