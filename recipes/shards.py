@@ -159,6 +159,12 @@ def _follow(stage: Stage, receipts: Iterator[dict[str, Any]], num_tasks: int) ->
                 "%d of %d shards, %.2f h of audio, %s left",
                 done, num_tasks, hours, _duration(seconds * left),
             )  # fmt: skip
+    if num_tasks:
+        seconds = time.monotonic() - started
+        stage.log.info(
+            "%.2f h of audio in %s, %.0f times real time; %s written",
+            hours, _duration(seconds), 3600 * hours / max(seconds, 1e-9), _size(written),
+        )  # fmt: skip
 
 
 def _announce(stage: Stage, receipt: dict[str, Any], seconds: float, needed: int) -> None:

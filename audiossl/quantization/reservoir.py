@@ -8,33 +8,56 @@ from torch import Tensor
 class Reservoir:
     """Keeps `size` frames of all it is shown, each with the same chance.
 
-    Every frame draws a number; those with the smallest stay (Efraimidis and Spirakis' way of
-    reservoir sampling, with equal weights): a batch costs a few operations, not one a frame.
+    Every frame draws a number, and those with the smallest stay (reservoir sampling with equal
+    weights): a batch costs a few operations, not one a frame.
     """
 
-    def __init__(self, size: int, dim: int, generator: torch.Generator) -> None:
+    def __init__(
+        self, size: int, dim: int, generator: torch.Generator, dtype: torch.dtype = torch.float32
+    ) -> None:
         """Begin an empty sample.
 
         Args:
             size: Frames to keep.
             dim: Of a frame.
             generator: Draws the numbers, on the CPU.
+            dtype: In which frames are kept.
         """
-        self.size, self.generator = size, generator
-        self.frames: Float[Tensor, "kept dim"] = torch.empty(0, dim)
-        """The sample so far, in random order."""
         self.seen = 0
         """Frames shown so far."""
-        self._numbers = torch.empty(0, dtype=torch.float64)
+        self._generator = generator
+        # Pages that are not written yet take no memory.
+        self._kept = torch.empty(size, dim, dtype=dtype)
+        self._numbers = torch.empty(size, dtype=torch.float64)
+        self._filled = 0
+
+    @property
+    def frames(self) -> Float[Tensor, "kept dim"]:
+        """The sample so far."""
+        return self._kept[: self._filled]
 
     def add(self, frames: Float[Tensor, "new dim"]) -> None:
-        """Show frames."""
+        """Show frames, on any device."""
         self.seen += len(frames)
-        drawn = torch.rand(len(frames), dtype=torch.float64, generator=self.generator)
-        if len(self._numbers) == self.size and self.size:
-            worth = drawn < self._numbers[-1]
-            frames, drawn = frames[worth.to(frames.device)], drawn[worth]
-        numbers = torch.cat([self._numbers, drawn])
-        kept = numbers.argsort()[: self.size]
-        self._numbers = numbers[kept]
-        self.frames = torch.cat([self.frames, frames.cpu()])[kept]
+        drawn = torch.rand(len(frames), dtype=torch.float64, generator=self._generator)
+        room = min(len(self._kept) - self._filled, len(frames))
+        begin, self._filled = self._filled, self._filled + room
+        self._put(torch.arange(begin, self._filled), frames[:room], drawn[:room])
+        self._replace(frames[room:], drawn[room:])
+
+    def _replace(self, frames: Float[Tensor, "new dim"], drawn: Float[Tensor, " new"]) -> None:
+        """Let frames take the places of those with larger numbers."""
+        size = len(self._kept)
+        if size == 0 or len(drawn) == 0:
+            return
+        stay = torch.cat([self._numbers, drawn]).argsort()[:size]
+        leaves = torch.ones(size, dtype=torch.bool)
+        leaves[stay[stay < size]] = False
+        come = stay[stay >= size] - size
+        self._put(leaves.nonzero().squeeze(1), frames[come.to(frames.device)], drawn[come])
+
+    def _put(
+        self, places: Tensor, frames: Float[Tensor, "new dim"], drawn: Float[Tensor, " new"]
+    ) -> None:
+        self._kept[places] = frames.to("cpu", self._kept.dtype)
+        self._numbers[places] = drawn

@@ -1,9 +1,12 @@
 """Tasks in this process, or in a few beside it."""
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import connection
 from typing import Any
 
 import torch
@@ -66,8 +69,17 @@ _worker: Callable[[Any], Any]
 
 def _prepare(make: Callable[[], Callable[[Any], Any]], threads: int) -> None:
     global _worker
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     _worker = make()
+
+
+def _end_with_parent() -> None:
+    # A pool's processes hold both ends of their queue, and would wait for a killed parent forever.
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os._exit(1)
 
 
 def _work(task: Any) -> Any:

@@ -107,16 +107,17 @@ def _worker(config: Config, device: str) -> Callable[[Task], Outcome]:
     def work(task: Task) -> Outcome:
         share: _Share = task.payload
         generator = torch.Generator().manual_seed((config.seed << 32) + share.shard)
-        reservoir = Reservoir(share.num_frames, listener.teacher.dim, generator)
+        dtype = getattr(torch, config.number_type)
+        reservoir = Reservoir(share.num_frames, listener.teacher.dim, generator, dtype)
         faults = {}
         for heard in listener.hear(share.cuts):
             faults.update(heard.faults)
             reservoir.add(torch.cat(heard.frames))
-        sample = reservoir.frames.numpy().astype(config.number_type)
+        sample = reservoir.frames.numpy()
         if not np.isfinite(sample).all():
             raise UserError(
-                f"frames reach {float(reservoir.frames.abs().max()):.3g}, more than "
-                f"{config.number_type} can hold: set number_type to float32"
+                f"frames of {config.teacher} reach beyond what {config.number_type} can hold: set "
+                "number_type to float32"
             )
         _write_array(config.output / _part(share.shard), sample)
         skipped = tuple(

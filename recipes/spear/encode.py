@@ -29,6 +29,9 @@ from recipes.spear.listening import Listener, ListeningConfig, open_teacher, tea
 from recipes.spear.train_quantizer import QUANTIZER
 from recipes.stage import Stage, main
 
+BYTES_PER_CUT = 2300
+"""What a tar takes for each array beside its values: headers, description, rounding up."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Config(ListeningConfig):
@@ -88,11 +91,13 @@ def _announce(stage: Stage, corpus: Corpus, config: Config, facts: CodeFacts, di
     frames = 3600 * facts.frame_rate
     width = torch.empty(0, dtype=getattr(torch, facts.dtype)).element_size()
     codes, features = frames * facts.num_codebooks * width / 2**20, frames * dim * 2 / 2**20
+    in_all = codes * hours + len(cuts) * BYTES_PER_CUT / 2**20
     stage.log.info(
         "%d cuts, %.2f h in %d shards; %d codes of %d at %g Hz: %.2f MiB an hour, %.1f MiB in all "
-        "(frames of %d, which are not written, would take %.0f MiB an hour, %.0f MiB in all)",
+        "with %d bytes a cut beside them (frames of %d, which are not written, would take %.0f MiB "
+        "an hour, %.0f MiB in all)",
         len(cuts), hours, corpus.num_shards, facts.num_codebooks, facts.codebook_size,
-        facts.frame_rate, codes, codes * hours, dim, features, features * hours,
+        facts.frame_rate, codes, in_all, BYTES_PER_CUT, dim, features, features * hours,
     )  # fmt: skip
 
 

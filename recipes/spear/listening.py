@@ -5,6 +5,7 @@ gives the same frames. Nothing is kept: a batch of frames is used and forgotten.
 """
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -62,10 +63,10 @@ class ListeningConfig:
     @property
     def named_inputs(self) -> dict[str, Path]:
         """Files and folders that `teacher` names; they are fingerprinted as inputs."""
-        names = [self.teacher, *self.teacher.replace("+", " ").split()]
-        places = [Path(name.partition(":")[2] or name) for name in names]
-        places = [Path(str(place).partition("#")[0]) for place in places]
-        known = [place for place in dict.fromkeys(places) if str(place) != "." and place.exists()]
+        parts = re.split(r"\+(?=\w+:)", self.teacher)
+        paths = [part.partition(":")[2].rpartition("=")[2] or part for part in parts]
+        places = [Path(path) if Path(path).exists() else Path(path.split("#")[0]) for path in paths]
+        known = [place for place in places if place != Path() and place.exists()]
         return {f"teacher.{index}": place for index, place in enumerate(known)}
 
 
