@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -40,8 +41,11 @@ def main() -> None:
     parser.add_argument("--kill-driver", type=int, default=0, help="after so many shards")
     parser.add_argument("--seconds", type=float, default=0.0, help="a shard takes longer")
     asked = parser.parse_args()
-    if asked.engine == "ray":
-        _join_two_nodes()
+    with _two_nodes() if asked.engine == "ray" else nullcontext():
+        _encode(asked)
+
+
+def _encode(asked: argparse.Namespace) -> None:
     if asked.kill_driver:
         threading.Thread(target=_kill_after, args=(asked.output, asked.kill_driver)).start()
     stage._worker = partial(make_worker, asked.kill_worker, asked.seconds)
@@ -56,13 +60,17 @@ def main() -> None:
     run(config, stage.encode, "recipes.spear.encode")
 
 
-def _join_two_nodes() -> None:
+@contextmanager
+def _two_nodes():
     import ray
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
     cluster.add_node(num_cpus=2)
     ray.init(address=cluster.address, log_to_driver=False, logging_level="error")
+    yield
+    ray.shutdown()
+    cluster.shutdown()
 
 
 def _kill_after(output: Path, count: int) -> None:
