@@ -136,7 +136,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(numbers, tmp_path):
     ("yaml", "message"),
     [
         ("power: {exponen: 3}", "unknown setting 'power.exponen'; did you mean 'power.exponent'?"),
-        ("power: {exponent: many}", "Got value: many"),
+        ("power: {exponent: many}", "power.exponent: expected a whole number, found 'many'"),
         ("resource: {workers: 2}", "did you mean 'resources.workers'?"),
     ],
 )
