@@ -91,7 +91,7 @@ def digest(content: Any) -> str:
 
 
 def split_inputs(config: Any) -> tuple[dict[str, Path], dict[str, Any]]:
-    """Tell inputs from settings."""
+    """Tell inputs from settings: paths, and what `extra_inputs()` of the config names."""
     inputs: dict[str, Path] = {}
     identity = {}
     for field in dataclasses.fields(config):
@@ -102,8 +102,12 @@ def split_inputs(config: Any) -> tuple[dict[str, Path], dict[str, Any]]:
             inputs[field.name] = value
         elif isinstance(value, tuple) and value and all(isinstance(v, Path) for v in value):
             inputs.update({f"{field.name}.{index}": path for index, path in enumerate(value)})
+        elif isinstance(value, dict) and value and all(isinstance(v, Path) for v in value.values()):
+            inputs.update({f"{field.name}.{name}": path for name, path in value.items()})
         else:
             identity[field.name] = plain(value)
+    if hasattr(config, "extra_inputs"):
+        inputs.update(config.extra_inputs())
     return inputs, identity
 
 
