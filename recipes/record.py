@@ -18,6 +18,7 @@ import audiossl
 from audiossl import distributed
 from audiossl.configs import flat, plain
 from audiossl.errors import UserError
+from audiossl.hardware import hardware
 from audiossl.whole import read_json, write_json, write_text
 
 HASHED_BYTES = 64 << 20
@@ -46,6 +47,7 @@ def begin_record(config: Any, module: str) -> tuple[dict[str, Any], dict[str, An
         "command": shlex.join(["python", "-m", module, *sys.argv[1:]]),
         "world_size": distributed.world_size(),
         "versions": _versions(),
+        "hardware": hardware(),
     }
     path = config.output / "stage.json"
     previous = read_json(path) if path.exists() else None

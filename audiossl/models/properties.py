@@ -153,7 +153,10 @@ def _extremes(encoder: Encoder) -> tuple[bool, str]:
         frames = _encode(encoder, waveform)
         if not all(bool(torch.isfinite(part).all()) for part in _parts(frames)):
             bad.append(name)
-    return not bad, f"NaN or infinite on {', '.join(bad)}" if bad else f"finite on {', '.join(cases)}"
+    return (
+        not bad,
+        f"NaN or infinite on {', '.join(bad)}" if bad else f"finite on {', '.join(cases)}",
+    )
 
 
 def _deterministic(encoder: Encoder) -> tuple[bool, str]:
@@ -239,9 +242,7 @@ def _parts(frames: Frames) -> list[Tensor]:
 
 def _distance(single: Frames, batch: Frames, row: int, count: int) -> float:
     """Measure the largest difference, relative to the largest value of each tensor."""
-    pairs = zip(
-        (single.vectors, *single.layers), (batch.vectors, *batch.layers), strict=True
-    )
+    pairs = zip((single.vectors, *single.layers), (batch.vectors, *batch.layers), strict=True)
     distances = [
         _relative(alone[0, :count], together[row, :count]) for alone, together in pairs if count
     ]

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from audiossl.audio.files import audio_info, read_waveform
 from audiossl.errors import Skip, UserError
 from audiossl.models.batching import encode_all
+from audiossl.models.encoder import Encoder
 from audiossl.nn.frames import Frames
 from audiossl.pretrained.load import load_encoder
 
@@ -89,13 +91,13 @@ def embed_files(
     Raises:
         UserError: As `embed` does; or all files were left out.
     """
-    chosen = torch.device(_device(device))
+    chosen = chosen_device(device)
     network = load_encoder(encoder) if isinstance(encoder, str) else encoder
-    network = network.to(chosen)
-    result = Embedded(frame_rate=network.frame_rate)
-    chunks = _Chunks(list_files(paths), network, chunk, frames, on_skip)
+    ready = cast(Encoder, network.to(chosen))
+    result = Embedded(frame_rate=ready.frame_rate)
+    chunks = _Chunks(list_files(paths), ready, chunk, frames, on_skip)
     keep = _frames if frames else _clip
-    for kept in encode_all(network, chunks, keep, device=chosen):
+    for kept in encode_all(ready, chunks, keep, device=chosen):
         chunks.take(kept["value"], result)
     if not result.paths:
         raise UserError("none of the files can be read")
@@ -139,7 +141,7 @@ class _Chunks:
     def __init__(
         self,
         paths: list[Path],
-        encoder: nn.Module,
+        encoder: Encoder,
         seconds: float,
         frames: bool,
         on_skip: Callable[[Skip], None] | None,
@@ -209,7 +211,18 @@ def _frames(frames: Frames) -> dict[str, list[Tensor]]:
     }
 
 
-def _device(name: str) -> str:
-    if name != "auto":
-        return name
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def chosen_device(name: str) -> torch.device:
+    """Name a device; "auto" is the accelerator if there is one.
+
+    Raises:
+        UserError: There is no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"device {name!r}: expected auto, cpu, cuda, cuda:1, ...") from error
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"device {name!r}: there are {torch.cuda.device_count()} GPUs here")
+    return device

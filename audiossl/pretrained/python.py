@@ -34,7 +34,9 @@ def load(place: str) -> nn.Module:
         raise UserError(f"python:{place}: {module_name} has no {name!r}{hint}")
     encoder = getattr(module, name)()
     if not isinstance(encoder, nn.Module) or not isinstance(encoder, Encoder):
-        lacking = [word for word in ("sample_rate", "frame_rate", "dim") if not hasattr(encoder, word)]
+        lacking = [
+            word for word in ("sample_rate", "frame_rate", "dim") if not hasattr(encoder, word)
+        ]
         reason = f"lacks {', '.join(lacking)}" if lacking else "is no torch module"
         raise UserError(f"python:{place}: what it makes is no encoder, it {reason}")
     return encoder

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
-from audiossl.probing.scores import Metric, Scores, Targets, Values
+from audiossl.probing.predictions import Predictions
+from audiossl.probing.scores import Metric, Values
 
 _HELD = 2**23
 """Weights that are held at once."""
@@ -40,43 +41,23 @@ class Interval:
     high: float
 
 
-def interval(
-    metric: Metric,
-    targets: Targets,
-    runs: Float[np.ndarray, "runs items classes"],
-    groups: Shaped[np.ndarray, " items"],
-    config: BootstrapConfig,
-    strata: Shaped[np.ndarray, " items"] | None = None,
-) -> Interval:
-    """Score predictions, averaged over runs (seeds of a probe), with an interval.
+def interval(metric: Metric, predictions: Predictions, config: BootstrapConfig) -> Interval:
+    """Score predictions, averaged over runs (seeds), with an interval.
 
-    Args:
-        metric: What is scored.
-        targets: Classes of the test items.
-        runs: Scores that each run gives the classes.
-        groups: What is drawn: the recording, speaker, ... of each item.
-        config: Number of draws, and how much of them the interval holds.
-        strata: Groups are drawn within each of these (of a group's first item), so that rare
-            classes are in every replicate; all together by default.
+    Groups are drawn; where the task says so, within each class, so that rare ones are in every
+    replicate.
     """
-    once = np.ones((1, len(targets)))
-    score = float(np.mean([metric(targets, run, once)[0] for run in runs]))
-    low, high = percentiles(replicates(metric, targets, runs, groups, config, strata), config)
-    return Interval(score, low, high)
+    once = np.ones((1, len(predictions.targets)))
+    scores = [metric(predictions.targets, run, once)[0] for run in predictions.runs]
+    low, high = percentiles(replicates(metric, predictions, config), config)
+    return Interval(float(np.mean(scores)), low, high)
 
 
-def replicates(
-    metric: Metric,
-    targets: Targets,
-    runs: Float[np.ndarray, "runs items classes"],
-    groups: Shaped[np.ndarray, " items"],
-    config: BootstrapConfig,
-    strata: Shaped[np.ndarray, " items"] | None = None,
-) -> Values:
+def replicates(metric: Metric, predictions: Predictions, config: BootstrapConfig) -> Values:
     """Score every replicate, averaged over runs; the same groups give the same draws."""
     parts = [
-        np.mean([metric(targets, run, weights) for run in runs], axis=0)
-        for weights in group_weights(groups, config, strata)
+        np.mean([metric(predictions.targets, run, weights) for run in predictions.runs], axis=0)
+        for weights in group_weights(predictions.groups, config, predictions.strata)
     ]
     return np.concatenate(parts)
 
@@ -96,7 +77,14 @@ def group_weights(
     config: BootstrapConfig,
     strata: Shaped[np.ndarray, " items"] | None = None,
 ) -> Iterator[Float[np.ndarray, "replicates items"]]:
-    """Draw groups with replacement; yield how often each item counts, some replicates at a time."""
+    """Draw groups with replacement; yield how often each item counts, some replicates at a time.
+
+    Args:
+        groups: What is drawn: the recording, speaker, ... of each item.
+        config: How many draws.
+        strata: Groups are drawn within each of these (of a group's first item); all together by
+            default.
+    """
     _, first, group_of = np.unique(groups, return_index=True, return_inverse=True)
     within = np.zeros(len(first), np.int64)
     if strata is not None:

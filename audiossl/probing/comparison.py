@@ -1,4 +1,4 @@
-"""Is one system better than another? On the same items: differences, their intervals, exact tests."""
+"""Is one system better than another? Paired differences on the same items, and exact tests."""
 
 import math
 from collections.abc import Sequence
@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audiossl.errors import UserError
 from audiossl.probing.bootstrap import BootstrapConfig, Interval, percentiles, replicates
-from audiossl.probing.predictions import Predictions
+from audiossl.probing.predictions import Predictions, check_comparable
 from audiossl.probing.scores import METRICS
 
 
@@ -42,12 +41,7 @@ def compare(
     """
     check_comparable(system, reference)
     name = metric or system.task.metric
-    draws = [
-        replicates(
-            METRICS[name], one.targets, one.runs, one.groups, config, one.strata
-        )
-        for one in (system, reference)
-    ]
+    draws = [replicates(METRICS[name], one, config) for one in (system, reference)]
     differences = draws[0] - draws[1]
     differences = differences[np.isfinite(differences)]
     low, high = percentiles(differences, config)
@@ -56,35 +50,6 @@ def compare(
     beyond = min(np.sum(differences <= 0), np.sum(differences >= 0))
     p_bootstrap = min(1.0, 2 * (int(beyond) + 1) / (len(differences) + 1))
     return Comparison(Interval(gain, low, high), better, p_bootstrap, _mcnemar(system, reference))
-
-
-def check_comparable(one: Predictions, other: Predictions) -> None:
-    """Refuse to compare what was not measured on the same items.
-
-    Raises:
-        UserError: Names what differs.
-    """
-    if one.task.name != other.task.name or one.task.metric != other.task.metric:
-        raise UserError(
-            f"task {one.task.name} ({one.task.metric}) cannot be compared with {other.task.name} "
-            f"({other.task.metric}): compare scores of the same task"
-        )
-    if one.classes != other.classes:
-        apart = sorted(set(one.classes) ^ set(other.classes))
-        raise UserError(
-            f"task {one.task.name}: classes differ ({', '.join(apart[:5]) or 'their order'}): were "
-            "both fitted on the same labels?"
-        )
-    if one.ids != other.ids:
-        apart = sorted(set(one.ids) ^ set(other.ids))
-        raise UserError(
-            f"task {one.task.name}: {len(apart)} test items are only in one of the two "
-            f"({', '.join(apart[:3]) or 'their order differs'}): fit both on the same corpus"
-        )
-    if not np.array_equal(one.targets, other.targets):
-        raise UserError(f"task {one.task.name}: the labels of its test items differ")
-    if not np.array_equal(one.groups, other.groups):
-        raise UserError(f"task {one.task.name}: the groups of its test items differ")
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

@@ -22,6 +22,7 @@ from audiossl.data.corpus import Corpus
 from audiossl.data.reading import SAMPLE_RATE
 from audiossl.errors import UserError
 from audiossl.models.batching import Batching, encode_all
+from audiossl.models.encoder import Encoder
 from audiossl.nn.frames import Frames
 from audiossl.nn.pooling import masked_max, masked_mean, masked_mean_std
 from audiossl.nn.weights import read_weights, write_weights
@@ -54,7 +55,7 @@ class EmbeddingConfig:
 def embed_cuts(
     corpus: Corpus,
     cuts: Iterable[int],
-    encoder: nn.Module,
+    encoder: Encoder,
     config: EmbeddingConfig,
     *,
     device: torch.device | None = None,
@@ -73,8 +74,8 @@ def embed_cuts(
 
     def windows() -> Iterator[Float[np.ndarray, " samples"]]:
         for cut in cuts:
-            waveform = at_rate(corpus.waveform(cut), int(encoder.sample_rate))
-            pieces = cut_windows(waveform, config, int(encoder.sample_rate))
+            waveform = at_rate(corpus.waveform(cut), encoder.sample_rate)
+            pieces = cut_windows(waveform, config, encoder.sample_rate)
             counts.append(len(pieces))
             yield from pieces
 
@@ -167,9 +168,7 @@ class Embeddings:
     starts: Int[np.ndarray, " cuts_and_end"]
     """Where the rows of each cut begin."""
 
-    def examples(
-        self, name: str, cuts: Int[np.ndarray, " items"], targets: np.ndarray
-    ) -> Examples:
+    def examples(self, name: str, cuts: Int[np.ndarray, " items"], targets: np.ndarray) -> Examples:
         """Take the rows of some cuts.
 
         Args:
@@ -197,8 +196,12 @@ def read_embeddings(paths: Sequence[Path]) -> Embeddings:
         UserError: A file is missing or damaged.
     """
     shards: list[dict[str, Any]] = [read_weights(path) for path in paths]
-    names = [name for name in shards[0] if name != ROWS]
-    vectors = {name: torch.cat([shard[name] for shard in shards]).numpy() for name in names}
+    # A shard of which every cut was left out has no embeddings.
+    names = {name: None for shard in shards for name in shard if name != ROWS}
+    vectors = {
+        name: torch.cat([shard[name] for shard in shards if name in shard]).numpy()
+        for name in names
+    }
     counts = torch.cat([shard[ROWS] for shard in shards]).numpy()
     return Embeddings(vectors, np.concatenate([[0], np.cumsum(counts)]))
 

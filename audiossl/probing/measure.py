@@ -43,7 +43,7 @@ def measure(
     *,
     encoder: str,
     aggregate: Aggregate = "embeddings",
-    device: torch.device | None = None,
+    device: str = "cpu",
 ) -> Measured:
     """Fit a probe on every embedding of an encoder; the one that validates best is tested.
 
@@ -59,7 +59,7 @@ def measure(
     for name in embeddings.vectors:
         train, valid = (_examples(task, embeddings, name, s, aggregate) for s in _CHOICE)
         problem = Problem(train, valid, task.config.kind, task.config.metric)
-        fits[name] = fit_probe(probe, problem, device)
+        fits[name] = fit_probe(probe, problem, torch.device(device))
     best = max(fits, key=lambda name: fits[name].validation)
     test = _examples(task, embeddings, best, "test", aggregate)
     runs = np.stack([test.by_item(said) for said in fits[best].predict(test.vectors)])
@@ -100,19 +100,7 @@ def intervals(
     predictions: Predictions, names: tuple[MetricName, ...], config: BootstrapConfig
 ) -> dict[str, dict[str, float]]:
     """Score predictions by several metrics, each with its interval."""
-    return {
-        name: asdict(
-            interval(
-                METRICS[name],
-                predictions.targets,
-                predictions.runs,
-                predictions.groups,
-                config,
-                predictions.strata,
-            )
-        )
-        for name in names
-    }
+    return {name: asdict(interval(METRICS[name], predictions, config)) for name in names}
 
 
 def metrics_of(task: Task) -> tuple[MetricName, ...]:

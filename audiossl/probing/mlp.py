@@ -132,13 +132,15 @@ class _Networks:
 
 def _beginnings(config: MlpConfig, shapes: list[tuple[int, int]]) -> list[Tensor]:
     """Draw weights as `nn.Linear` does; a seed draws the same for every rate."""
-    tensors = []
+    tensors: list[Tensor] = []
     for inputs, outputs in shapes:
         bound = inputs**-0.5
         for size in ((inputs, outputs), (1, outputs)):
             draws = [
                 torch.empty(size).uniform_(
-                    -bound, bound, generator=torch.Generator().manual_seed(1000 * seed + len(tensors))
+                    -bound,
+                    bound,
+                    generator=torch.Generator().manual_seed(1000 * seed + len(tensors)),
                 )
                 for seed in range(config.seeds)
             ]

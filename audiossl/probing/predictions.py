@@ -5,7 +5,8 @@ One file a task, encoder and probe: numpy's `.npz` without pickle.
 
 import json
 import zipfile
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,60 @@ def predictions_of(
         targets=task.targets[rows],
         runs=runs.astype(np.float32),
     )
+
+
+def seedless(encoder: str) -> str:
+    """Name the system that an encoder is one seed of: "cola" for "cola#0"."""
+    return encoder.partition("#")[0]
+
+
+def merge_seeds(predictions: Iterable[Predictions]) -> list[Predictions]:
+    """Put seeds of one system together as runs of it: "cola#0" and "cola#1" become "cola".
+
+    A score of the result is the mean over its seeds.
+
+    Raises:
+        UserError: Two seeds were not measured on the same items.
+    """
+    systems: dict[str, Predictions] = {}
+    for one in predictions:
+        name = seedless(one.encoder)
+        known = systems.get(name)
+        if known is None:
+            systems[name] = replace(one, encoder=name)
+            continue
+        check_comparable(known, one)
+        systems[name] = replace(known, runs=np.concatenate([known.runs, one.runs]))
+    return list(systems.values())
+
+
+def check_comparable(one: Predictions, other: Predictions) -> None:
+    """Refuse what was not measured on the same items.
+
+    Raises:
+        UserError: Names what differs.
+    """
+    if one.task.name != other.task.name or one.task.metric != other.task.metric:
+        raise UserError(
+            f"task {one.task.name} ({one.task.metric}) cannot be compared with {other.task.name} "
+            f"({other.task.metric}): compare scores of the same task"
+        )
+    if one.classes != other.classes:
+        apart = sorted(set(one.classes) ^ set(other.classes))
+        raise UserError(
+            f"task {one.task.name}: classes differ ({', '.join(apart[:5]) or 'their order'}): were "
+            "both fitted on the same labels?"
+        )
+    if one.ids != other.ids:
+        apart = sorted(set(one.ids) ^ set(other.ids))
+        raise UserError(
+            f"task {one.task.name}: {len(apart)} test items are only in one of the two "
+            f"({', '.join(apart[:3]) or 'their order differs'}): fit both on the same corpus"
+        )
+    if not np.array_equal(one.targets, other.targets):
+        raise UserError(f"task {one.task.name}: the labels of its test items differ")
+    if not np.array_equal(one.groups, other.groups):
+        raise UserError(f"task {one.task.name}: the groups of its test items differ")
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:

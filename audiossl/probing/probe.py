@@ -24,7 +24,9 @@ class Examples:
         """Classes of the item that each row is of."""
         return self.targets[self.items]
 
-    def by_item(self, values: Float[np.ndarray, "rows columns"]) -> Float[np.ndarray, "items columns"]:
+    def by_item(
+        self, values: Float[np.ndarray, "rows columns"]
+    ) -> Float[np.ndarray, "items columns"]:
         """Average over the rows of each item."""
         if len(self.items) == len(self.targets):
             return values

@@ -133,7 +133,8 @@ class _Item:
 
 def _items(config: TaskConfig, cuts: Iterable[Mapping[str, str]]) -> list[_Item]:
     split_of = {value: split for split in SPLITS for value in getattr(config, split)}
-    items, names = [], set()
+    items: list[_Item] = []
+    names: set[str] = set()
     for number, labels in enumerate(cuts):
         names.update(labels)
         split = split_of.get(labels.get(config.split, ""))
@@ -193,9 +194,7 @@ def _check_groups(config: TaskConfig, items: list[_Item]) -> None:
         )
 
 
-def _classes(
-    config: TaskConfig, items: list[_Item]
-) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _classes(config: TaskConfig, items: list[_Item]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Name the classes, and those that cannot be scored."""
     sets = {split: [item.classes for item in items if item.split == split] for split in SPLITS}
     found = {split: frozenset[str]().union(*classes) for split, classes in sets.items()}

@@ -1,23 +1,25 @@
-"""Stage: embed every cut of a corpus under every encoder, and under the baselines of every table."""
+"""Stage: embed every cut of a corpus under every encoder, and under the baselines of tables."""
 
 import functools
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from audiossl import distributed
 from audiossl.data.corpus import RECORDING, Corpus
 from audiossl.data.shar import field_file
 from audiossl.models.batching import Batching
+from audiossl.models.encoder import Encoder
+from audiossl.nn.weights import read_weights
 from audiossl.pretrained.load import load_encoder
 from audiossl.probing.embeddings import (
     ROWS,
@@ -27,7 +29,6 @@ from audiossl.probing.embeddings import (
     encoder_digest,
     write_embeddings,
 )
-from audiossl.nn.weights import read_weights
 from audiossl.whole import read_json, whole_file, write_json
 from recipes.probe.encoders import Row, folders_of, with_baselines
 from recipes.shards import Outcome, Task, run_shards
@@ -52,15 +53,16 @@ class Config:
     cuts: Path
     """Output of a `prepare` stage."""
     encoders: dict[str, str]
-    """Name in tables: a folder of ours, or kind:path as `load_encoder` takes."""
+    """Name in tables: a folder of ours, or kind:path as `load_encoder` takes. Names that differ
+    after a "#" are seeds of one system (cola#0, cola#1): tables show their mean."""
     output: Path
     """Where the embeddings go."""
     embedding: EmbeddingConfig = EmbeddingConfig()
     """What is kept of each cut."""
-    random_seed: int = 0
-    """Of the weights of random encoders."""
-    precision: str = "float32"
-    """In which encoders compute: float32, or bfloat16 on devices that can."""
+    random_seeds: tuple[int, ...] = (0,)
+    """Of the weights of random encoders; scores are averaged over several."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """In which encoders compute: bfloat16 on devices that can."""
     resources: EmbedResources = field(default_factory=EmbedResources)
     """What to work with."""
 
@@ -80,11 +82,12 @@ class _Part:
 
 def embed(config: Config, stage: Stage) -> dict[str, Any]:
     """Run every encoder over every shard, unless the cache has it."""
-    rows = with_baselines(config.encoders, config.random_seed)
+    rows = with_baselines(config.encoders, config.random_seeds)
     corpus = Corpus(config.cuts)
-    shards = sorted(set(corpus.shards.tolist()))
+    shards = list(range(corpus.num_shards))
     audio = {shard: _audio(config.cuts, shard) for shard in shards}
-    tasks, facts = [], {}
+    tasks: list[Task] = []
+    facts: dict[str, dict[str, Any]] = {}
     for row in rows:
         encoder = load_encoder(row.source)
         facts[row.name] = _facts(row, encoder)
@@ -116,13 +119,14 @@ def _worker(config: Config, device: str) -> Callable[[Task], Outcome]:
     def work(task: Task) -> Outcome:
         part: _Part = task.payload
         name = shard_file(part.row.name, part.shard)
-        path, cuts = config.output / name, np.flatnonzero(corpus.shards == part.shard)
+        path, cuts = config.output / name, corpus.shard_cuts(part.shard)
         cache = config.resources.cache
         known = cache / f"{part.key}.safetensors" if cache else None
         if known is not None and known.is_file():
             _link(known, path)
         else:
-            _compute(config, corpus, cuts, load(part.row.source), path, part.key)
+            tensors = _embedded(config, corpus, cuts, load(part.row.source))
+            write_embeddings(path, tensors, part.key)
             if known is not None:
                 _link(path, known)
         hours = float(corpus.num_samples[cuts].sum()) / 16_000 / 3600
@@ -131,16 +135,16 @@ def _worker(config: Config, device: str) -> Callable[[Task], Outcome]:
     return work
 
 
-def _compute(
-    config: Config, corpus: Corpus, cuts: np.ndarray, encoder: nn.Module, path: Path, key: str
-) -> None:
+def _embedded(
+    config: Config, corpus: Corpus, cuts: np.ndarray, encoder: nn.Module
+) -> dict[str, Tensor]:
     resources = config.resources
     batching = Batching(batch_seconds=resources.batch_seconds, precision=config.precision)
     device = next((p.device for p in encoder.parameters()), torch.device("cpu"))
-    tensors = embed_cuts(
-        corpus, cuts.tolist(), encoder, config.embedding, device=device, batching=batching
+    ready = cast(Encoder, encoder)
+    return embed_cuts(
+        corpus, cuts.tolist(), ready, config.embedding, device=device, batching=batching
     )
-    write_embeddings(path, tensors, key)
 
 
 def _link(source: Path, target: Path) -> None:
@@ -172,7 +176,7 @@ def _facts(row: Row, encoder: nn.Module) -> dict[str, Any]:
 
 
 def _sizes(path: Path) -> dict[str, int]:
-    tensors: dict[str, torch.Tensor] = read_weights(path)
+    tensors: dict[str, Tensor] = read_weights(path)
     return {name: tensor.shape[1] for name, tensor in tensors.items() if name != ROWS}
 
 

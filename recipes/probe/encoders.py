@@ -1,7 +1,7 @@
 """The encoders of a table: those that are asked for, and the rows that every table has."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -9,6 +9,7 @@ from typing import Literal
 from audiossl.errors import UserError
 from audiossl.pretrained.load import SCHEMES
 from audiossl.pretrained.own import CONFIG
+from audiossl.probing.predictions import seedless
 from audiossl.whole import read_json
 from recipes.record import digest
 
@@ -26,12 +27,12 @@ class Row:
     """What it is in the table: asked for, or one of the baselines."""
 
 
-def with_baselines(encoders: Mapping[str, str], seed: int) -> list[Row]:
+def with_baselines(encoders: Mapping[str, str], seeds: Sequence[int]) -> list[Row]:
     """Add log-mel statistics and, for every architecture, an encoder that was never trained.
 
     Args:
         encoders: Name in tables to what `load_encoder` takes.
-        seed: Of the weights of random encoders.
+        seeds: Of the weights of random encoders; several are rows of one system.
 
     Raises:
         UserError: A name cannot be a file name, or is one of the baselines'.
@@ -42,11 +43,12 @@ def with_baselines(encoders: Mapping[str, str], seed: int) -> list[Row]:
         if row.role == "encoder":
             kind, place = split_source(row.source)
             own = kind == "audiossl"
-            twin = f"random:{place}#{seed}" if own else f"shuffled:{row.source}#{seed}"
+            twin = f"random:{place}" if own else f"shuffled:{row.source}"
             architecture = _architecture(place) if own else row.source
-            name = f"random-{row.name}" if twins else "random"
+            name = f"random-{seedless(row.name)}" if twins else "random"
             twins.setdefault(architecture, Row(name, twin, "random"))
-    baselines = [*twins.values(), Row("log-mel", "log-mel:", "log-mel")]
+    baselines = [_seeded(twin, seed, len(seeds)) for twin in twins.values() for seed in seeds]
+    baselines.append(Row("log-mel", "log-mel:", "log-mel"))
     taken = {row.name for row in rows}
     for baseline in baselines:
         if baseline.name in taken:
@@ -71,6 +73,11 @@ def split_source(source: str) -> tuple[str, str]:
     if not separator or Path(source).exists() or kind not in SCHEMES:
         return "audiossl", source
     return kind, place
+
+
+def _seeded(twin: Row, seed: int, count: int) -> Row:
+    name = f"{twin.name}#{seed}" if count > 1 else twin.name
+    return Row(name, f"{twin.source}#{seed}", "random")
 
 
 def _row(name: str, source: str) -> Row:

@@ -1,13 +1,12 @@
 """Stage: fit probes on embeddings, choose on validation items, score test items once."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from audiossl import distributed
 from audiossl.configs import plain
@@ -18,24 +17,26 @@ from audiossl.probing.embeddings import Embeddings, read_embeddings
 from audiossl.probing.linear import LinearConfig
 from audiossl.probing.measure import (
     Aggregate,
+    Measured,
     ProbeConfig,
-    chance_scores,
     described,
     intervals,
-    majority,
     measure,
     metrics_of,
 )
 from audiossl.probing.neighbors import NeighborsConfig
-from audiossl.probing.predictions import Predictions, write_predictions
+from audiossl.probing.predictions import write_predictions
 from audiossl.probing.projection import MapKind, project
 from audiossl.probing.tasks import Task, TaskConfig, build_task
 from audiossl.whole import read_json, write_json
 from recipes.engines.local import run_local
 from recipes.probe.embed import shard_file
+from recipes.probe.tables import predictions_file, task_table
 from recipes.stage import Resources, Stage, main
 
 FORMAT = 1
+MAP_LABELS = ".labels.json"
+"""Beside the maps of encoders, whose names do not begin with a dot."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,13 +90,16 @@ def fit(config: Config, stage: Stage) -> dict[str, Any]:
     names = list(known["encoders"])
     mine = names[distributed.rank() :: distributed.world_size()]
     todo = [name for name in mine if not _rows_file(config, name).exists()]
-    for name in run_local(todo, partial(_worker, config, str(stage.device)), config.resources.workers):
+    for name in run_local(
+        todo, partial(_worker, config, str(stage.device)), config.resources.workers
+    ):
         stage.log.info("%s: %s", name, _summary(config, name))
     distributed.barrier()
     if not distributed.is_first():
         return {}
     rows = [row for name in names for row in read_json(_rows_file(config, name))]
-    scores = [_table(config, task, rows, known["encoders"]) for task in tasks]
+    roles = {name: facts["role"] for name, facts in known["encoders"].items()}
+    scores = [task_table(config.output, task, rows, roles, config.bootstrap) for task in tasks]
     content = {
         "format": FORMAT,
         "bootstrap": plain(config.bootstrap),
@@ -103,6 +107,7 @@ def fit(config: Config, stage: Stage) -> dict[str, Any]:
         "tasks": scores,
     }
     write_json(config.output / "scores.json", content)
+    write_json(config.output / "map" / MAP_LABELS, _map_labels(config, tasks))
     return {"tasks": len(tasks), "rows": len(rows)}
 
 
@@ -140,7 +145,10 @@ def _worker(config: Config, device: str) -> Callable[[str], str]:
         rows = []
         for task in tasks:
             for probe in config.probes:
-                rows.append(_row(config, task, embeddings, probe, name, torch.device(device)))
+                measured = measure(
+                    task, embeddings, probe, encoder=name, aggregate=config.aggregate, device=device
+                )
+                rows.append(_row(config, task, measured))
         write_json(_map_file(config, name), _map(config, embeddings, points))
         write_json(_rows_file(config, name), rows)
         return name
@@ -148,57 +156,19 @@ def _worker(config: Config, device: str) -> Callable[[str], str]:
     return work
 
 
-def _row(
-    config: Config,
-    task: Task,
-    embeddings: Embeddings,
-    probe: ProbeConfig,
-    name: str,
-    device: torch.device,
-) -> dict[str, Any]:
-    measured = measure(
-        task, embeddings, probe, encoder=name, aggregate=config.aggregate, device=device
-    )
+def _row(config: Config, task: Task, measured: Measured) -> dict[str, Any]:
+    """Keep the predictions of a probe and score them."""
     path = predictions_file(config.output, measured.predictions)
     write_predictions(path, measured.predictions)
     return {
         "task": task.config.name,
-        "encoder": name,
-        "probe": probe.kind,
+        "encoder": measured.predictions.encoder,
+        "probe": measured.predictions.probe,
         "scores": intervals(measured.predictions, metrics_of(task), config.bootstrap),
         "validation": measured.validation,
         "choice": measured.choice,
         "runs": len(measured.predictions.runs),
     }
-
-
-def predictions_file(output: Path, predictions: Predictions) -> Path:
-    """Name the predictions of a task, probe and encoder."""
-    name = f"{predictions.encoder}.{predictions.probe}.npz"
-    return output / "predictions" / predictions.task.name / name
-
-
-def _table(
-    config: Config, task: Task, rows: list[dict[str, Any]], encoders: dict[str, Any]
-) -> dict[str, Any]:
-    """Put the rows of a task together with those that need no encoder."""
-    frequent = majority(task)
-    write_predictions(predictions_file(config.output, frequent), frequent)
-    own = [
-        {key: value for key, value in row.items() if key != "task"}
-        | {"role": encoders[row["encoder"]]["role"]}
-        for row in rows
-        if row["task"] == task.config.name
-    ]
-    always = {
-        "majority": intervals(frequent, metrics_of(task), config.bootstrap),
-        "chance": {name: {"score": score} for name, score in chance_scores(task).items()},
-    }
-    rest = [
-        {"encoder": name, "probe": "none", "role": name, "scores": scores}
-        for name, scores in always.items()
-    ]
-    return {**described(task), "rows": own + rest}
 
 
 def _points(config: Config, tasks: list[Task]) -> np.ndarray:
@@ -215,6 +185,19 @@ def _map(config: Config, embeddings: Embeddings, points: np.ndarray) -> dict[str
     vectors = embeddings.of_cuts(name)[points]
     places = project(vectors, config.map.projection, config.map.seed)
     return {"embedding": name, "places": np.round(places, 4).tolist()}
+
+
+def _map_labels(config: Config, tasks: list[Task]) -> dict[str, Any]:
+    """Say what is known of each point of the map."""
+    labels = list(Corpus(config.cuts).labels())
+    points = _points(config, tasks).tolist()
+    single = [task.config.label for task in tasks if task.config.kind == "single"]
+    names = config.map.labels or tuple(dict.fromkeys(single))
+    return {
+        "projection": config.map.projection,
+        "ids": [labels[cut]["id"] for cut in points],
+        "labels": {name: [labels[cut].get(name, "") for cut in points] for name in names},
+    }
 
 
 def _rows_file(config: Config, encoder: str) -> Path:
