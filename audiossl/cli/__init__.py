@@ -48,7 +48,7 @@ def _run(words: list[str]) -> int:
     asked = next((word for word in words if not word.startswith("-")), "")
     if asked and asked not in COMMANDS:
         raise UserError(f"unknown command {asked!r}{did_you_mean(asked, COMMANDS)}")
-    for name in COMMANDS:
+    for name in [asked] if asked else COMMANDS:
         module = _module(name)
         command = commands.add_parser(name, help=module.HELP, description=module.__doc__)
         if name == asked:
