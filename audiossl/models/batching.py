@@ -16,7 +16,7 @@ from torch import Tensor
 from audiossl.models.encoder import Encoder
 from audiossl.nn.frames import Frames
 
-Waveform = Float[np.ndarray, " samples"]
+Waveform = Float[np.ndarray, "_"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -110,7 +110,7 @@ def pooled(frames: Frames, config: EmbeddingConfig) -> dict[str, list[Tensor]]:
 
 def cut_windows(
     waveform: Float[np.ndarray, " samples"], config: EmbeddingConfig, sample_rate: int
-) -> list[Float[np.ndarray, " samples"]]:
+) -> list[Float[np.ndarray, "_"]]:
     """Cut a waveform into whole windows; a shorter one is one window, and a rest is left out."""
     if config.window is None:
         return [waveform]
