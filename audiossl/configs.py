@@ -129,7 +129,7 @@ class _Reader:
         base = default if type(default) in configs.values() else None
         tag = value.get("kind", getattr(base, "kind", None))
         kind = next(iter(configs.values()))
-        if len(configs) > 1 or "kind" in value:
+        if len(set(configs.values())) > 1:
             if str(tag) not in configs:
                 hint = did_you_mean(str(tag), configs)
                 known = ", ".join(configs)
@@ -237,11 +237,11 @@ class _Reader:
 
 def configs_of(kind: Any) -> dict[str, type]:
     """Name the configs that a type allows by their field `kind`."""
-    result = {}
+    result: dict[str, type] = {}
     for alternative in (kind, *get_args(kind)) if get_origin(kind) in _UNIONS else (kind,):
         if dataclasses.is_dataclass(alternative) and isinstance(alternative, type):
-            words = get_args(get_type_hints(alternative).get("kind"))
-            result[str(words[0]) if words else alternative.__name__] = alternative
+            words = get_args(get_type_hints(alternative).get("kind")) or (alternative.__name__,)
+            result |= {str(word): alternative for word in words}
     return result
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import docstring_parser
 import yaml
@@ -88,16 +88,18 @@ def help_text(kind: type["DataclassInstance"], program: str) -> str:
 def _help_of(kind: Any, path: str, default: Any) -> Iterator[str]:
     hints, docs = get_type_hints(kind), _docs(kind)
     for field in dataclasses.fields(kind):
-        if field.name == "kind":
+        if field.name == "kind" and len(get_args(hints["kind"])) == 1:
             continue
         value = getattr(default, field.name, default_of(field))
-        configs = configs_of(hints[field.name])
+        configs = {config: name for name, config in configs_of(hints[field.name]).items()}
         note = "required" if value is dataclasses.MISSING else f"default {plain(value)}"
         if configs:
             chosen = getattr(value, "kind", "")
-            note = f"kind: {', '.join(configs)}; default {chosen}" if len(configs) > 1 else ""
+            note = (
+                f"kind: {', '.join(configs.values())}; default {chosen}" if len(configs) > 1 else ""
+            )
         yield f"  --{path}{field.name}  {docs.get(field.name, '')}{f' ({note})' if note else ''}"
-        for name, config in configs.items():
+        for config, name in configs.items():
             if len(configs) > 1:
                 yield f"   {name}:"
             chosen = value if type(value) is config else None

@@ -22,6 +22,11 @@ class Steady:
 
 
 @dataclass(frozen=True)
+class Target:
+    kind: Literal["one", "many"] = "one"
+
+
+@dataclass(frozen=True)
 class Inner:
     size: int = 3
     rate: Falling | Steady = Steady(level=2.0)
@@ -37,6 +42,7 @@ class Outer:
     pair: tuple[float, float] = (0.9, 0.99)
     name: str | None = None
     on: bool = False
+    targets: tuple[Target, ...] = ()
 
 
 def read(**content):
@@ -52,6 +58,7 @@ def test_a_config_survives_being_plain():
         words=("b", "a"),
         name="9",
         on=True,
+        targets=(Target("many"), Target()),
     )
     assert from_plain(Outer, plain(config), "here") == config
 
@@ -101,10 +108,12 @@ def test_words_of_a_command_line_are_what_their_fields_are():
         inner={"size": Word("1e3")},
         pair=Word("[1e-3, 0.5]"),
         many=Word("[{kind: falling}]"),
+        targets=Word("[{}, {kind: many}]"),
     )
     assert config.path == Path("2024")
     assert (config.name, config.on, config.inner.size) == ("9", True, 1000)
     assert (config.pair, config.many) == ((0.001, 0.5), (Falling(),))
+    assert config.targets == (Target(), Target("many"))
 
 
 def test_later_content_is_laid_over_earlier_config_by_config():
