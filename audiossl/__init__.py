@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from audiossl.models.encoder import Encoder as Encoder
     from audiossl.nn.frames import Frames as Frames
+    from audiossl.pretrained.embed import embed as embed
     from audiossl.pretrained.load import load_encoder as load_encoder
 
 try:
@@ -22,9 +23,10 @@ except PackageNotFoundError:  # run from a checkout that is not installed
 _HOMES = {
     "Encoder": "audiossl.models.encoder",
     "Frames": "audiossl.nn.frames",
+    "embed": "audiossl.pretrained.embed",
     "load_encoder": "audiossl.pretrained.load",
 }
-__all__ = ["Encoder", "Frames", "load_encoder"]
+__all__ = ["Encoder", "Frames", "embed", "load_encoder"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,11 +1,27 @@
-"""Configs as plain dicts and back: what `config.json` and `config.yaml` hold."""
+"""Configs as plain dicts and back: what YAML files, command lines and `config.json` hold."""
 
 import dataclasses
 import types
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from audiossl.errors import UserError, did_you_mean
+
+
+class Word(str):
+    """A value as a command line gives it: text, unless the field it is for is no text."""
+
+    __slots__ = ()
+
+    def parsed(self) -> Any:
+        """Read the word as YAML does."""
+        import yaml
+
+        try:
+            return yaml.safe_load(self)
+        except yaml.YAMLError:
+            return str(self)
 
 
 def plain(value: Any) -> Any:
@@ -20,9 +36,11 @@ def plain(value: Any) -> Any:
 
 
 def from_plain(kind: Any, value: Any, source: str) -> Any:
-    """Build a config of type `kind` from what `plain` made of it.
+    """Build a config of type `kind` from plain content; the inverse of `plain`.
 
-    Unions of configs are told apart by their field `kind`.
+    Unions of configs are told apart by their field `kind`. A config inside another one may name a
+    few of its fields: the others keep the values of the default. Numbers may be text ("1e-3", which
+    YAML takes for text); nothing else is converted.
 
     Args:
         kind: A dataclass, or a type of one of its fields.
@@ -30,17 +48,37 @@ def from_plain(kind: Any, value: Any, source: str) -> Any:
         source: Where it comes from, for messages.
 
     Raises:
-        UserError: A field is unknown, or no alternative of a union fits.
+        UserError: A setting is unknown, missing, or of another type than its field.
     """
-    origin = get_origin(kind)
-    if origin in (Union, types.UnionType):
-        return _from_union(kind, value, source)
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        return _from_dict(kind, value, source)
-    if origin is tuple:
-        inner = get_args(kind)[0]
-        return tuple(from_plain(inner, item, source) for item in value)
-    return Path(value) if kind is Path else value
+    return _Reader(source, kind).value(kind, value, "", dataclasses.MISSING)
+
+
+def merged(kind: Any, old: Any, new: Any) -> Any:
+    """Lay plain content over other plain content of the same type, config by config.
+
+    Settings that are dicts or lists themselves are replaced, and so is a config by one of another
+    kind.
+    """
+    config = _alternative(kind, new, old)
+    if config is None or not (isinstance(old, dict) and isinstance(new, dict)):
+        return new
+    if "kind" in new and "kind" in old and new["kind"] != old["kind"]:
+        return new
+    hints = get_type_hints(config)
+    laid = {name: merged(hints.get(name), old.get(name), item) for name, item in new.items()}
+    return {**old, **laid}
+
+
+def setting_names(kind: Any) -> Iterator[str]:
+    """List the names of all fields, those of nested configs by their path."""
+    for alternative in (kind, *get_args(kind)):
+        if not (dataclasses.is_dataclass(alternative) and isinstance(alternative, type)):
+            continue
+        hints = get_type_hints(alternative)
+        for field in dataclasses.fields(alternative):
+            yield field.name
+            for name in setting_names(hints[field.name]):
+                yield f"{field.name}.{name}"
 
 
 def flat(value: Any, name: str = "") -> dict[str, Any]:
@@ -53,26 +91,184 @@ def flat(value: Any, name: str = "") -> dict[str, Any]:
     return result
 
 
-def _from_dict(kind: type, value: Any, source: str) -> Any:
-    if not isinstance(value, dict):
-        raise UserError(f"{source}: expected the fields of {kind.__name__}, found {value!r}")
-    hints = get_type_hints(kind)
-    for name in value:
-        if name not in hints:
-            raise UserError(f"{source}: unknown field {name!r}{did_you_mean(name, hints)}")
-    return kind(**{name: from_plain(hints[name], item, source) for name, item in value.items()})
+@dataclasses.dataclass(frozen=True)
+class _Reader:
+    """What messages need to know while a config is read."""
+
+    source: str
+    root: Any
+    """Type of the whole config."""
+
+    def value(self, kind: Any, value: Any, path: str, default: Any) -> Any:
+        """Read one value of a type."""
+        if kind is Any:
+            return value.parsed() if isinstance(value, Word) else value
+        if isinstance(value, Word):
+            parsed = value.parsed()
+            value = value if _is_text(kind) and parsed is not None else parsed
+        configs = configs_of(kind)
+        if configs and not (value is None and type(None) in get_args(kind)):
+            return self.config(configs, value, path, default)
+        origin = get_origin(kind)
+        if origin in (Union, types.UnionType):
+            return self.one_of(get_args(kind), value, path)
+        if origin is tuple:
+            return self.tuple(get_args(kind), value, path)
+        if origin is list:
+            return list(self.tuple((get_args(kind)[0], ...), value, path))
+        if origin in (dict, Mapping):
+            return self.dict(get_args(kind)[1], value, path)
+        return self.scalar(kind, value, path)
+
+    def config(self, configs: Mapping[str, type], value: Any, path: str, default: Any) -> Any:
+        """Read a config, of the kind it names or that of the default."""
+        if not isinstance(value, dict):
+            self.refuse(
+                path, f"the fields of {' or '.join(c.__name__ for c in configs.values())}", value
+            )
+        base = default if type(default) in configs.values() else None
+        tag = value.get("kind", getattr(base, "kind", None))
+        kind = next(iter(configs.values()))
+        if len(set(configs.values())) > 1:
+            if str(tag) not in configs:
+                hint = did_you_mean(str(tag), configs)
+                known = ", ".join(configs)
+                where = f"{path}.kind" if path else "kind"
+                raise UserError(f"{self.source}: {where}: unknown {tag!r}{hint} (known: {known})")
+            kind = configs[str(tag)]
+        return self.fields(kind, value, path, base if type(base) is kind else None)
+
+    def fields(self, kind: type, value: dict[str, Any], path: str, base: Any) -> Any:
+        """Read the fields of a config; what is not named keeps the value of `base`."""
+        hints, own = get_type_hints(kind), dataclasses.fields(kind)
+        defaults = {f.name: default_of(f) if base is None else getattr(base, f.name) for f in own}
+        places = {name: f"{path}.{name}" if path else str(name) for name in (*value, *defaults)}
+        for name in value:
+            if name not in defaults:
+                self.unknown(places[name])
+        found = {
+            name: self.value(hints[name], item, places[name], defaults[name])
+            for name, item in value.items()
+        }
+        for name, default in defaults.items():
+            if name not in found and default is dataclasses.MISSING:
+                raise UserError(f"{self.source}: setting {places[name]!r} is missing")
+        return kind(**(defaults | found))
+
+    def one_of(self, kinds: tuple[Any, ...], value: Any, path: str) -> Any:
+        """Read a value of any of several types, none of them a config."""
+        if value is None and type(None) in kinds:
+            return None
+        for kind in kinds[:-1]:
+            try:
+                return self.value(kind, value, path, dataclasses.MISSING)
+            except UserError:
+                continue
+        return self.value(
+            next(k for k in reversed(kinds) if k is not type(None)),
+            value,
+            path,
+            dataclasses.MISSING,
+        )
+
+    def tuple(self, kinds: tuple[Any, ...], value: Any, path: str) -> tuple[Any, ...]:
+        """Read a tuple of one type, or of one type each."""
+        if not isinstance(value, (list, tuple)):
+            self.refuse(path, "a list", value)
+        if len(kinds) == 2 and kinds[1] is ...:
+            kinds = (kinds[0],) * len(value)
+        if len(kinds) != len(value):
+            self.refuse(path, f"{len(kinds)} values", value)
+        places = [f"{path}[{index}]" for index in range(len(value))]
+        rows = zip(kinds, value, places, strict=True)
+        return tuple(self.value(k, item, place, dataclasses.MISSING) for k, item, place in rows)
+
+    def dict(self, kind: Any, value: Any, path: str) -> dict[str, Any]:
+        """Read names and values of one type."""
+        if not isinstance(value, dict):
+            self.refuse(path, "names and values", value)
+        return {
+            str(name): self.value(kind, item, f"{path}.{name}", dataclasses.MISSING)
+            for name, item in value.items()
+        }
+
+    def scalar(self, kind: Any, value: Any, path: str) -> Any:
+        """Read text, a number, a truth value, a path, or one of a few words."""
+        if get_origin(kind) is Literal:
+            if value in get_args(kind):
+                return value
+            words = [str(word) for word in get_args(kind)]
+            hint = did_you_mean(str(value), words)
+            raise UserError(
+                f"{self.source}: {path}: unknown {value!r}{hint} (known: {', '.join(words)})"
+            )
+        if kind in (float, int):
+            return self.number(kind, value, path)
+        if kind is Path and isinstance(value, (str, Path)):
+            return Path(value)
+        if kind is str and isinstance(value, str):
+            return str(value)
+        if kind in (bool, type(None)) and isinstance(value, kind):
+            return value
+        if isinstance(kind, type) and kind not in (str, bool, Path, type(None)):
+            return value
+        return self.refuse(path, _words(kind), value)
+
+    def number(self, kind: type, value: Any, path: str) -> Any:
+        """Read a number, exactly; text that says one counts."""
+        try:
+            number = float(value) if not isinstance(value, bool) else None
+        except (TypeError, ValueError):
+            number = None
+        if number is None or (kind is int and not number.is_integer()):
+            self.refuse(path, _words(kind), value)
+        return value if type(value) is kind else kind(number)
+
+    def unknown(self, path: str) -> None:
+        """Refuse a setting that does not exist, with the closest that does."""
+        hint = did_you_mean(path, set(setting_names(self.root)))
+        raise UserError(f"{self.source}: unknown setting {path!r}{hint}")
+
+    def refuse(self, path: str, expected: str, value: Any) -> Any:
+        """Refuse a value of another type."""
+        where = f"{path}: " if path else ""
+        raise UserError(f"{self.source}: {where}expected {expected}, found {value!r}")
 
 
-def _from_union(kind: Any, value: Any, source: str) -> Any:
-    alternatives = get_args(kind)
-    if value is None and type(None) in alternatives:
-        return None
-    configs = [a for a in alternatives if isinstance(a, type) and dataclasses.is_dataclass(a)]
-    if not configs:
-        return value
-    tags = {next(iter(get_args(get_type_hints(config)["kind"]))): config for config in configs}
-    tag = value.get("kind") if isinstance(value, dict) else None
-    if tag not in tags:
-        hint = did_you_mean(str(tag), tags)
-        raise UserError(f"{source}: unknown kind {tag!r}{hint} (known: {', '.join(tags)})")
-    return _from_dict(tags[tag], value, source)
+def configs_of(kind: Any) -> dict[str, type]:
+    """Name the configs that a type allows by their field `kind`."""
+    result: dict[str, type] = {}
+    for alternative in (kind, *get_args(kind)) if get_origin(kind) in _UNIONS else (kind,):
+        if dataclasses.is_dataclass(alternative) and isinstance(alternative, type):
+            words = get_args(get_type_hints(alternative).get("kind")) or (alternative.__name__,)
+            result |= {str(word): alternative for word in words}
+    return result
+
+
+def _alternative(kind: Any, *values: Any) -> type | None:
+    """Choose the config of a type by the first of several values that names its kind."""
+    configs = configs_of(kind)
+    tags = [value["kind"] for value in values if isinstance(value, dict) and "kind" in value]
+    tag = str(tags[0]) if tags else None
+    return configs.get(tag or "", next(iter(configs.values()), None))
+
+
+def default_of(field: Any) -> Any:
+    """Return the default of a dataclass field, or `MISSING`."""
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _is_text(kind: Any) -> bool:
+    kinds = get_args(kind) if get_origin(kind) in _UNIONS else (kind,)
+    return any(k in (str, Path) or get_origin(k) is Literal for k in kinds)
+
+
+def _words(kind: Any) -> str:
+    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+    names |= {Path: "a path", type(None): "null"}
+    return names.get(kind, str(kind))
+
+
+_UNIONS = (Union, types.UnionType)

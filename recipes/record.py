@@ -18,6 +18,7 @@ import audiossl
 from audiossl import distributed
 from audiossl.configs import flat, plain
 from audiossl.errors import UserError
+from audiossl.hardware import hardware
 from audiossl.whole import read_json, write_json, write_text
 
 HASHED_BYTES = 64 << 20
@@ -46,6 +47,7 @@ def begin_record(config: Any, module: str) -> tuple[dict[str, Any], dict[str, An
         "command": shlex.join(["python", "-m", module, *sys.argv[1:]]),
         "world_size": distributed.world_size(),
         "versions": _versions(),
+        "hardware": hardware(),
     }
     path = config.output / "stage.json"
     previous = read_json(path) if path.exists() else None
@@ -91,7 +93,7 @@ def digest(content: Any) -> str:
 
 
 def split_inputs(config: Any) -> tuple[dict[str, Path], dict[str, Any]]:
-    """Tell inputs from settings."""
+    """Tell inputs from settings: paths, and what `extra_inputs()` of the config names."""
     inputs: dict[str, Path] = {}
     identity = {}
     for field in dataclasses.fields(config):
@@ -102,10 +104,12 @@ def split_inputs(config: Any) -> tuple[dict[str, Path], dict[str, Any]]:
             inputs[field.name] = value
         elif isinstance(value, tuple) and value and all(isinstance(v, Path) for v in value):
             inputs.update({f"{field.name}.{index}": path for index, path in enumerate(value)})
+        elif isinstance(value, dict) and value and all(isinstance(v, Path) for v in value.values()):
+            inputs.update({f"{field.name}.{name}": path for name, path in value.items()})
         else:
             identity[field.name] = plain(value)
-    # Files that a setting names inside a longer word, as a teacher's source does.
-    inputs.update(getattr(config, "named_inputs", {}))
+    if hasattr(config, "extra_inputs"):
+        inputs.update(config.extra_inputs())
     return inputs, identity
 
 

@@ -1,30 +1,21 @@
 """From YAML files and a command line to a frozen, typed config: the one place that parses."""
 
 import dataclasses
-import re
 import sys
-from argparse import ArgumentError
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
-from jsonargparse import ArgumentParser, set_parsing_settings
+import docstring_parser
+import yaml
 
-from audiossl.errors import UserError, did_you_mean
+from audiossl.configs import Word, configs_of, default_of, from_plain, merged, plain
+from audiossl.errors import UserError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 AnyConfig = TypeVar("AnyConfig", bound="DataclassInstance")
-set_parsing_settings(docstring_parse_attribute_docstrings=True)
-
-
-_UNKNOWN = (
-    r"Group '([\w.]+)' does not accept option '([\w.]+)'",
-    r"""Parser key "([\w.]+)"[\s\S]*?Option '([\w.]+)' is not accepted""",
-    r"Option '([\w.]+)' is not accepted",
-    r"unrecognized arguments: --([\w.-]+)",
-)
-"""How jsonargparse says that a setting does not exist; the groups are parts of its name."""
 
 
 def read_settings(
@@ -40,37 +31,84 @@ def read_settings(
     Raises:
         UserError: A field is unknown (with the closest known one), missing, or of another type.
     """
-    parser = ArgumentParser(prog=program, description=kind.__doc__, exit_on_error=False)
-    parser.add_argument("--config", action="config", help="YAML file of settings; may be repeated")
-    parser.add_class_arguments(kind, as_group=False)
+    content: dict[str, Any] = {}
+    for name, value in _pairs(sys.argv[1:] if words is None else words, kind, program):
+        new = _read(Path(value), program) if name == "config" else _nested(name, Word(value))
+        content = merged(kind, content, new)
+    config: AnyConfig = from_plain(kind, content, program)
+    return config
+
+
+def _pairs(
+    words: Sequence[str], kind: type["DataclassInstance"], program: str
+) -> Iterator[tuple[str, str]]:
+    """Yield names and values: "--a.b 1", "--a.b=1"; print help if it is asked for."""
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word in ("-h", "--help"):
+            sys.stdout.write(help_text(kind, program) + "\n")
+            raise SystemExit(0)
+        name, equals, value = word.partition("=")
+        if not name.startswith("--"):
+            raise UserError(f"{program}: expected --setting value, found {word!r} (see --help)")
+        if not equals:
+            if not rest:
+                raise UserError(f"{program}: {word} has no value")
+            value = rest.pop(0)
+        yield name[2:], value
+
+
+def _nested(name: str, value: Any) -> dict[str, Any]:
+    for part in reversed(name.split(".")):
+        value = {part: value}
+    return {**value}
+
+
+def _read(path: Path, program: str) -> dict[str, Any]:
     try:
-        found = parser.instantiate(parser.parse_args(sys.argv[1:] if words is None else words))
-    except ArgumentError as error:
-        raise UserError(f"{program}: {_in_one_line(error.message, kind)}") from error
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{program}: {error}") from error
-    fields = vars(found)
-    return kind(**{field.name: fields[field.name] for field in dataclasses.fields(kind)})
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except OSError as error:
+        raise UserError(f"{program}: --config {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        told = " ".join(str(error).split())
+        raise UserError(f"{program}: --config {path} is no YAML: {told}") from error
+    if not isinstance(content, dict | None):
+        raise UserError(f"{program}: --config {path}: expected settings, found {content!r}")
+    return content or {}
 
 
-def _in_one_line(message: str, kind: type) -> str:
-    """Say the first thing that is wrong, and the closest field that exists."""
-    for pattern in _UNKNOWN:
-        if match := re.search(pattern, message):
-            word = ".".join(part for part in match.groups() if part).replace("-", "_")
-            return f"unknown setting {word!r}{did_you_mean(word, set(_names(kind)))}"
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    return " ".join(lines[:6])
+def help_text(kind: type["DataclassInstance"], program: str) -> str:
+    """List every setting with its type, default and meaning."""
+    lines = [f"usage: {program} [--config FILE.yaml ...] [--setting value ...]", ""]
+    lines += [f"{kind.__doc__}", "", "settings:"]
+    return "\n".join([*lines, *_help_of(kind, "", None)])
 
 
-def _names(kind: Any) -> Iterator[str]:
-    """List the names of all fields, those of nested configs with and without their path."""
-    for alternative in (kind, *get_args(kind)):
-        if not dataclasses.is_dataclass(alternative):
+def _help_of(kind: Any, path: str, default: Any) -> Iterator[str]:
+    hints, docs = get_type_hints(kind), _docs(kind)
+    for field in dataclasses.fields(kind):
+        if field.name == "kind" and len(get_args(hints["kind"])) == 1:
             continue
-        hints = get_type_hints(alternative)
-        for field in dataclasses.fields(alternative):
-            yield field.name
-            for name in _names(hints[field.name]):
-                yield name
-                yield f"{field.name}.{name}"
+        value = getattr(default, field.name, default_of(field))
+        configs = {config: name for name, config in configs_of(hints[field.name]).items()}
+        note = "required" if value is dataclasses.MISSING else f"default {plain(value)}"
+        if configs:
+            chosen = getattr(value, "kind", "")
+            note = (
+                f"kind: {', '.join(configs.values())}; default {chosen}" if len(configs) > 1 else ""
+            )
+        yield f"  --{path}{field.name}  {docs.get(field.name, '')}{f' ({note})' if note else ''}"
+        for config, name in configs.items():
+            if len(configs) > 1:
+                yield f"   {name}:"
+            chosen = value if type(value) is config else None
+            yield from _help_of(config, f"{path}{field.name}.", chosen)
+
+
+def _docs(kind: type) -> dict[str, str]:
+    docs: dict[str, str] = {}
+    for base in reversed(kind.__mro__[:-1]):
+        parsed = docstring_parser.parse_from_object(base)
+        docs |= {p.arg_name: " ".join((p.description or "").split()) for p in parsed.params}
+    return docs

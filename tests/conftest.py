@@ -1,10 +1,15 @@
 """What every test has: fixed seeds, no network beyond loopback, two processes on demand."""
 
+import os
 import socket
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
+
+# Before torch: threads that spin while they wait take the cores from those that work.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import torch
 
 from tests.processes import Processes

@@ -1,6 +1,7 @@
 """The `audiossl` command: one file per subcommand, imported only when it is asked for.
 
-A subcommand's module has `HELP` (a line), `add_arguments(parser)` and `run(arguments)`.
+A subcommand's module has `HELP` (a line), `add_arguments(parser)` and `run(arguments)`, which may
+return an exit code.
 """
 
 import argparse
@@ -8,10 +9,18 @@ import importlib
 import os
 import sys
 from types import ModuleType
+from typing import NoReturn
 
 from audiossl.errors import UserError, did_you_mean
 
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "embed": "audiossl.cli.embed",
+    "describe": "audiossl.cli.describe",
+    "check": "audiossl.cli.check",
+    "compare": "audiossl.cli.compare",
+    "report": "audiossl.cli.report",
+    "doctor": "audiossl.cli.doctor",
+}
 """Name of each subcommand, and the module behind it, in the order of `--help`."""
 
 
@@ -32,21 +41,27 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(words: list[str]) -> int:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="audiossl", description="Self-supervised audio and speech representations."
     )
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
     asked = next((word for word in words if not word.startswith("-")), "")
     if asked and asked not in COMMANDS:
         raise UserError(f"unknown command {asked!r}{did_you_mean(asked, COMMANDS)}")
-    for name in COMMANDS:
+    for name in [asked] if asked else COMMANDS:
         module = _module(name)
         command = commands.add_parser(name, help=module.HELP, description=module.__doc__)
         if name == asked:
             module.add_arguments(command)
     chosen = parser.parse_args(words)
-    _module(chosen.command).run(chosen)
-    return 0
+    return int(_module(chosen.command).run(chosen) or 0)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in a line, without the usage of everything."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message} (see {self.prog} --help)")
 
 
 def _module(name: str) -> ModuleType:

@@ -18,6 +18,9 @@ SCHEMES: dict[str, str] = {
     "aisfx": "audiossl.teachers.aisfx:load",
     "log_mel": "audiossl.teachers.spectral:load_log_mel",
     "mfcc": "audiossl.teachers.spectral:load_mfcc",
+    "shuffled": "audiossl.pretrained.baselines:load_shuffled",
+    "log-mel": "audiossl.pretrained.baselines:load_log_mel",
+    "python": "audiossl.pretrained.python:load",
 }
 """`kind` -> module:function that takes what follows the colon and returns an Encoder."""
 

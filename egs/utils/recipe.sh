@@ -9,6 +9,9 @@ if [[ -z ${VIRTUAL_ENV:-} && -x $root/.venv/bin/python ]]; then
   export PATH=$root/.venv/bin:$PATH
 fi
 
+# Threads that wait by spinning take the cores from those that work, where cores are shared.
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
+
 while (($#)); do
   name=${1#--}
   name=${name//-/_}

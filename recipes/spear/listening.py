@@ -60,8 +60,7 @@ class ListeningConfig:
     resources: Resources = Resources()
     """What to work with."""
 
-    @property
-    def named_inputs(self) -> dict[str, Path]:
+    def extra_inputs(self) -> dict[str, Path]:
         """Files and folders that `teacher` names; they are fingerprinted as inputs."""
         parts = re.split(r"\+(?=\w+:)", self.teacher)
         paths = [part.partition(":")[2].rpartition("=")[2] or part for part in parts]

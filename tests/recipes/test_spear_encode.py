@@ -294,7 +294,7 @@ def test_files_that_a_teacher_names_are_inputs(tmp_path):
     }
     for source, names in sources.items():
         config = ListeningConfig(cuts=tmp_path, output=tmp_path, teacher=source)
-        assert [path.name for path in config.named_inputs.values()] == names
+        assert [path.name for path in config.extra_inputs().values()] == names
 
 
 def test_an_own_encoder_is_a_teacher(folder, tmp_path):

@@ -136,8 +136,8 @@ def test_a_mistake_is_one_line_and_exit_code_2(numbers, tmp_path):
     ("yaml", "message"),
     [
         ("power: {exponen: 3}", "unknown setting 'power.exponen'; did you mean 'power.exponent'?"),
-        ("power: {exponent: many}", "Got value: many"),
-        ("resource: {workers: 2}", "did you mean 'resources.workers'?"),
+        ("power: {exponent: many}", "power.exponent: expected a whole number, found 'many'"),
+        ("resource: {workers: 2}", "did you mean 'resources'?"),
     ],
 )
 def test_a_mistyped_setting_is_named_with_the_closest_known_one(tmp_path, yaml, message):

@@ -1,7 +1,6 @@
 from dataclasses import dataclass
 
 import pytest
-from jsonargparse import auto_cli
 
 from audiossl.errors import UserError
 from audiossl.separation.build import SeparatorConfig, build_separator
@@ -10,6 +9,7 @@ from audiossl.separation.demucs import DemucsConfig
 from audiossl.separation.given import GivenConfig, GivenStems
 from audiossl.separation.separator import Separator
 from audiossl.separation.spleeter import Spleeter, SpleeterConfig
+from recipes.settings import read_settings
 
 
 @dataclass(frozen=True)
@@ -52,4 +52,4 @@ def test_demucs_without_weights_says_what_to_do():
     ],
 )
 def test_the_union_is_told_apart_by_its_kind(arguments, expected):
-    assert auto_cli(Stage, as_positional=False, args=arguments).separator == expected
+    assert read_settings(Stage, "x", arguments).separator == expected

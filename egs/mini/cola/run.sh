@@ -42,3 +42,21 @@ for seed in $seeds; do
       --cuts "$exp_dir/cuts" --stems "$exp_dir/stems" --output "$exp_dir/source_$seed"
   fi
 done
+
+if stage 4 "probes: encoders, $exp_dir/cuts -> $exp_dir/embeddings -> $exp_dir/fit"; then
+  encoders=
+  for seed in $seeds; do
+    encoders+="cola#$seed: $exp_dir/cola_$seed, source#$seed: $exp_dir/source_$seed, "
+  done
+  $launch recipes.probe.embed --cuts "$exp_dir/cuts" --encoders "{$encoders}" \
+    --random_seeds "[${seeds// /, }]" --output "$exp_dir/embeddings"
+  $launch recipes.probe.fit --config ../conf/tasks.yaml --resources.workers 2 \
+    --cuts "$exp_dir/cuts" --embeddings "$exp_dir/embeddings" --output "$exp_dir/fit"
+fi
+
+if stage 5 "report: $exp_dir/fit, curves, pairs -> $exp_dir/report/report.html"; then
+  python -m recipes.probe.report --fitted "$exp_dir/fit" --output "$exp_dir/report" \
+    --runs "{cola: $exp_dir/cola_0, source: $exp_dir/source_0}"
+  python -m audiossl compare "$exp_dir/fit" --reference cola --probe linear --format markdown |
+    tee "$exp_dir/report/table.md"
+fi

@@ -2,8 +2,9 @@
 
     python egs/mini/local/labels.py egs/mini/data exp/labels.csv
 
-`group` is what the splits keep together: the prompt, the sound, the score or song. Two names of
-what may be one speaker become one, as the corpus' README advises.
+`group` is what the splits keep together: the prompt, the sound, the score or song; of Mandarin
+syllables, whose prompt is only their tone, the syllable. Two names of what may be one speaker
+become one, as the corpus' README advises.
 """
 
 import csv
@@ -21,9 +22,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
             for row in csv.DictReader(file):
                 path = row.pop("path", None) or row.pop("piece")
                 row |= {"path": path, "domain": domain}
-                row["group"] = row.get("prompt") or (
-                    path.rsplit("_", 1)[0] if domain == "music" else path
-                )
+                row["group"] = group(domain, row)
                 if "speaker" in row:
                     row["speaker"] = SAME_SPEAKER.get(row["speaker"], row["speaker"])
                 # Where stems are, the stage `separate` finds out; durations are measured.
@@ -31,6 +30,13 @@ def rows(folder: Path) -> list[dict[str, str]]:
                     row.pop(name, None)
                 result.append(row)
     return result
+
+
+def group(domain: str, row: dict[str, str]) -> str:
+    """Name what a row must not be parted from."""
+    if domain == "speech":
+        return row["text"] if row["prompt"].startswith("tone") else row["prompt"]
+    return row["path"].rsplit("_", 1)[0] if domain == "music" else row["path"]
 
 
 def main(folder: str, output: str) -> None:

@@ -1,0 +1,106 @@
+"""Say what a corpus holds: hours, sample rates, durations, label counts.
+
+PATH is a folder of audio (with --labels, if there are any), a Kaldi data directory, a manifest of
+lhotse, or the output of a prepare stage. Headers are read, nothing is decoded.
+
+example: audiossl describe egs/mini/data --labels egs/mini/data/speech.csv
+"""
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from audiossl.cli.columns import columns
+from audiossl.cli.terminal import as_is
+from audiossl.data.description import Description, describe
+
+HELP = "hours, rates, durations and labels of a corpus"
+_MOST = 12
+"""Values of a label that are listed."""
+_REASONS = 5
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    as_is(parser)
+    parser.add_argument("path", type=Path, metavar="PATH")
+    parser.add_argument(
+        "--labels", type=Path, action="append", default=[], metavar="TABLE",
+        help="CSV or TSV with a column `path`; may be repeated",
+    )  # fmt: skip
+    parser.add_argument("--json", action="store_true", help="as JSON, with every label value")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Describe and print."""
+    found = describe(arguments.path, arguments.labels)
+    print(
+        json.dumps(_plain(found), indent=2, ensure_ascii=False) if arguments.json else _text(found)
+    )
+
+
+def _text(found: Description) -> str:
+    unusable = len(found.unusable)
+    rows = [
+        ("kind", found.kind),
+        ("cuts", f"{found.num_cuts}{f', and {unusable} that cannot be used' if unusable else ''}"),
+        ("hours", f"{sum(found.durations) / 3600:.3f}{_unknown(found)}"),
+    ]
+    if found.durations:
+        low, middle, high = np.quantile(found.durations, [0.05, 0.5, 0.95])
+        rows.append(
+            (
+                "seconds",
+                f"{min(found.durations):.3f} to {max(found.durations):.3f}, median {middle:.2f}, "
+                f"9 of 10 between {low:.2f} and {high:.2f}",
+            )
+        )
+    for name in ("rates", "channels", "formats", "stems"):
+        counts: Counter[str] = getattr(found, name)
+        if counts:
+            rows.append((name, _listed(counts)))
+    text = columns(rows)
+    if found.labels:
+        text += "\nlabels\n" + columns([_label(*item) for item in found.labels.items()], "  ")
+    reasons = [f"  {entry['reason']}" for entry in found.unusable[:_REASONS]]
+    return text + ("\nunusable\n" + "\n".join(reasons) if reasons else "")
+
+
+def _unknown(found: Description) -> str:
+    return (
+        f" ({found.unknown} cuts have a duration that only decoding tells)" if found.unknown else ""
+    )
+
+
+def _label(name: str, counts: Counter[str]) -> tuple[str, str, str]:
+    values = f"{len(counts)} value{'s' if len(counts) != 1 else ''}"
+    # What differs from cut to cut, as a text does, is no class.
+    many = len(counts) > _MOST and counts.most_common(1)[0][1] < 3
+    return name, values, "" if many else _listed(counts)
+
+
+def _listed(counts: Counter[str]) -> str:
+    shown = ", ".join(f"{value} {count}" for value, count in counts.most_common(_MOST))
+    return shown + (f", and {len(counts) - _MOST} more" if len(counts) > _MOST else "")
+
+
+def _plain(found: Description) -> dict[str, Any]:
+    durations = found.durations
+    return {
+        "kind": found.kind,
+        "cuts": found.num_cuts,
+        "hours": round(sum(durations) / 3600, 6),
+        "seconds": {
+            name: round(float(np.quantile(durations, share)), 6)
+            for name, share in {"shortest": 0, "median": 0.5, "longest": 1}.items()
+            if durations
+        },
+        "unknown_durations": found.unknown,
+        **{name: dict(getattr(found, name)) for name in ("rates", "channels", "formats", "stems")},
+        "labels": {name: dict(counts) for name, counts in found.labels.items()},
+        "unusable": found.unusable,
+    }

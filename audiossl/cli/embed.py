@@ -1,0 +1,104 @@
+"""Embed audio files of any format, rate and length.
+
+example: audiossl embed clips/*.mp3 --encoder exp/pretrain --output clips.npz
+"""
+
+import argparse
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from audiossl.cli.terminal import as_is, warn
+from audiossl.errors import Skip, UserError
+from audiossl.pretrained.embed import CHUNK, Embedded, embed_files
+from audiossl.whole import whole_file
+
+HELP = "audio files to vectors, as npz, npy or csv"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    as_is(parser)
+    parser.add_argument("files", nargs="+", help='audio files, or patterns ("clips/**/*.wav")')
+    parser.add_argument("--encoder", required=True, help="folder of ours, or kind:path")
+    parser.add_argument(
+        "--output", type=Path, default=Path("embeddings.npz"),
+        help="where to: .npz (paths, vectors), .npy (vectors), .csv; default %(default)s",
+    )  # fmt: skip
+    parser.add_argument(
+        "--frames", action="store_true", help="vectors in time rather than one a file"
+    )
+    parser.add_argument(
+        "--chunk", type=float, default=CHUNK, help="seconds that are encoded at once: %(default)s"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
+    parser.add_argument(
+        "--skip", action="store_true", help="leave out files that cannot be read, saying why"
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Embed and write."""
+    output: Path = arguments.output
+    writers = {".npz": _write_npz, ".npy": _write_npy, ".csv": _write_csv}
+    if output.suffix not in writers:
+        raise UserError(f"--output {output}: expected .npz, .npy or .csv")
+    if output.suffix == ".npy" and arguments.frames:
+        raise UserError("--frames of several files have several lengths: use .npz or .csv")
+    skipped: list[Skip] = []
+
+    def on_skip(reason: Skip) -> None:
+        warn(f"left out: {reason}")
+        skipped.append(reason)
+
+    embedded = embed_files(
+        arguments.files,
+        arguments.encoder,
+        frames=arguments.frames,
+        chunk=arguments.chunk,
+        device=arguments.device,
+        on_skip=on_skip if arguments.skip else None,
+    )
+    writers[output.suffix](output, embedded, arguments)
+    left = f", {len(skipped)} left out" if skipped else ""
+    print(
+        f"{output}: {len(embedded.paths)} files{left}, {embedded.values[0].shape[-1]} values each"
+    )
+
+
+def _write_npz(output: Path, embedded: Embedded, arguments: argparse.Namespace) -> None:
+    paths = np.array([str(path) for path in embedded.paths])
+    name = np.array(arguments.encoder)
+    with whole_file(output) as temporary, temporary.open("wb") as file:
+        if not arguments.frames:
+            np.savez(file, paths=paths, encoder=name, vectors=embedded.stacked().numpy())
+            return
+        np.savez(
+            file,
+            paths=paths,
+            encoder=name,
+            frames=np.concatenate([value.numpy() for value in embedded.values]),
+            num_frames=np.array([len(value) for value in embedded.values]),
+            frame_rate=np.array(embedded.frame_rate),
+        )
+
+
+def _write_npy(output: Path, embedded: Embedded, arguments: argparse.Namespace) -> None:  # noqa: ARG001
+    with whole_file(output) as temporary, temporary.open("wb") as file:
+        np.save(file, embedded.stacked().numpy())
+
+
+def _write_csv(output: Path, embedded: Embedded, arguments: argparse.Namespace) -> None:
+    dim = embedded.values[0].shape[-1]
+    names = [f"e{index}" for index in range(dim)]
+    with whole_file(output) as temporary, temporary.open("w", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["path", *(["time"] if arguments.frames else []), *names])
+        for path, value in zip(embedded.paths, embedded.values, strict=True):
+            if not arguments.frames:
+                writer.writerow([path, *(f"{number:.7g}" for number in value.tolist())])
+                continue
+            for index, row in enumerate(value.tolist()):
+                time = f"{index / embedded.frame_rate:.3f}"
+                writer.writerow([path, time, *(f"{number:.7g}" for number in row)])

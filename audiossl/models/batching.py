@@ -1,0 +1,111 @@
+"""Many waveforms of any length through an encoder, in batches of like lengths.
+
+Padding is work for nothing: waveforms are read ahead, sorted by length, and put into batches that
+hold little of it. As padding never changes a valid frame, neither does this.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from audiossl.models.encoder import Encoder
+from audiossl.nn.frames import Frames
+
+Waveform = Float[np.ndarray, "_"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batching:
+    """How much is encoded at once; it changes nothing but speed and memory."""
+
+    batch_seconds: float = 30.0
+    """Audio in a batch, padding included; a longer waveform is a batch of its own."""
+    ahead_seconds: float = 1200.0
+    """Audio that is read ahead and sorted by length."""
+    most_padding: float = 0.25
+    """No waveform of a batch is shorter than the longest by more than this share."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16: autocast on devices that compute in it."""
+
+
+def encode_all(
+    encoder: Encoder,
+    waveforms: Iterable[Waveform],
+    keep: Callable[[Frames], Mapping[str, Sequence[Tensor]]],
+    *,
+    device: torch.device | None = None,
+    batching: Batching | None = None,
+) -> Iterator[dict[str, Tensor]]:
+    """Encode waveforms and yield what is kept of each, in their order.
+
+    Args:
+        encoder: In evaluation mode, on `device`.
+        waveforms: Mono, at the encoder's sample rate; as an iterator, they are read ahead.
+        keep: Takes what is wanted from the frames of a batch: by name, a tensor a waveform.
+        device: Where the encoder is; the CPU by default.
+        batching: How much at once.
+
+    Yields:
+        What `keep` took of each waveform, on the CPU.
+    """
+    batching, device = batching or Batching(), device or torch.device("cpu")
+    for group in _ahead(waveforms, int(batching.ahead_seconds * encoder.sample_rate)):
+        results: list[dict[str, Tensor]] = [{} for _ in group]
+        lengths = np.array([len(waveform) for waveform in group])
+        for rows in batches_of(lengths, batching, encoder.sample_rate):
+            batch, sizes = padded([group[row] for row in rows])
+            frames = _encoded(encoder, batch.to(device), sizes.to(device), batching.precision)
+            for name, values in keep(frames).items():
+                for row, value in zip(rows, values, strict=True):
+                    # A view would keep the whole batch in memory as long as one of its rows.
+                    results[row][name] = value.cpu().clone()
+        yield from results
+
+
+def batches_of(lengths: np.ndarray, batching: Batching, sample_rate: int) -> list[list[int]]:
+    """Put waveforms with `lengths` samples into batches, longest first."""
+    room = int(batching.batch_seconds * sample_rate)
+    batches: list[list[int]] = []
+    longest = 0
+    for row in np.argsort(-lengths, kind="stable").tolist():
+        fits = batches and (len(batches[-1]) + 1) * longest <= room
+        if fits and lengths[row] >= (1 - batching.most_padding) * longest:
+            batches[-1].append(row)
+        else:
+            batches.append([row])
+            longest = int(lengths[row])
+    return batches
+
+
+def padded(waveforms: Sequence[Waveform]) -> tuple[Float[Tensor, "batch samples"], Tensor]:
+    """Put waveforms into one tensor, zero behind their ends, and say how long each is."""
+    lengths = torch.tensor([len(waveform) for waveform in waveforms])
+    batch = torch.zeros(len(waveforms), int(lengths.max()))
+    for row, waveform in zip(batch, waveforms, strict=True):
+        row[: len(waveform)] = torch.from_numpy(np.ascontiguousarray(waveform))
+    return batch, lengths
+
+
+def _encoded(encoder: Encoder, batch: Tensor, lengths: Tensor, precision: str) -> Frames:
+    lower = precision == "bfloat16" and batch.device.type != "cpu"
+    with torch.inference_mode(), torch.autocast(batch.device.type, torch.bfloat16, enabled=lower):
+        return encoder(batch, lengths)
+
+
+def _ahead(waveforms: Iterable[Waveform], num_samples: int) -> Iterator[list[Waveform]]:
+    """Group an iterator by how many samples are held at once."""
+    group: list[Waveform] = []
+    held = 0
+    for waveform in waveforms:
+        group.append(waveform)
+        held += len(waveform)
+        if held >= num_samples:
+            yield group
+            group, held = [], 0
+    if group:
+        yield group

@@ -1,0 +1,258 @@
+"""What every encoder promises, as checks that run on any: own, imported, or somebody's own class.
+
+Each of them is a mistake that has been made again and again in published encoders: padding that
+reaches the embedding, lengths off by one, layers of unequal length, NaN on silence, layer drop left
+on at inference.
+"""
+
+import copy
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from audiossl.models.encoder import Encoder
+from audiossl.nn.frames import Frames
+from audiossl.nn.weights import load_exactly, read_weights, write_weights
+
+TOLERANCE = 1e-4
+"""Largest difference, relative to the largest value of the tensor, that rounding may make."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found."""
+
+    name: str
+    """The property."""
+    holds: bool | None
+    """None where something is only measured."""
+    found: str
+    """The figures behind it."""
+
+
+def check_encoder(encoder: nn.Module) -> Iterator[Finding]:
+    """Check every property of an encoder, in evaluation mode, on the device where it is.
+
+    An exception that a check meets is a finding like any other.
+    """
+    assert isinstance(encoder, Encoder)
+    for name, check in PROPERTIES.items():
+        try:
+            with torch.inference_mode():
+                holds, found = check(encoder)
+        except Exception as error:
+            holds, found = False, f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        yield Finding(name, holds, found)
+
+
+def moving_sound(seconds: float, sample_rate: int, seed: int = 0) -> Float[Tensor, " samples"]:
+    """Make a sound that changes all the time: gliding partials under a tremolo, and some noise."""
+    generator = torch.Generator().manual_seed(seed)
+    time = torch.arange(round(seconds * sample_rate)) / sample_rate
+    pitch = 150 * (1 + seed % 5) * (1 + 0.3 * torch.sin(2 * torch.pi * 0.7 * time))
+    phase = 2 * torch.pi * torch.cumsum(pitch, dim=0) / sample_rate
+    partials = sum(torch.sin(k * phase) / k for k in range(1, 8))
+    tremolo = 0.5 + 0.5 * torch.sin(2 * torch.pi * 3.1 * time + seed)
+    return 0.1 * tremolo * partials + 0.01 * torch.randn(len(time), generator=generator)
+
+
+Check = Callable[[Encoder], tuple[bool | None, str]]
+
+
+def _shapes(encoder: Encoder) -> tuple[bool, str]:
+    frames = _encode(encoder, moving_sound(2.0, encoder.sample_rate))
+    clip = frames.clip
+    problems = [
+        problem
+        for problem, wrong in {
+            f"vectors have {frames.vectors.shape[2]} values, dim says {encoder.dim}": (
+                frames.vectors.shape[2] != encoder.dim
+            ),
+            f"frame_rate is {encoder.frame_rate}": encoder.frame_rate <= 0,
+            f"output is {frames.vectors.dtype}": frames.vectors.dtype != torch.float32,
+            "more valid frames than frames": int(frames.lengths[0]) > frames.vectors.shape[1],
+        }.items()
+        if wrong
+    ]
+    sizes = f"{encoder.dim} values at {encoder.frame_rate:g} Hz, clip vector of {clip.shape[1]}"
+    return not problems, "; ".join(problems) or sizes
+
+
+def _layers(encoder: Encoder) -> tuple[bool, str]:
+    frames = _encode(encoder, moving_sound(2.0, encoder.sample_rate))
+    counts = {layer.shape[1] for layer in frames.layers} | {frames.vectors.shape[1]}
+    return len(counts) == 1, f"{len(frames.layers)} layers, {_listed(counts)} frames"
+
+
+def _padding(encoder: Encoder) -> tuple[bool, str]:
+    """Encode unequal lengths alone and together, with noise behind the end of each."""
+    alone = [moving_sound(s, encoder.sample_rate, i) for i, s in enumerate((2.0, 1.13, 0.4, 1.7))]
+    lengths = torch.tensor([len(waveform) for waveform in alone])
+    batch = torch.stack([F.pad(w, (0, int(lengths.max()) - len(w))) for w in alone])
+    noise = torch.randn(batch.shape, generator=torch.Generator().manual_seed(0))
+    batch = torch.where(torch.arange(batch.shape[1]) < lengths[:, None], batch, noise)
+    device = _device(encoder)
+    together = encoder(batch.to(device), lengths.to(device))
+    worst = 0.0
+    for row, waveform in enumerate(alone):
+        single = _encode(encoder, waveform)
+        count = int(single.lengths[0])
+        if int(together.lengths[row]) != count:
+            return False, f"{int(together.lengths[row])} frames in a batch, {count} alone"
+        worst = max(worst, _distance(single, together, row, count))
+    return worst <= TOLERANCE, f"largest difference {worst:.1e} (bound {TOLERANCE:.0e})"
+
+
+def _lengths(encoder: Encoder) -> tuple[bool, str]:
+    """Compare the lengths that a batch reports with what each waveform gives alone."""
+    hop = encoder.sample_rate / encoder.frame_rate
+    sizes = [round(0.05 * encoder.sample_rate + hop * quarter / 4) for quarter in range(17)]
+    device = _device(encoder)
+    batch = torch.zeros(len(sizes), max(sizes), device=device)
+    told = encoder(batch, torch.tensor(sizes, device=device)).lengths.tolist()
+    counted = []
+    for size in sizes:
+        alone = encoder(torch.zeros(1, size, device=device), torch.tensor([size], device=device))
+        counted.append(alone.vectors.shape[1])
+        if int(alone.lengths[0]) != alone.vectors.shape[1]:
+            return False, f"{size} samples: {alone.vectors.shape[1]} frames, lengths say otherwise"
+    if told != counted:
+        size, said, is_so = next(
+            row for row in zip(sizes, told, counted, strict=True) if row[1] != row[2]
+        )
+        return False, f"{size} samples: lengths say {said}, but alone it has {is_so} frames"
+    falls = any(later < earlier for earlier, later in pairwise(counted))
+    return not falls, f"{counted[0]} to {counted[-1]} frames for 50 ms and up to 4 frames more"
+
+
+def _timing(encoder: Encoder) -> tuple[bool, str]:
+    count = int(_encode(encoder, moving_sound(20.0, encoder.sample_rate)).lengths[0])
+    expected = 20.0 * encoder.frame_rate
+    return abs(count - expected) <= 2, f"{count} frames in 20 s, frame_rate says {expected:.1f}"
+
+
+def _extremes(encoder: Encoder) -> tuple[bool, str]:
+    second = encoder.sample_rate
+    full_scale = torch.where(torch.arange(second) // 40 % 2 == 0, 1.0, -1.0)
+    cases = {
+        "silence": torch.zeros(second),
+        "DC": torch.full((second,), 0.5),
+        "full scale": full_scale,
+        "one click": F.one_hot(torch.tensor(second // 2), second).float(),
+        "50 ms": moving_sound(0.05, second),
+    }
+    bad = []
+    for name, waveform in cases.items():
+        frames = _encode(encoder, waveform)
+        if not all(bool(torch.isfinite(part).all()) for part in _parts(frames)):
+            bad.append(name)
+    return (
+        not bad,
+        f"NaN or infinite on {', '.join(bad)}" if bad else f"finite on {', '.join(cases)}",
+    )
+
+
+def _deterministic(encoder: Encoder) -> tuple[bool, str]:
+    waveform = moving_sound(1.5, encoder.sample_rate)
+    first, second = _encode(encoder, waveform), _encode(encoder, waveform)
+    same = all(torch.equal(a, b) for a, b in zip(_parts(first), _parts(second), strict=True))
+    return same, "the same bits twice" if same else "two calls differ: dropout or masking is on"
+
+
+def _survives_disk(encoder: Encoder) -> tuple[bool | None, str]:
+    """Write the weights, read them into a copy with other weights, compare what both say."""
+    if not isinstance(encoder, nn.Module):
+        return None, "no torch module: nothing to save"
+    waveform = moving_sound(1.5, encoder.sample_rate)
+    other = copy.deepcopy(encoder)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "weights.safetensors"
+        write_weights(path, encoder.state_dict())
+        for value in other.state_dict().values():
+            value.zero_()
+        load_exactly(other, read_weights(path), str(path))
+    pairs = zip(_parts(_encode(encoder, waveform)), _parts(_encode(other, waveform)), strict=True)
+    same = all(torch.equal(a, b) for a, b in pairs)
+    return same, "the same bits after save and load" if same else "state_dict lacks something"
+
+
+def _chunks(encoder: Encoder) -> tuple[bool, str]:
+    """Cut a chunk out of a long sound where a frame begins, and look for its frames in the whole.
+
+    Networks that see or level the whole input cannot agree exactly; they have to be near.
+    """
+    hop = encoder.sample_rate / encoder.frame_rate
+    first = round(6.0 * encoder.frame_rate)
+    begin, length = round(first * hop), round(6.0 * encoder.sample_rate)
+    whole = moving_sound(18.0, encoder.sample_rate)
+    chunk = _encode(encoder, whole[begin : begin + length]).vectors[0]
+    same = _encode(encoder, whole).vectors[0, first : first + len(chunk)]
+    edge = len(chunk) // 4
+    likeness = F.cosine_similarity(chunk, same, dim=1)[edge : len(chunk) - edge].mean()
+    return bool(likeness > 0.9), f"cosine {likeness:.4f} between a chunk's frames and the whole's"
+
+
+def _lower_precision(encoder: Encoder) -> tuple[None, str]:
+    waveform = moving_sound(2.0, encoder.sample_rate)
+    exact = _encode(encoder, waveform).clip
+    with torch.autocast(_device(encoder).type, torch.bfloat16):
+        drifted = _encode(encoder, waveform).clip
+    likeness = F.cosine_similarity(exact.float(), drifted.float(), dim=1).item()
+    return None, f"clip vector in bfloat16 autocast: cosine {likeness:.5f}"
+
+
+PROPERTIES: dict[str, Check] = {
+    "shapes and types": _shapes,
+    "layers of one length": _layers,
+    "padding changes nothing": _padding,
+    "lengths are exact": _lengths,
+    "frames keep time": _timing,
+    "finite on any input": _extremes,
+    "deterministic": _deterministic,
+    "save and load": _survives_disk,
+    "chunks agree": _chunks,
+    "lower precision": _lower_precision,
+}
+"""What is checked, in the order in which it is reported."""
+
+
+def _encode(encoder: Encoder, waveform: Tensor) -> Frames:
+    device = _device(encoder)
+    return encoder(waveform[None].to(device), torch.tensor([len(waveform)], device=device))
+
+
+def _device(encoder: Encoder) -> torch.device:
+    tensors = encoder.parameters() if isinstance(encoder, nn.Module) else iter(())
+    first = next(tensors, None)
+    return torch.device("cpu") if first is None else first.device
+
+
+def _parts(frames: Frames) -> list[Tensor]:
+    """List the valid frames of a single sequence: output, layers, clip vector."""
+    count = int(frames.lengths[0])
+    return [part[:, :count] for part in (frames.vectors, *frames.layers)] + [frames.clip]
+
+
+def _distance(single: Frames, batch: Frames, row: int, count: int) -> float:
+    """Measure the largest difference, relative to the largest value of each tensor."""
+    pairs = zip((single.vectors, *single.layers), (batch.vectors, *batch.layers), strict=True)
+    distances = [
+        _relative(alone[0, :count], together[row, :count]) for alone, together in pairs if count
+    ]
+    return max([*distances, _relative(single.clip[0], batch.clip[row])])
+
+
+def _relative(expected: Tensor, found: Tensor) -> float:
+    scale = expected.abs().max().clamp(min=1e-6)
+    return float((expected - found).abs().max() / scale)
+
+
+def _listed(counts: set[int]) -> str:
+    return " and ".join(str(count) for count in sorted(counts))

@@ -1,0 +1,105 @@
+"""Intervals by resampling: recordings, speakers or songs are drawn with replacement, not clips.
+
+Clips of one recording are alike, and counting them as independent makes intervals too narrow. What
+is drawn is therefore a group, with all its items. Two systems are compared on the same draws.
+
+Sources: percentile bootstrap (Efron); over clusters as Bisani and Ney (ICASSP 2004) have it for
+word error rates.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+from audiossl.probing.predictions import Predictions
+from audiossl.probing.scores import Metric, Values
+
+_HELD = 2**23
+"""Weights that are held at once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BootstrapConfig:
+    """How intervals are made."""
+
+    replicates: int = 1000
+    """Draws; 10000 where a p-value below 0.01 is of interest."""
+    confidence: float = 0.95
+    """Share of replicates inside the interval."""
+    seed: int = 0
+    """Of the draws."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A score and the range in which most replicates lie."""
+
+    score: float
+    low: float
+    high: float
+
+
+def interval(metric: Metric, predictions: Predictions, config: BootstrapConfig) -> Interval:
+    """Score predictions, averaged over runs (seeds), with an interval.
+
+    Groups are drawn; where the task says so, within each class, so that rare ones are in every
+    replicate.
+    """
+    once = np.ones((1, len(predictions.targets)))
+    scores = [metric(predictions.targets, run, once)[0] for run in predictions.runs]
+    low, high = percentiles(replicates(metric, predictions, config), config)
+    return Interval(float(np.mean(scores)), low, high)
+
+
+def replicates(metric: Metric, predictions: Predictions, config: BootstrapConfig) -> Values:
+    """Score every replicate, averaged over runs; the same groups give the same draws."""
+    parts = [
+        np.mean([metric(predictions.targets, run, weights) for run in predictions.runs], axis=0)
+        for weights in group_weights(predictions.groups, config, predictions.strata)
+    ]
+    return np.concatenate(parts)
+
+
+def percentiles(values: Values, config: BootstrapConfig) -> tuple[float, float]:
+    """Give the ends of the interval; replicates in which nothing is defined are left out."""
+    tail = (1 - config.confidence) / 2
+    defined = values[np.isfinite(values)]
+    if not len(defined):
+        return float("nan"), float("nan")
+    low, high = np.quantile(defined, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def group_weights(
+    groups: Shaped[np.ndarray, " items"],
+    config: BootstrapConfig,
+    strata: Shaped[np.ndarray, " items"] | None = None,
+) -> Iterator[Float[np.ndarray, "replicates items"]]:
+    """Draw groups with replacement; yield how often each item counts, some replicates at a time.
+
+    Args:
+        groups: What is drawn: the recording, speaker, ... of each item.
+        config: How many draws.
+        strata: Groups are drawn within each of these (of a group's first item); all together by
+            default.
+    """
+    _, first, group_of = np.unique(groups, return_index=True, return_inverse=True)
+    within = np.zeros(len(first), np.int64)
+    if strata is not None:
+        within = np.unique(strata[first], return_inverse=True)[1]
+    pools = [np.flatnonzero(within == stratum) for stratum in np.unique(within)]
+    generator = np.random.default_rng(config.seed)
+    block = max(1, _HELD // max(1, len(groups)))
+    for begin in range(0, config.replicates, block):
+        count = min(block, config.replicates - begin)
+        drawn = np.stack([_counts(pools, len(first), generator) for _ in range(count)])
+        yield drawn[:, group_of].astype(np.float64)
+
+
+def _counts(
+    pools: list[Int[np.ndarray, " groups"]], num_groups: int, generator: np.random.Generator
+) -> Int[np.ndarray, " groups"]:
+    chosen = [pool[generator.integers(len(pool), size=len(pool))] for pool in pools]
+    return np.bincount(np.concatenate(chosen), minlength=num_groups)

@@ -1,0 +1,116 @@
+"""Linear probe: logistic regression on standardized embeddings, its C chosen on validation items.
+
+One of several classes is a multinomial regression; any number of them is one regression a class.
+The path from the strongest regularization to the weakest is walked in order, each fit beginning
+where the last one ended.
+"""
+
+import warnings
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
+
+from audiossl.probing.probe import Fitted, Problem, Standardizer
+
+_MANY = 2**27
+"""Products an evaluation of the loss takes, from which on more than one thread is worth it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearConfig:
+    """Logistic regression with L2 regularization."""
+
+    kind: Literal["linear"] = "linear"
+    costs: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
+    """C to choose from: the weight of the sum of losses against half the squared norm."""
+    class_weight: Literal["none", "balanced"] = "none"
+    """balanced: every class weighs alike in the loss, however many items it has."""
+    max_iterations: int = 500
+    """Of each fit."""
+
+
+@dataclass(frozen=True)
+class _Weights:
+    """A linear map to logits."""
+
+    matrix: Float[np.ndarray, "dim classes"]
+    bias: Float[np.ndarray, " classes"]
+
+    def probabilities(
+        self, vectors: Float[np.ndarray, "rows dim"], kind: str
+    ) -> Float[np.ndarray, "rows classes"]:
+        logits = vectors @ self.matrix + self.bias
+        if kind == "multi":
+            return 0.5 * (1 + np.tanh(logits / 2))  # the logistic function, without overflow
+        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def fit_linear(config: LinearConfig, problem: Problem) -> Fitted:
+    """Fit the path of C and keep the one with the best validation score, the smallest if equal."""
+    scaled = Standardizer(problem.train.vectors)
+    train, valid = scaled(problem.train.vectors), scaled(problem.valid.vectors)
+    targets = problem.train.row_targets
+    size = train.size * targets.shape[1]
+    # BLAS threads wait for each other in spin loops, which on small products costs more than it
+    # brings, and on a shared machine a hundred times more.
+    with threadpool_limits(None if size > _MANY else 1), warnings.catch_warnings():
+        # A fit that stops early is a probe like any other: whether it is good is seen on valid.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        path = _path(train, targets, config, problem.kind)
+    scores = [problem.validation(weights.probabilities(valid, problem.kind)) for weights in path]
+    best = int(np.argmax(scores))
+    weights = path[best]
+
+    def predict(vectors: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "runs rows classes"]:
+        return weights.probabilities(scaled(vectors), problem.kind)[None]
+
+    return Fitted({"C": sorted(config.costs)[best]}, scores[best], predict)
+
+
+def _path(
+    vectors: Float[np.ndarray, "rows dim"],
+    targets: Bool[np.ndarray, "rows classes"],
+    config: LinearConfig,
+    kind: str,
+) -> list[_Weights]:
+    """Fit every C, in ascending order."""
+    if kind == "single":
+        models = _walk(vectors, targets.argmax(axis=1), config)
+        return [_multinomial(*model) for model in models]
+    paths = [_walk(vectors, targets[:, column], config) for column in range(targets.shape[1])]
+    return [
+        _Weights(
+            np.concatenate([path[step][0] for path in paths]).T,
+            np.concatenate([path[step][1] for path in paths]),
+        )
+        for step in range(len(config.costs))
+    ]
+
+
+def _walk(
+    vectors: Float[np.ndarray, "rows dim"], labels: np.ndarray, config: LinearConfig
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Give coefficients and intercepts for every C."""
+    model = LogisticRegression(
+        class_weight=None if config.class_weight == "none" else config.class_weight,
+        max_iter=config.max_iterations,
+        warm_start=True,
+    )
+    found = []
+    for cost in sorted(config.costs):
+        model.set_params(C=cost).fit(vectors, labels)
+        found.append((model.coef_.copy(), model.intercept_.copy()))
+    return found
+
+
+def _multinomial(coefficients: np.ndarray, intercepts: np.ndarray) -> _Weights:
+    if len(coefficients) == 1:  # two classes: the logit of the second against the first
+        coefficients = np.concatenate([np.zeros_like(coefficients), coefficients])
+        intercepts = np.concatenate([np.zeros_like(intercepts), intercepts])
+    return _Weights(coefficients.T, intercepts)

@@ -1,0 +1,180 @@
+"""What a probe says of every test item, kept on disk, so that systems can be compared months later.
+
+One file a task, encoder and probe: numpy's `.npz` without pickle.
+"""
+
+import json
+import zipfile
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float, Shaped
+
+from audiossl.errors import UserError
+from audiossl.probing.scores import METRICS, MetricName, plain
+from audiossl.probing.tasks import Task
+from audiossl.whole import whole_file
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """What must agree before two predictions may be compared."""
+
+    name: str
+    kind: str
+    metric: MetricName
+    stratify: bool
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Scores of a task's test items."""
+
+    task: TaskFacts
+    encoder: str
+    """As the table calls it."""
+    probe: str
+    classes: tuple[str, ...]
+    ids: tuple[str, ...]
+    groups: Shaped[np.ndarray, " items"]
+    targets: Bool[np.ndarray, "items classes"]
+    runs: Float[np.ndarray, "runs items classes"]
+    """Of each run of the probe (seed)."""
+
+    @property
+    def strata(self) -> Shaped[np.ndarray, " items"] | None:
+        """Class of each item, if the task draws groups within classes."""
+        return self.targets.argmax(axis=1) if self.task.stratify else None
+
+    def score(self, metric: MetricName | str) -> float:
+        """Score the items, averaged over runs."""
+        return float(np.mean([plain(METRICS[metric], self.targets, run) for run in self.runs]))
+
+    def is_right(self) -> Bool[np.ndarray, "runs items"]:
+        """Say which items have their highest score at their class."""
+        rows = np.arange(len(self.targets))
+        return np.stack([self.targets[rows, run.argmax(axis=1)] for run in self.runs])
+
+
+def predictions_of(
+    task: Task, encoder: str, probe: str, runs: Float[np.ndarray, "runs items classes"]
+) -> Predictions:
+    """Put scores of a task's test items together with what they are of."""
+    rows = task.rows("test")
+    config = task.config
+    return Predictions(
+        task=TaskFacts(config.name, config.kind, config.metric, config.stratify),
+        encoder=encoder,
+        probe=probe,
+        classes=task.classes,
+        ids=tuple(task.ids[row] for row in rows),
+        groups=task.groups[rows],
+        targets=task.targets[rows],
+        runs=runs.astype(np.float32),
+    )
+
+
+def seedless(encoder: str) -> str:
+    """Name the system that an encoder is one seed of: "cola" for "cola#0"."""
+    return encoder.partition("#")[0]
+
+
+def merge_seeds(predictions: Iterable[Predictions]) -> list[Predictions]:
+    """Put seeds of one system together as runs of it: "cola#0" and "cola#1" become "cola".
+
+    A score of the result is the mean over its seeds.
+
+    Raises:
+        UserError: Two seeds were not measured on the same items.
+    """
+    systems: dict[str, Predictions] = {}
+    for one in predictions:
+        name = seedless(one.encoder)
+        known = systems.get(name)
+        if known is None:
+            systems[name] = replace(one, encoder=name)
+            continue
+        check_comparable(known, one)
+        systems[name] = replace(known, runs=np.concatenate([known.runs, one.runs]))
+    return list(systems.values())
+
+
+def check_comparable(one: Predictions, other: Predictions) -> None:
+    """Refuse what was not measured on the same items.
+
+    Raises:
+        UserError: Names what differs.
+    """
+    if one.task.name != other.task.name or one.task.metric != other.task.metric:
+        raise UserError(
+            f"task {one.task.name} ({one.task.metric}) cannot be compared with {other.task.name} "
+            f"({other.task.metric}): compare scores of the same task"
+        )
+    if one.classes != other.classes:
+        apart = sorted(set(one.classes) ^ set(other.classes))
+        raise UserError(
+            f"task {one.task.name}: classes differ ({', '.join(apart[:5]) or 'their order'}): were "
+            "both fitted on the same labels?"
+        )
+    if one.ids != other.ids:
+        apart = sorted(set(one.ids) ^ set(other.ids))
+        raise UserError(
+            f"task {one.task.name}: {len(apart)} test items are only in one of the two "
+            f"({', '.join(apart[:3]) or 'their order differs'}): fit both on the same corpus"
+        )
+    if not np.array_equal(one.targets, other.targets):
+        raise UserError(f"task {one.task.name}: the labels of its test items differ")
+    if not np.array_equal(one.groups, other.groups):
+        raise UserError(f"task {one.task.name}: the groups of its test items differ")
+
+
+def write_predictions(path: Path, predictions: Predictions) -> None:
+    """Write predictions, whole or not at all."""
+    facts = {
+        "format": FORMAT,
+        "task": asdict(predictions.task),
+        "encoder": predictions.encoder,
+        "probe": predictions.probe,
+        "classes": predictions.classes,
+    }
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(
+            file,
+            facts=np.array(json.dumps(facts)),
+            ids=np.array(predictions.ids),
+            groups=predictions.groups,
+            targets=predictions.targets,
+            runs=predictions.runs,
+        )
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read predictions.
+
+    Raises:
+        UserError: The file is damaged or of a newer format.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            facts = json.loads(str(file["facts"]))
+            ids, groups, targets, runs = (
+                file[name] for name in ("ids", "groups", "targets", "runs")
+            )
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: cannot be read as predictions ({error})") from error
+    if facts["format"] > FORMAT:
+        raise UserError(f"{path}: written by a newer version (format {facts['format']})")
+    return Predictions(
+        task=TaskFacts(**facts["task"]),
+        encoder=facts["encoder"],
+        probe=facts["probe"],
+        classes=tuple(facts["classes"]),
+        ids=tuple(ids.tolist()),
+        groups=groups,
+        targets=targets,
+        runs=runs,
+    )

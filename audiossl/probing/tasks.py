@@ -1,0 +1,218 @@
+"""Tasks: which labels of which cuts are learnt, chosen on, and scored; and what may not leak.
+
+A task never sees audio: it is a table of targets over cuts of a corpus, in three splits.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Int, Shaped
+
+from audiossl.errors import UserError, did_you_mean
+from audiossl.probing.scores import MetricName
+
+Split = Literal["train", "valid", "test"]
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskConfig:
+    """What is predicted from embeddings, and how it is scored."""
+
+    name: str
+    """How tables call it: letters, digits, "-" and "_"."""
+    label: str
+    """The label that is predicted."""
+    kind: Literal["single", "multi"] = "single"
+    """Each item has one class, or any number of them ("bass|drums")."""
+    metric: MetricName = "accuracy"
+    """What is chosen and reported by: for "multi" usually pr_auc or roc_auc, macro over classes."""
+    where: dict[str, list[str]] = field(default_factory=dict)
+    """Only cuts with one of these values, for every label given."""
+    merge: dict[str, str] = field(default_factory=dict)
+    """Classes that count as another: {asterisk_es: allison_smith}."""
+    drop: tuple[str, ...] = ()
+    """Classes that are left out: with their items, or for "multi" as tags."""
+    unlabeled: Literal["skip", "negative"] = "skip"
+    """Cuts without the label: not part of the task, or items that have no class ("multi")."""
+    split: str = "split"
+    """The label that says to which split a cut belongs; cuts of other splits are left out."""
+    train: tuple[str, ...] = ("train",)
+    """Its values that are learnt from."""
+    valid: tuple[str, ...] = ("valid",)
+    """Its values on which everything is chosen."""
+    test: tuple[str, ...] = ("test",)
+    """Its values that are scored, once."""
+    group: str = "recording"
+    """The label of what must not be in two splits, and what the bootstrap draws: recording, song,
+    speaker, session."""
+    stratify: bool = False
+    """Draw groups within each class ("single"), so that rare classes are in every replicate."""
+
+    def __post_init__(self) -> None:
+        """Check what the values alone can tell.
+
+        Raises:
+            UserError: A value makes no sense.
+        """
+        if not self.name or not self.name.replace("-", "").replace("_", "").isalnum():
+            raise UserError(f"task name {self.name!r}: use letters, digits, '-' and '_'")
+        accuracies = ("accuracy", "balanced_accuracy")
+        if self.kind == "multi" and (self.metric in accuracies or self.stratify):
+            what = f"metric {self.metric}" if self.metric in accuracies else "stratify"
+            raise UserError(
+                f"task {self.name}: {what} needs one class an item, but its kind is multi"
+            )
+        if self.kind == "single" and self.unlabeled == "negative":
+            raise UserError(f"task {self.name}: unlabeled: negative is for kind multi")
+
+
+@dataclass(frozen=True)
+class Task:
+    """Targets of a corpus' cuts."""
+
+    config: TaskConfig
+    classes: tuple[str, ...]
+    """Sorted by name."""
+    left_out: tuple[str, ...]
+    """Classes of a "multi" task of which a split has no item, or nothing but items."""
+    cuts: Int[np.ndarray, " items"]
+    """Which cuts are its items."""
+    ids: tuple[str, ...]
+    targets: Bool[np.ndarray, "items classes"]
+    groups: Shaped[np.ndarray, " items"]
+    splits: Shaped[np.ndarray, " items"]
+
+    def rows(self, split: Split) -> Int[np.ndarray, " rows"]:
+        """Number the items of a split."""
+        return np.flatnonzero(self.splits == split)
+
+
+def build_task(config: TaskConfig, cuts: Iterable[Mapping[str, str]]) -> Task:
+    """Find the items of a task among cuts.
+
+    Args:
+        config: The task.
+        cuts: Labels of each cut of a corpus, in order (`Corpus.labels`).
+
+    Raises:
+        UserError: No cut has the label, a split is empty, a class has nothing to learn from, or a
+            group is in two splits.
+    """
+    items = _items(config, cuts)
+    _check_splits(config, items)
+    _check_groups(config, items)
+    classes, left_out = _classes(config, items)
+    column = {name: index for index, name in enumerate(classes)}
+    targets: np.ndarray = np.zeros((len(items), len(classes)), bool)
+    for row, item in enumerate(items):
+        targets[row, [column[name] for name in item.classes if name in column]] = True
+    return Task(
+        config=config,
+        classes=classes,
+        left_out=left_out,
+        cuts=np.array([item.cut for item in items]),
+        ids=tuple(item.id for item in items),
+        targets=targets,
+        groups=np.array([item.group for item in items]),
+        splits=np.array([item.split for item in items]),
+    )
+
+
+@dataclass(frozen=True)
+class _Item:
+    cut: int
+    id: str
+    classes: frozenset[str]
+    group: str
+    split: Split
+
+
+def _items(config: TaskConfig, cuts: Iterable[Mapping[str, str]]) -> list[_Item]:
+    split_of = {value: split for split in SPLITS for value in getattr(config, split)}
+    items: list[_Item] = []
+    names: set[str] = set()
+    for number, labels in enumerate(cuts):
+        names.update(labels)
+        split = split_of.get(labels.get(config.split, ""))
+        asked = all(labels.get(name) in values for name, values in config.where.items())
+        classes = _classes_of(config, labels.get(config.label))
+        if split is None or not asked or classes is None:
+            continue
+        group = labels.get(config.group)
+        if group is None:
+            raise UserError(
+                f"task {config.name}: cut {labels['id']} has no label {config.group!r} to group by"
+                f"{did_you_mean(config.group, names)}"
+            )
+        items.append(_Item(number, labels["id"], classes, group, split))
+    for wanted in (config.label, config.split, *config.where):
+        if wanted not in names:
+            raise UserError(
+                f"task {config.name}: no cut has a label {wanted!r}{did_you_mean(wanted, names)} "
+                f"(there are {', '.join(sorted(names))})"
+            )
+    return items
+
+
+def _classes_of(config: TaskConfig, value: str | None) -> frozenset[str] | None:
+    """Name the classes of a cut; None if it is no item of the task."""
+    if value is None:
+        return frozenset() if config.unlabeled == "negative" else None
+    words = [value] if config.kind == "single" else [word for word in value.split("|") if word]
+    kept = frozenset(config.merge.get(word, word) for word in words) - set(config.drop)
+    return kept if kept or config.kind == "multi" else None
+
+
+def _check_splits(config: TaskConfig, items: list[_Item]) -> None:
+    counts = {split: sum(item.split == split for item in items) for split in SPLITS}
+    if empty := [split for split, count in counts.items() if not count]:
+        values = {split: "/".join(getattr(config, split)) for split in empty}
+        named = ", ".join(f"{split} ({config.split}={value})" for split, value in values.items())
+        raise UserError(
+            f"task {config.name}: no items to {named}; there must be some to learn from, some to "
+            "choose on and some to score"
+        )
+
+
+def _check_groups(config: TaskConfig, items: list[_Item]) -> None:
+    """Refuse groups of which one part is learnt and another scored."""
+    splits: dict[str, set[str]] = defaultdict(set)
+    for item in items:
+        splits[item.group].add(item.split)
+    leaking = sorted(group for group, found in splits.items() if len(found) > 1)
+    if leaking:
+        first = leaking[0]
+        where = " and ".join(split for split in SPLITS if split in splits[first])
+        raise UserError(
+            f"task {config.name}: {len(leaking)} of {len(splits)} groups ({config.group}) are in "
+            f"two splits, which would score what was learnt by heart: {', '.join(leaking[:3])}"
+            f"{', ...' if len(leaking) > 3 else ''} ({first} in {where}); mend the splits"
+        )
+
+
+def _classes(config: TaskConfig, items: list[_Item]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Name the classes, and those that cannot be scored."""
+    sets = {split: [item.classes for item in items if item.split == split] for split in SPLITS}
+    found = {split: frozenset[str]().union(*classes) for split, classes in sets.items()}
+    every = frozenset[str]().union(*found.values())
+    if config.kind == "multi":
+        # What all items of a split have cannot be learnt there, or is found without looking.
+        shared = [frozenset.intersection(*classes) for classes in sets.values()]
+        kept = frozenset.intersection(*found.values()).difference(*shared)
+    else:
+        kept = found["train"]
+        if unseen := sorted(every - kept):
+            raise UserError(
+                f"task {config.name}: nothing to learn {', '.join(unseen[:5])} from: no such item "
+                "in train; merge these classes, or drop them"
+            )
+    if len(kept) < (2 if config.kind == "single" else 1):
+        raise UserError(
+            f"task {config.name}: {len(kept)} classes ({', '.join(sorted(kept))}): nothing to tell "
+            "apart"
+        )
+    return tuple(sorted(kept)), tuple(sorted(every - kept))

@@ -1,0 +1,83 @@
+"""Training curves: one small chart a figure, one line a run, drawn as SVG that any width fits."""
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+
+Rows = Sequence[Mapping[str, float]]
+"""Lines of a metrics.jsonl."""
+SHOWN = ("loss", "accuracy")
+_COLORS = 6
+
+
+def curves(runs: Mapping[str, Rows], figures: Sequence[str] = SHOWN) -> str:
+    """Draw figures of runs over their steps.
+
+    Args:
+        runs: Name to the lines of its metrics.jsonl.
+        figures: Which; those that no run has are left out.
+    """
+    charts = "".join(
+        _chart(figure, {name: _points(rows, figure) for name, rows in runs.items()})
+        for figure in figures
+        if any(_points(rows, figure) for rows in runs.values())
+    )
+    if not charts:
+        return ""
+    names = "".join(
+        f'<li><i style="background:{color(index)}"></i>{escape(name)}</li>'
+        for index, name in enumerate(runs)
+    )
+    return f'<ul class="legend">{names}</ul><div class="grid">{charts}</div>'
+
+
+def color(index: int) -> str:
+    """Name the color of a series."""
+    return f"var(--s{index % _COLORS})"
+
+
+def ticks(low: float, high: float, most: int = 5) -> list[float]:
+    """Choose round values within a range."""
+    span = max(high - low, 1e-12)
+    step = 10 ** math.floor(math.log10(span / most))
+    while span / step > most:
+        step *= 2 if span / (2 * step) <= most else 2.5 if span / (2.5 * step) <= most else 5
+    first = math.ceil(low / step - 1e-9)
+    return [index * step for index in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+Points = list[tuple[float, float]]
+
+
+def _points(rows: Rows, figure: str) -> Points:
+    found = [(row["step"], row[figure]) for row in rows if figure in row]
+    return [(step, value) for step, value in found if math.isfinite(value)]
+
+
+def _chart(figure: str, series: Mapping[str, Points]) -> str:
+    steps = [step for points in series.values() for step, _ in points]
+    values = [value for points in series.values() for _, value in points]
+    right, low, high = max(steps), min(0.0, min(values)), max(values)
+
+    def place(step: float, value: float) -> str:
+        return f"{100 * step / right:.2f} {100 - 100 * (value - low) / (high - low):.2f}"
+
+    lines = "".join(
+        f'<path style="stroke:{color(index)}" d="M{"L".join(place(*point) for point in points)}"/>'
+        for index, points in enumerate(series.values())
+        if points
+    )
+    heights, widths = ticks(low, high), ticks(0, right, 4)
+    rules = "".join(f'<path class="rule" d="M{place(0, y)}H100"/>' for y in heights)
+    labels = "".join(
+        f'<span class="y" style="bottom:{100 * (y - low) / (high - low):.2f}%">{y:.4g}</span>'
+        for y in heights
+    )
+    labels += "".join(
+        f'<span class="x" style="left:{100 * x / right:.2f}%">{x:,.0f}</span>' for x in widths
+    )
+    return (
+        f'<figure><figcaption>{escape(figure)} by step</figcaption><div class="plot">'
+        f'<svg viewBox="0 0 100 100" preserveAspectRatio="none" role="img" '
+        f'aria-label="{escape(figure)} by step">{rules}{lines}</svg>{labels}</div></figure>'
+    )

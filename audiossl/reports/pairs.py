@@ -1,0 +1,167 @@
+"""Pairs to hear and see: anchors and positives as training draws them, the strangest first.
+
+A contrastive method is only as good as its pairs, and wrong ones (a stem that is another
+instrument's leakage, a gate that closes too late, two copies of one recording) do not show in a
+loss curve.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from audiossl.batches import ViewBatch, to_device
+from audiossl.data.corpus import RECORDING
+from audiossl.data.plan import Position
+from audiossl.data.reading import SAMPLE_RATE
+from audiossl.data.views import MIXTURE, Draw, Views
+from audiossl.losses.info_nce import without_excluded
+from audiossl.losses.source_association import association_scores, null_target
+from audiossl.methods.cola import Cola
+from audiossl.methods.source_association import SourceAssociation
+
+_TEMPERATURE = 0.2
+"""Divides the cosine where there is an encoder and no method: that of `CosineSimilarity`."""
+ABSENCE = "absence"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An anchor, its positive, and what a checkpoint makes of them."""
+
+    recording: str
+    """Id of the cut."""
+    source: str
+    """What the positive is made of: "mixture", or the name of a stem."""
+    active: bool
+    """Whether the source counts as sounding in the segment."""
+    dbfs: float
+    """Mean magnitude of the source in the segment, dB of full scale, before leveling."""
+    similarity: float
+    """Score of the anchor and what it should find: its positive, or absence."""
+    rank: int
+    """Place of that among all candidates of the batch, from 1."""
+    candidates: int
+    surprise: float
+    """Cross-entropy of the pair, in nats: how little the checkpoint expects it."""
+    mistaken_for: str
+    """The recording that scores highest instead, or "absence"; empty where rank is 1."""
+    starts: tuple[float, float]
+    """Seconds into the recording at which anchor and positive begin."""
+    anchor: Float[np.ndarray, " samples"]
+    positive: Float[np.ndarray, " samples"]
+
+
+def inspect_pairs(
+    views: Views,
+    model: nn.Module,
+    *,
+    batches: int = 8,
+    device: torch.device | None = None,
+) -> list[Pair]:
+    """Draw the first batches of a run again and score their pairs.
+
+    Args:
+        views: Where batches come from.
+        model: A method (its own projection, similarity and null target are used), or an encoder
+            (cosine of clip vectors). In evaluation mode.
+        batches: How many batches are drawn.
+        device: Where the model is; the CPU by default.
+
+    Returns:
+        All of their pairs, the most surprising first.
+    """
+    device = device or torch.device("cpu")
+    pairs = [
+        pair
+        for number in range(batches)
+        for pair in _batch_pairs(views, Position(0, number), model, device)
+    ]
+    return sorted(pairs, key=lambda pair: -pair.surprise)
+
+
+def pair_scores(
+    model: nn.Module, batch: ViewBatch
+) -> tuple[Float[Tensor, "batch candidates"], Int[Tensor, " batch"]]:
+    """Score every anchor against every candidate, as the model's training does.
+
+    Returns:
+        Scores, minus infinity for what is no candidate, and the column of each anchor's target: its
+        own row, or, for an absent source, the last column.
+    """
+    generator = torch.Generator(batch.anchors.device).manual_seed(0)
+    with torch.inference_mode():
+        match model:
+            case SourceAssociation():
+                images = model.with_null_input(model.images(batch, generator), batch)
+                anchors, positives = model.embed(images)
+                scores = model.similarity(anchors, _with_null(positives, batch))
+                return association_scores(scores, batch.active, excluded=model.excluded(batch))
+            case Cola():
+                anchors, positives = model.embed(model.images(batch, generator))
+                targets = torch.arange(len(anchors), device=anchors.device)
+                scores = model.similarity(anchors, positives)
+                return without_excluded(scores, targets, model.excluded(batch)), targets
+            case _:
+                lengths = torch.full((len(batch.anchors),), batch.anchors.shape[1])
+                lengths = lengths.to(batch.anchors.device)
+                anchors, positives = (
+                    F.normalize(model(views, lengths).clip, dim=1)
+                    for views in (batch.anchors, batch.positives)
+                )
+                scores = anchors @ _with_null(positives, batch).T / _TEMPERATURE
+                return association_scores(scores, batch.active)
+
+
+def _batch_pairs(
+    views: Views, position: Position, model: nn.Module, device: torch.device
+) -> list[Pair]:
+    draw, batch = views.draw(position), views.load(position)
+    scores, targets = pair_scores(model, to_device(batch, device))
+    scores, targets = scores.float().cpu(), targets.cpu()
+    surprise = F.cross_entropy(scores, targets, reduction="none")
+    own = scores.gather(1, targets[:, None])
+    ranks = 1 + (scores > own).sum(dim=1)
+    candidates = torch.isfinite(scores).sum(dim=1)
+    best = scores.argmax(dim=1)
+    names = [views.corpus.name(int(views.cuts[segment])) for segment in draw.segments]
+    return [
+        Pair(
+            recording=names[row],
+            source=draw.sources[row],
+            active=bool(draw.active[row]),
+            dbfs=_dbfs(views, draw, row),
+            similarity=float(own[row]),
+            rank=int(ranks[row]),
+            candidates=int(candidates[row]),
+            surprise=float(surprise[row]),
+            mistaken_for="" if ranks[row] == 1 else ([*names, ABSENCE])[int(best[row])],
+            starts=_starts(views, draw, row),
+            anchor=batch.anchors[row].numpy(),
+            positive=batch.positives[row].numpy(),
+        )
+        for row in range(len(names))
+    ]
+
+
+def _with_null(positives: Tensor, batch: ViewBatch) -> Tensor:
+    return torch.cat([positives, null_target(positives, batch.active)[None]])
+
+
+def _dbfs(views: Views, draw: Draw, row: int) -> float:
+    segment = int(draw.positive_segments[row])
+    source = draw.sources[row]
+    field = views.corpus.fields[RECORDING if source == MIXTURE else source]
+    magnitude = field.mean_magnitude(
+        int(views.cuts[segment]), int(views.starts[segment]), int(views.lengths[segment])
+    )
+    return float(20 * np.log10(magnitude)) if magnitude > 0 else float("-inf")
+
+
+def _starts(views: Views, draw: Draw, row: int) -> tuple[float, float]:
+    anchor = views.starts[draw.segments[row]] + draw.anchor_offsets[row]
+    positive = views.starts[draw.positive_segments[row]] + draw.positive_offsets[row]
+    return max(0.0, float(anchor) / SAMPLE_RATE), max(0.0, float(positive) / SAMPLE_RATE)

@@ -1,0 +1,167 @@
+"""The report of a set of probes: scores, curves, maps, pairs and facts on one page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from audiossl.errors import UserError
+from audiossl.reports.curves import Rows, curves
+from audiossl.reports.facts import Record, facts_table, when_and_where
+from audiossl.reports.figures import write_figures
+from audiossl.reports.maps import Maps, maps_section
+from audiossl.reports.page import Section, page, paragraph
+from audiossl.reports.pair_pages import pair_cards
+from audiossl.reports.pairs import Pair
+from audiossl.reports.scores import label, overview, task_scores
+from audiossl.whole import read_json, write_text
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a page is made of."""
+
+    title: str
+    scores: Mapping[str, Any]
+    """Content of scores.json."""
+    maps: Maps | None = None
+    runs: Mapping[str, Rows] = field(default_factory=dict)
+    """Name of a pretraining run to the lines of its metrics.jsonl."""
+    pairs: Mapping[str, Sequence[Pair]] = field(default_factory=dict)
+    """Name of a run to some of its pairs."""
+    pages: Mapping[str, str] = field(default_factory=dict)
+    """Name of a run to the file, beside the report, of its pair inspector."""
+    records: Mapping[str, Record] = field(default_factory=dict)
+    """Name of a stage to its stage.json."""
+    notes: Sequence[str] = ()
+    """What a reader must know before believing a number."""
+
+
+def read_report(
+    fitted: Path,
+    *,
+    title: str,
+    runs: Mapping[str, Path],
+    rows: Mapping[str, Rows],
+    pairs: Mapping[str, Sequence[Pair]],
+    pages: Mapping[str, str],
+) -> Report:
+    """Gather a report from the outputs of stages.
+
+    Args:
+        fitted: Output of the stage that fits probes.
+        title: Heading.
+        runs: Name of each pretraining run to its folder.
+        rows: The lines of their metrics.
+        pairs: Some of their pairs.
+        pages: Files of their pair inspectors.
+
+    Raises:
+        UserError: The probes have not been fitted to the end.
+    """
+    record = _record(fitted)
+    if record is None or not record["finished"]:
+        raise UserError(f"{fitted}: not the output of a finished recipes.probe.fit")
+    inputs = {name: Path(entry["path"]) for name, entry in record["inputs"].items()}
+    behind = {"cuts": inputs["cuts"], **runs, "embed": inputs["embeddings"]}
+    found = {name: _record(folder) for name, folder in behind.items()}
+    records = {name: entry for name, entry in found.items() if entry} | {"fit": record}
+    cuts = record["inputs"]["cuts"]["fingerprint"]
+    scores = read_json(fitted / "scores.json")
+    return Report(
+        title=title,
+        scores=scores,
+        maps=_maps(fitted / "map", scores["encoders"]),
+        runs=rows,
+        pairs=pairs,
+        pages=pages,
+        records=records,
+        notes=_overlaps({name: found[name] for name in runs}, cuts),
+    )
+
+
+def write_report(report: Report, folder: Path) -> list[str]:
+    """Write report.html and its figures as PNG; return the names of the files."""
+    tasks = report.scores["tasks"]
+    drawn = write_figures(folder, tasks, report.runs, report.maps)
+    write_text(folder / "report.html", report_page(report))
+    return ["report.html", *drawn]
+
+
+def report_page(report: Report) -> str:
+    """Write the page."""
+    tasks = report.scores["tasks"]
+    lead = paragraph(when_and_where(list(report.records.values())), "meta")
+    sections = [
+        Section("At a glance", overview(tasks) + _how(report)),
+        Section("Scores", "".join(task_scores(task) for task in tasks)),
+        Section("Training", curves(report.runs)),
+        Section("Maps", maps_section(report.maps) if report.maps else ""),
+        Section("Pairs", _pairs(report)),
+        Section("How it was made", facts_table(report.records)),
+    ]
+    return page(report.title, lead, sections)
+
+
+def _how(report: Report) -> str:
+    bootstrap = report.scores["bootstrap"]
+    said = (
+        "Encoders are frozen. Probes are fitted on train, everything is chosen on valid, and test "
+        f"is scored once. Ranges hold {bootstrap['confidence']:.0%} of "
+        f"{bootstrap['replicates']} bootstrap draws of whole groups (recordings, songs). Baselines "
+        "are gray; the best point estimate of a column is bold, which its range may not support."
+    )
+    notes = "".join(paragraph(note, "note") for note in report.notes)
+    return paragraph(said, "note") + notes
+
+
+def _pairs(report: Report) -> str:
+    if not any(report.pairs.values()):
+        return ""
+    said = (
+        "Some of what the runs learn from: an anchor, and the positive that it should find. Click "
+        "a spectrogram to hear it; sounds are played at one loudness. Surprise is how little the "
+        "trained network expects the pair, in nats."
+    )
+    parts = []
+    for name, found in report.pairs.items():
+        page_of = report.pages.get(name)
+        link = f' <a class="meta" href="{escape(page_of)}">more pairs</a>' if page_of else ""
+        parts.append(f"<h3>{escape(name)}{link}</h3>{pair_cards(found)}")
+    return paragraph(said, "meta") + "".join(parts)
+
+
+def _record(folder: Path) -> Record | None:
+    path = folder / "stage.json"
+    return dict(read_json(path)) if path.exists() else None
+
+
+def _maps(folder: Path, encoders: Mapping[str, Any]) -> Maps | None:
+    labels = folder / ".labels.json"
+    if not labels.exists():
+        return None
+    known = read_json(labels)
+    # Of several seeds, the first is shown.
+    systems: dict[str, list[list[float]]] = {}
+    for name, row in encoders.items():
+        system = label(name.partition("#")[0], row["role"])
+        systems.setdefault(system, read_json(folder / f"{name}.json")["places"])
+    return Maps(known["projection"], known["ids"], known["labels"], systems)
+
+
+def _overlaps(runs: Mapping[str, Record | None], cuts: str) -> list[str]:
+    """Say which runs have heard the recordings that are scored here."""
+    heard = [
+        name
+        for name, record in runs.items()
+        if record
+        and not record["identity"].get("where")
+        and record["inputs"].get("cuts", {}).get("fingerprint") == cuts
+    ]
+    if not heard:
+        return []
+    return [
+        f"{', '.join(heard)}: pretrained on all recordings of this corpus, those of the test items "
+        "among them, without their labels."
+    ]

@@ -1,0 +1,44 @@
+"""A sound on a page: its spectrogram, which is also its player."""
+
+import base64
+from html import escape
+
+import numpy as np
+from jaxtyping import Float
+
+from audiossl.audio.encoding import flac_bytes
+from audiossl.data.reading import SAMPLE_RATE
+from audiossl.reports.images import spectrogram_png
+
+_LOUDNESS = 0.1
+"""Root mean square that sounds are played at: -20 dBFS."""
+
+
+def sound(waveform: Float[np.ndarray, " samples"], caption: str) -> str:
+    """Show a sound and let it be heard.
+
+    It is played at a common loudness, whatever its own: what was leveled for training would be
+    too faint to hear.
+
+    Args:
+        waveform: At 16 kHz.
+        caption: What it is.
+    """
+    picture = base64.b64encode(spectrogram_png(waveform)).decode()
+    audio = base64.b64encode(flac_bytes(audible(waveform), SAMPLE_RATE)).decode()
+    said = escape(caption)
+    return (
+        f'<figure class="sound"><button type="button" aria-label="play {said}">'
+        f'<img alt="spectrogram of {said}" src="data:image/png;base64,{picture}"><i></i></button>'
+        f'<audio controls preload="none" src="data:audio/flac;base64,{audio}"></audio>'
+        f"<figcaption>{said}</figcaption></figure>"
+    )
+
+
+def audible(waveform: Float[np.ndarray, " samples"]) -> Float[np.ndarray, " samples"]:
+    """Scale to a common loudness, less where it would clip."""
+    level = float(np.sqrt(np.mean(np.square(waveform, dtype=np.float64))))
+    peak = float(np.abs(waveform).max(initial=0.0))
+    if peak == 0.0:
+        return waveform
+    return (waveform * min(_LOUDNESS / level, 0.98 / peak)).astype(np.float32)

@@ -1,0 +1,89 @@
+"""A pretraining run, opened again: the pairs it sees, and its method as the last checkpoint has it.
+
+For looking at a run, finished or not; nothing here changes one.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from torch import nn
+
+from audiossl.configs import from_plain
+from audiossl.data.corpus import Corpus
+from audiossl.data.plan import PlanConfig
+from audiossl.data.views import Views, ViewsConfig
+from audiossl.errors import UserError
+from audiossl.methods.cola import Cola, ColaConfig
+from audiossl.methods.source_association import SourceAssociation, SourceAssociationConfig
+from audiossl.models.efficientnet import EfficientNet, EfficientNetConfig
+from audiossl.nn.weights import load_exactly
+from audiossl.training.checkpoints import read_last_checkpoint
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of COLA or source association."""
+
+    views: Views
+    """Its pairs, batch by batch."""
+    method: nn.Module
+    """In evaluation mode."""
+    step: int
+    """Updates behind it; 0 if there is no checkpoint yet."""
+
+
+def open_run(folder: Path) -> Run:
+    """Open the output directory of a stage that pretrains on views.
+
+    Raises:
+        UserError: It is none, or its inputs are not where they were.
+    """
+    content = _settings(folder)
+    source = str(folder / "config.yaml")
+    folders = [Path(content[name]) for name in ("cuts", "stems") if name in content]
+    for path in folders:
+        if not path.exists():
+            raise UserError(
+                f"{source}: its input {path} is not there: paths are relative to the folder where "
+                "the stage was run; call from there"
+            )
+    corpus = Corpus(*folders)
+    seed, size = content["loop"]["seed"], content["batch_size"]
+    plan = PlanConfig(seed=seed, batch_size=size, num_buckets=1)
+    views_config: ViewsConfig = from_plain(ViewsConfig, content["views"], source)
+    views = Views(corpus, views_config, plan, corpus.select(content["where"]))
+    method = _method(content, source)
+    state = read_last_checkpoint(folder)
+    if state is not None:
+        load_exactly(method, state["method"], f"{folder}: its last checkpoint")
+    return Run(views, method.eval().requires_grad_(False), state["step"] if state else 0)
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    path = folder / "config.yaml"
+    if not path.exists():
+        raise UserError(f"{folder}: no config.yaml: give the output of a pretrain stage")
+    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict) or "views" not in content or "method" not in content:
+        raise UserError(f"{path}: not of a stage that pretrains on pairs (no views, or no method)")
+    return content
+
+
+def _method(content: dict[str, Any], source: str) -> nn.Module:
+    encoder = EfficientNet(from_plain(EfficientNetConfig, content["encoder"], source))
+    if "null_input" in content["method"]:
+        return SourceAssociation(
+            encoder, from_plain(SourceAssociationConfig, content["method"], source)
+        )
+    return Cola(encoder, from_plain(ColaConfig, content["method"], source))
+
+
+def has_pairs(folder: Path) -> bool:
+    """Whether a folder is a run that `open_run` opens."""
+    try:
+        _settings(folder)
+    except UserError:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""Probes on frozen encoders: embed, fit, report (see recipes/probe/README.md)."""

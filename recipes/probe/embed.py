@@ -1,0 +1,184 @@
+"""Stage: embed every cut of a corpus under every encoder, and under the baselines of tables."""
+
+import functools
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from audiossl import distributed
+from audiossl.data.corpus import RECORDING, Corpus
+from audiossl.data.shar import field_file
+from audiossl.models.batching import Batching
+from audiossl.models.encoder import Encoder
+from audiossl.nn.weights import read_weights
+from audiossl.pretrained.load import load_encoder
+from audiossl.probing.embeddings import (
+    ROWS,
+    EmbeddingConfig,
+    content_key,
+    embed_cuts,
+    encoder_digest,
+    write_embeddings,
+)
+from audiossl.whole import read_json, whole_file, write_json
+from recipes.probe.encoders import Row, folders_of, with_baselines
+from recipes.shards import Outcome, Task, run_shards
+from recipes.stage import Resources, Stage, main
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedResources(Resources):
+    """What embedding works with: none of it changes the result."""
+
+    cache: Path | None = None
+    """Folder of embeddings that other runs may use, and have made: by the content of encoder and
+    audio, so that an encoder that is already there is not run again."""
+    batch_seconds: float = 30.0
+    """Audio in a batch, padding included."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Embed a corpus once, for all probes."""
+
+    cuts: Path
+    """Output of a `prepare` stage."""
+    encoders: dict[str, str]
+    """Name in tables: a folder of ours, or kind:path as `load_encoder` takes. Names that differ
+    after a "#" are seeds of one system (cola#0, cola#1): tables show their mean."""
+    output: Path
+    """Where the embeddings go."""
+    embedding: EmbeddingConfig = EmbeddingConfig()
+    """What is kept of each cut."""
+    random_seeds: tuple[int, ...] = (0,)
+    """Of the weights of random encoders; scores are averaged over several."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """In which encoders compute: bfloat16 on devices that can."""
+    resources: EmbedResources = field(default_factory=EmbedResources)
+    """What to work with."""
+
+    def extra_inputs(self) -> dict[str, Path]:
+        """Name inputs that are part of other settings."""
+        return folders_of(self.encoders)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One encoder on one shard."""
+
+    row: Row
+    shard: int
+    key: str
+
+
+def embed(config: Config, stage: Stage) -> dict[str, Any]:
+    """Run every encoder over every shard, unless the cache has it."""
+    rows = with_baselines(config.encoders, config.random_seeds)
+    corpus = Corpus(config.cuts)
+    shards = list(range(corpus.num_shards))
+    audio = {shard: _audio(config.cuts, shard) for shard in shards}
+    tasks: list[Task] = []
+    facts: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        encoder = load_encoder(row.source)
+        facts[row.name] = _facts(row, encoder)
+        stage.log.info("encoder %s: %s", row.name, facts[row.name])
+        for shard in shards:
+            digest = facts[row.name]["digest"]
+            key = content_key(digest, audio[shard], config.embedding, config.precision)
+            tasks.append(Task(len(tasks), key, _Part(row, shard, key)))
+    make = partial(_worker, config, str(stage.device))
+    totals = run_shards(stage, tasks, make, config.resources)
+    if distributed.is_first():
+        for row in rows:
+            facts[row.name]["embeddings"] = _sizes(config.output / shard_file(row.name, shards[0]))
+        identity = read_json(config.cuts / "corpus.json")["cuts"]
+        content = {"cuts": identity, "shards": shards, "encoders": facts}
+        write_json(config.output / "embeddings.json", content)
+    return {**totals, "encoders": len(rows)}
+
+
+def shard_file(encoder: str, shard: int) -> str:
+    """Name the embeddings of a shard, relative to the stage's output."""
+    return f"{encoder}/{shard:06d}.safetensors"
+
+
+def _worker(config: Config, device: str) -> Callable[[Task], Outcome]:
+    corpus = Corpus(config.cuts)
+    load = functools.lru_cache(maxsize=1)(lambda source: load_encoder(source).to(device))
+
+    def work(task: Task) -> Outcome:
+        part: _Part = task.payload
+        name = shard_file(part.row.name, part.shard)
+        path, cuts = config.output / name, corpus.shard_cuts(part.shard)
+        cache = config.resources.cache
+        known = cache / f"{part.key}.safetensors" if cache else None
+        if known is not None and known.is_file():
+            _link(known, path)
+        else:
+            tensors = _embedded(config, corpus, cuts, load(part.row.source))
+            write_embeddings(path, tensors, part.key)
+            if known is not None:
+                _link(path, known)
+        hours = float(corpus.num_samples[cuts].sum()) / 16_000 / 3600
+        return Outcome((name,), len(cuts), hours)
+
+    return work
+
+
+def _embedded(
+    config: Config, corpus: Corpus, cuts: np.ndarray, encoder: nn.Module
+) -> dict[str, Tensor]:
+    resources = config.resources
+    batching = Batching(batch_seconds=resources.batch_seconds, precision=config.precision)
+    device = next((p.device for p in encoder.parameters()), torch.device("cpu"))
+    ready = cast(Encoder, encoder)
+    return embed_cuts(
+        corpus, cuts.tolist(), ready, config.embedding, device=device, batching=batching
+    )
+
+
+def _link(source: Path, target: Path) -> None:
+    """Give a file a second name, or a copy where the file system has no second names."""
+    with whole_file(target) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+
+
+def _audio(cuts: Path, shard: int) -> str:
+    """Identify the audio of a shard by its content."""
+    name = field_file(RECORDING, shard)
+    receipt = cuts / "receipts" / f"{shard:06d}.json"
+    if receipt.exists():
+        return str(read_json(receipt)["files"][name]["sha256"])
+    return hashlib.sha256((cuts / name).read_bytes()).hexdigest()
+
+
+def _facts(row: Row, encoder: nn.Module) -> dict[str, Any]:
+    return {
+        "source": row.source,
+        "role": row.role,
+        "digest": encoder_digest(encoder),
+        "parameters": sum(parameter.numel() for parameter in encoder.parameters()),
+        "frame_rate": encoder.frame_rate,
+    }
+
+
+def _sizes(path: Path) -> dict[str, int]:
+    tensors: dict[str, Tensor] = read_weights(path)
+    return {name: tensor.shape[1] for name, tensor in tensors.items() if name != ROWS}
+
+
+if __name__ == "__main__":
+    main(Config, embed, "recipes.probe.embed")

@@ -1,0 +1,221 @@
+"""Stage: fit probes on embeddings, choose on validation items, score test items once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from audiossl import distributed
+from audiossl.configs import plain
+from audiossl.data.corpus import Corpus
+from audiossl.errors import UserError
+from audiossl.probing.bootstrap import BootstrapConfig
+from audiossl.probing.embeddings import Embeddings, read_embeddings
+from audiossl.probing.linear import LinearConfig
+from audiossl.probing.measure import (
+    Aggregate,
+    Measured,
+    ProbeConfig,
+    described,
+    intervals,
+    measure,
+    metrics_of,
+)
+from audiossl.probing.neighbors import NeighborsConfig
+from audiossl.probing.predictions import write_predictions
+from audiossl.probing.projection import MapKind, project
+from audiossl.probing.tasks import Task, TaskConfig, build_task
+from audiossl.whole import read_json, write_json
+from recipes.engines.local import run_local
+from recipes.probe.embed import shard_file
+from recipes.probe.tables import predictions_file, task_table
+from recipes.stage import Resources, Stage, main
+
+FORMAT = 1
+MAP_LABELS = ".labels.json"
+"""Beside the maps of encoders, whose names do not begin with a dot."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapConfig:
+    """The two-dimensional map of a report."""
+
+    projection: MapKind = "tsne"
+    """tsne, or pca."""
+    labels: tuple[str, ...] = ()
+    """Labels by which points can be colored; by default those of tasks with one class an item."""
+    most_points: int = 1500
+    """Cuts on it; more are drawn from at random."""
+    seed: int = 0
+    """Of that draw, and of t-SNE."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Fit and score probes on the embeddings of several encoders."""
+
+    cuts: Path
+    """Output of a `prepare` stage."""
+    embeddings: Path
+    """Output of `recipes.probe.embed` for the same cuts."""
+    output: Path
+    """Where scores and predictions go."""
+    tasks: tuple[TaskConfig, ...]
+    """What is predicted."""
+    probes: tuple[ProbeConfig, ...] = (LinearConfig(), NeighborsConfig())
+    """What is fitted; the first is what a report shows first."""
+    aggregate: Aggregate = "embeddings"
+    """How the windows of a cut become one: by their embeddings, or by their scores."""
+    bootstrap: BootstrapConfig = BootstrapConfig()
+    """How intervals are made."""
+    map: MapConfig = MapConfig()
+    """The map of embeddings."""
+    resources: Resources = field(default_factory=Resources)
+    """What to work with."""
+
+
+def fit(config: Config, stage: Stage) -> dict[str, Any]:
+    """Fit every probe of every task on every encoder, and write scores, predictions and a map."""
+    known = _check_inputs(config)
+    tasks = _tasks(config)
+    for task in tasks:
+        facts = described(task)
+        stage.log.info(
+            "task %s: %d classes, items %s%s", task.config.name, len(task.classes), facts["items"],
+            f", left out {', '.join(task.left_out)}" if task.left_out else "",
+        )  # fmt: skip
+    names = list(known["encoders"])
+    mine = names[distributed.rank() :: distributed.world_size()]
+    todo = [name for name in mine if not _rows_file(config, name).exists()]
+    for name in run_local(
+        todo, partial(_worker, config, str(stage.device)), config.resources.workers
+    ):
+        stage.log.info("%s: %s", name, _summary(config, name))
+    distributed.barrier()
+    if not distributed.is_first():
+        return {}
+    rows = [row for name in names for row in read_json(_rows_file(config, name))]
+    roles = {name: facts["role"] for name, facts in known["encoders"].items()}
+    scores = [task_table(config.output, task, rows, roles, config.bootstrap) for task in tasks]
+    content = {
+        "format": FORMAT,
+        "bootstrap": plain(config.bootstrap),
+        "encoders": known["encoders"],
+        "tasks": scores,
+    }
+    write_json(config.output / "scores.json", content)
+    write_json(config.output / "map" / MAP_LABELS, _map_labels(config, tasks))
+    return {"tasks": len(tasks), "rows": len(rows)}
+
+
+def _check_inputs(config: Config) -> dict[str, Any]:
+    """Read what was embedded, and refuse embeddings of other cuts."""
+    path = config.embeddings / "embeddings.json"
+    if not path.exists():
+        raise UserError(f"{config.embeddings}: no embeddings.json: run recipes.probe.embed first")
+    known: dict[str, Any] = read_json(path)
+    if known["cuts"] != read_json(config.cuts / "corpus.json")["cuts"]:
+        raise UserError(f"{config.embeddings} was made from other cuts than {config.cuts}")
+    names = [task.name for task in config.tasks]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise UserError(f"tasks: the name {twice[0]!r} is there twice")
+    kinds = [probe.kind for probe in config.probes]
+    if twice := sorted({kind for kind in kinds if kinds.count(kind) > 1}):
+        raise UserError(f"probes: {twice[0]!r} is there twice; results are kept by its name")
+    return known
+
+
+def _tasks(config: Config) -> list[Task]:
+    labels = list(Corpus(config.cuts).labels())
+    return [build_task(task, labels) for task in config.tasks]
+
+
+def _worker(config: Config, device: str) -> Callable[[str], str]:
+    """Build what does the work of one encoder; all of its rows are written at its end."""
+    tasks = _tasks(config)
+    shards = read_json(config.embeddings / "embeddings.json")["shards"]
+    points = _points(config, tasks)
+
+    def work(name: str) -> str:
+        files = [config.embeddings / shard_file(name, shard) for shard in shards]
+        embeddings = read_embeddings(files)
+        rows = []
+        for task in tasks:
+            for probe in config.probes:
+                measured = measure(
+                    task, embeddings, probe, encoder=name, aggregate=config.aggregate, device=device
+                )
+                rows.append(_row(config, task, measured))
+        write_json(_map_file(config, name), _map(config, embeddings, points))
+        write_json(_rows_file(config, name), rows)
+        return name
+
+    return work
+
+
+def _row(config: Config, task: Task, measured: Measured) -> dict[str, Any]:
+    """Keep the predictions of a probe and score them."""
+    path = predictions_file(config.output, measured.predictions)
+    write_predictions(path, measured.predictions)
+    return {
+        "task": task.config.name,
+        "encoder": measured.predictions.encoder,
+        "probe": measured.predictions.probe,
+        "scores": intervals(measured.predictions, metrics_of(task), config.bootstrap),
+        "validation": measured.validation,
+        "choice": measured.choice,
+        "runs": len(measured.predictions.runs),
+    }
+
+
+def _points(config: Config, tasks: list[Task]) -> np.ndarray:
+    """Choose the cuts on the map: items of any task."""
+    cuts = np.unique(np.concatenate([task.cuts for task in tasks]))
+    if len(cuts) <= config.map.most_points:
+        return cuts
+    generator = np.random.default_rng(config.map.seed)
+    return np.sort(generator.choice(cuts, config.map.most_points, replace=False))
+
+
+def _map(config: Config, embeddings: Embeddings, points: np.ndarray) -> dict[str, Any]:
+    name = next(iter(embeddings.vectors))
+    vectors = embeddings.of_cuts(name)[points]
+    places = project(vectors, config.map.projection, config.map.seed)
+    return {"embedding": name, "places": np.round(places, 4).tolist()}
+
+
+def _map_labels(config: Config, tasks: list[Task]) -> dict[str, Any]:
+    """Say what is known of each point of the map."""
+    labels = list(Corpus(config.cuts).labels())
+    points = _points(config, tasks).tolist()
+    single = [task.config.label for task in tasks if task.config.kind == "single"]
+    names = config.map.labels or tuple(dict.fromkeys(single))
+    return {
+        "projection": config.map.projection,
+        "ids": [labels[cut]["id"] for cut in points],
+        "labels": {name: [labels[cut].get(name, "") for cut in points] for name in names},
+    }
+
+
+def _rows_file(config: Config, encoder: str) -> Path:
+    return config.output / "rows" / f"{encoder}.json"
+
+
+def _map_file(config: Config, encoder: str) -> Path:
+    return config.output / "map" / f"{encoder}.json"
+
+
+def _summary(config: Config, encoder: str) -> str:
+    rows = read_json(_rows_file(config, encoder))
+    first = [row for row in rows if row["probe"] == config.probes[0].kind]
+    metrics = {task.name: task.metric for task in config.tasks}
+    return " ".join(
+        f"{row['task']}={row['scores'][metrics[row['task']]]['score']:.3f}" for row in first
+    )
+
+
+if __name__ == "__main__":
+    main(Config, fit, "recipes.probe.fit")

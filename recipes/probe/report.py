@@ -1,0 +1,70 @@
+"""Stage: one page of what probes found, how the encoders learnt, and what they learnt from."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from audiossl import distributed
+from audiossl.reports.pair_pages import pairs_page, some_of_each
+from audiossl.reports.pairs import Pair, inspect_pairs
+from audiossl.reports.report import read_report, write_report
+from audiossl.training.runs import has_pairs, open_run
+from audiossl.training.writers import read_metrics
+from audiossl.whole import write_text
+from recipes.stage import Resources, Stage, main
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Write report.html, its figures as PNG, and a pair inspector for every run on pairs."""
+
+    fitted: Path
+    """Output of `recipes.probe.fit`."""
+    output: Path
+    """Where the pages go."""
+    runs: dict[str, Path] = field(default_factory=dict)
+    """Name of pretraining runs to their outputs: curves and pairs."""
+    title: str = "What the encoders know"
+    """Heading of the page."""
+    pairs: int = 4
+    """Pairs of each run in the report; all that are inspected have a page of their own."""
+    inspected: int = 48
+    """Pairs in an inspector: the most surprising half, and as many at random."""
+    batches: int = 8
+    """Batches that these are chosen from."""
+    resources: Resources = field(default_factory=Resources)
+    """What to work with."""
+
+
+def report(config: Config, stage: Stage) -> dict[str, Any]:
+    """Gather and write."""
+    if not distributed.is_first():
+        return {}
+    runs = {name: path for name, path in config.runs.items() if has_pairs(path)}
+    pairs = {name: _inspected(config, stage, name, path) for name, path in runs.items()}
+    content = read_report(
+        config.fitted,
+        title=config.title,
+        runs=config.runs,
+        rows={name: read_metrics(path) for name, path in config.runs.items()},
+        pairs={name: some_of_each(found, config.pairs) for name, found in pairs.items()},
+        pages={name: f"pairs-{name}.html" for name in runs},
+    )
+    written = write_report(content, config.output)
+    written += [f"pairs-{name}.html" for name in runs]
+    stage.log.info("open %s", config.output / "report.html")
+    return {"files": written}
+
+
+def _inspected(config: Config, stage: Stage, name: str, path: Path) -> list[Pair]:
+    run = open_run(path)
+    method = run.method.to(stage.device)
+    pairs = inspect_pairs(run.views, method, batches=config.batches, device=stage.device)
+    about = f"{path} after {run.step} steps"
+    content = pairs_page(pairs, f"Pairs of {name}", about, most=config.inspected)
+    write_text(config.output / f"pairs-{name}.html", content)
+    return pairs
+
+
+if __name__ == "__main__":
+    main(Config, report, "recipes.probe.report")

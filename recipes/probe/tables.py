@@ -1,0 +1,93 @@
+"""The rows of a task: every encoder, the mean over seeds, and what needs no encoder."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from audiossl.probing.bootstrap import BootstrapConfig
+from audiossl.probing.measure import chance_scores, described, intervals, majority, metrics_of
+from audiossl.probing.predictions import (
+    Predictions,
+    merge_seeds,
+    read_predictions,
+    seedless,
+    write_predictions,
+)
+from audiossl.probing.tasks import Task
+
+Row = dict[str, Any]
+
+
+def task_table(
+    output: Path,
+    task: Task,
+    rows: Sequence[Row],
+    roles: Mapping[str, str],
+    bootstrap: BootstrapConfig,
+) -> dict[str, Any]:
+    """Describe a task with all of its rows, and write predictions of the most frequent class.
+
+    Args:
+        output: Of the stage.
+        task: The task.
+        rows: Of every encoder and probe, by `fit`.
+        roles: What each encoder is in tables.
+        bootstrap: How intervals are made.
+    """
+    frequent = majority(task)
+    write_predictions(predictions_file(output, frequent), frequent)
+    metrics = metrics_of(task)
+    own = [
+        {key: value for key, value in row.items() if key != "task"}
+        | {"role": roles[row["encoder"]]}
+        for row in rows
+        if row["task"] == task.config.name
+    ]
+    always = {
+        "majority": intervals(frequent, metrics, bootstrap),
+        "chance": {name: {"score": score} for name, score in chance_scores(task).items()},
+    }
+    rest = [
+        {"encoder": name, "probe": "none", "role": name, "scores": scores}
+        for name, scores in always.items()
+    ]
+    return {**described(task), "rows": [*_with_means(output, task, own, bootstrap), *rest]}
+
+
+def predictions_file(output: Path, predictions: Predictions) -> Path:
+    """Name the predictions of a task, probe and encoder."""
+    return _file(output, predictions.task.name, predictions.encoder, predictions.probe)
+
+
+def _with_means(
+    output: Path, task: Task, rows: Sequence[Row], bootstrap: BootstrapConfig
+) -> Iterator[Row]:
+    """Put the mean of several seeds before them; they become rows that stand behind it."""
+    systems: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        systems[seedless(row["encoder"]), row["probe"]].append(row)
+    for (name, probe), seeds in systems.items():
+        if len(seeds) == 1:
+            yield {**seeds[0], "encoder": name}
+            continue
+        files = [_file(output, task.config.name, row["encoder"], probe) for row in seeds]
+        (merged,) = merge_seeds(map(read_predictions, files))
+        scores = intervals(merged, metrics_of(task), bootstrap)
+        for metric, figure in scores.items():
+            each = [row["scores"][metric]["score"] for row in seeds]
+            figure["deviation"] = float(np.std(each, ddof=1))
+        yield {
+            "encoder": name,
+            "probe": probe,
+            "role": seeds[0]["role"],
+            "scores": scores,
+            "seeds": len(seeds),
+        }
+        yield from ({**row, "role": "seed"} for row in seeds)
+
+
+def _file(output: Path, task: str, encoder: str, probe: str) -> Path:
+    return output / "predictions" / task / f"{encoder}.{probe}.npz"

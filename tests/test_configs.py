@@ -1,0 +1,130 @@
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from audiossl.configs import Word, from_plain, merged, plain, setting_names
+from audiossl.errors import UserError
+
+
+@dataclass(frozen=True)
+class Falling:
+    kind: Literal["falling"] = "falling"
+    final: float = 0.5
+
+
+@dataclass(frozen=True)
+class Steady:
+    kind: Literal["steady"] = "steady"
+    level: float = 1.0
+    depth: int | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    kind: Literal["one", "many"] = "one"
+
+
+@dataclass(frozen=True)
+class Inner:
+    size: int = 3
+    rate: Falling | Steady = Steady(level=2.0)
+
+
+@dataclass(frozen=True)
+class Outer:
+    path: Path
+    inner: Inner = Inner(size=7)
+    many: tuple[Falling | Steady, ...] = ()
+    weights: dict[str, float] = field(default_factory=dict)
+    words: tuple[Literal["a", "b"], ...] = ("a",)
+    pair: tuple[float, float] = (0.9, 0.99)
+    name: str | None = None
+    on: bool = False
+    targets: tuple[Target, ...] = ()
+
+
+def read(**content):
+    return from_plain(Outer, {"path": "x", **content}, "here")
+
+
+def test_a_config_survives_being_plain():
+    config = Outer(
+        path=Path("a/b"),
+        inner=Inner(1, Falling(final=0.25)),
+        many=(Steady(depth=3), Falling()),
+        weights={"drums": 2.0},
+        words=("b", "a"),
+        name="9",
+        on=True,
+        targets=(Target("many"), Target()),
+    )
+    assert from_plain(Outer, plain(config), "here") == config
+
+
+def test_settings_left_out_keep_the_values_of_the_default_around_them():
+    assert read(inner={"rate": {"depth": 4}}).inner == Inner(7, Steady(level=2.0, depth=4))
+    assert read(inner={"rate": {"kind": "falling"}}).inner.rate == Falling(final=0.5)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"iner": {}}, "unknown setting 'iner'; did you mean 'inner'"),
+        (
+            {"inner": {"rate": {"kind": "faling"}}},
+            "inner.rate.kind: unknown 'faling'; did you mean",
+        ),
+        ({"inner": {"rate": {"kind": "falling", "level": 1}}}, "setting 'inner.rate.level'"),
+        ({"inner": {"size": 1.5}}, "inner.size: expected a whole number, found 1.5"),
+        ({"inner": {"size": True}}, "inner.size: expected a whole number, found True"),
+        ({"inner": 3}, "inner: expected the fields of Inner, found 3"),
+        ({"many": [{"kind": "steady"}, {"kind": "no"}]}, "many[1].kind: unknown 'no'"),
+        ({"weights": {"drums": "much"}}, "weights.drums: expected a number, found 'much'"),
+        ({"words": ["a", "c"]}, "words[1]: unknown 'c'"),
+        ({"pair": [1]}, "pair: expected 2 values, found [1]"),
+        ({"name": 9}, "name: expected text, found 9"),
+        ({"on": "yes"}, "on: expected true or false, found 'yes'"),
+        ({"path": None}, "path: expected a path, found None"),
+    ],
+)
+def test_what_does_not_fit_is_named_by_its_path(content, message):
+    with pytest.raises(UserError) as caught:
+        read(**content)
+    assert message in str(caught.value)
+
+
+def test_a_missing_setting_is_named():
+    with pytest.raises(UserError, match="setting 'path' is missing"):
+        from_plain(Outer, {}, "here")
+
+
+def test_words_of_a_command_line_are_what_their_fields_are():
+    config = read(
+        path=Word("2024"),
+        name=Word("9"),
+        on=Word("true"),
+        inner={"size": Word("1e3")},
+        pair=Word("[1e-3, 0.5]"),
+        many=Word("[{kind: falling}]"),
+        targets=Word("[{}, {kind: many}]"),
+    )
+    assert config.path == Path("2024")
+    assert (config.name, config.on, config.inner.size) == ("9", True, 1000)
+    assert (config.pair, config.many) == ((0.001, 0.5), (Falling(),))
+    assert config.targets == (Target(), Target("many"))
+
+
+def test_later_content_is_laid_over_earlier_config_by_config():
+    old = {"inner": {"size": 1, "rate": {"kind": "steady", "level": 3}}, "weights": {"a": 1}}
+    same_kind = merged(Outer, old, {"inner": {"rate": {"depth": 2}}, "weights": {"b": 1}})
+    assert same_kind["inner"] == {"size": 1, "rate": {"kind": "steady", "level": 3, "depth": 2}}
+    assert same_kind["weights"] == {"b": 1}
+    other_kind = merged(Outer, old, {"inner": {"rate": {"kind": "falling"}}})
+    assert other_kind["inner"] == {"size": 1, "rate": {"kind": "falling"}}
+
+
+def test_names_of_settings_reach_into_every_kind():
+    names = set(setting_names(Outer))
+    assert {"inner.rate.final", "inner.rate.level", "inner.size", "path"} <= names
