@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+import yaml
 
 from audiossl.configs import Word, from_plain, merged, plain, setting_names
 from audiossl.errors import UserError
@@ -128,3 +129,8 @@ def test_later_content_is_laid_over_earlier_config_by_config():
 def test_names_of_settings_reach_into_every_kind():
     names = set(setting_names(Outer))
     assert {"inner.rate.final", "inner.rate.level", "inner.size", "path"} <= names
+
+
+def test_what_a_command_line_chose_can_be_written_as_yaml():
+    config = read(inner={"rate": {"kind": Word("falling")}}, name=Word("x"), path=Word("y"))
+    assert yaml.safe_load(yaml.safe_dump(plain(config)))["inner"]["rate"]["kind"] == "falling"
