@@ -5,10 +5,9 @@ codes with their cut, methods align codes with a student. Where SPEAR's training
 way is taken: no offset is compensated between the centers of a student's and a teacher's frames.
 """
 
-import math
-
+import numpy as np
 import torch
-from jaxtyping import Integer, Shaped
+from jaxtyping import Float, Int, Integer, Shaped
 from torch import Tensor
 
 from audiossl.errors import UserError
@@ -24,7 +23,14 @@ def num_whole_frames(seconds: float, frame_rate: float) -> int:
 
     A hair below a whole number, as a product of floats may be, counts as that number.
     """
-    return math.floor(seconds * frame_rate + 1e-6)
+    return int(whole_frames(np.array([seconds], np.float64), frame_rate)[0])
+
+
+def whole_frames(
+    seconds: Float[np.ndarray, " cuts"], frame_rate: float
+) -> Int[np.ndarray, " cuts"]:
+    """Count the frames that fit into each of many durations."""
+    return np.floor(seconds * frame_rate + 1e-6).astype(np.int64)
 
 
 def repeat_frames(

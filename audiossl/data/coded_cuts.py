@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from audiossl.audio.frame_rates import IGNORED, MOST_FRAMES_APART, num_whole_frames
+from audiossl.audio.frame_rates import IGNORED, MOST_FRAMES_APART, num_whole_frames, whole_frames
 from audiossl.batches import CodeBatch
 from audiossl.data.codes import CodeFacts
 from audiossl.data.corpus import RECORDING, Corpus
@@ -206,11 +206,14 @@ class CodedCuts:
         return facts
 
     def _items(self, corpus: Corpus, entry: CodedCorpusConfig, fields: tuple[str, ...]) -> _Items:
-        cuts = self._with_codes(corpus, corpus.select(entry.where), fields)
+        chosen = corpus.select(entry.where)
+        # What is too short is left out first: it may be too short for a teacher as well.
+        usable = chosen[_is_usable(corpus.num_samples[chosen], self.config)]
+        cuts = self._with_codes(corpus, usable, fields)
         items = _parts(cuts, corpus.num_samples[cuts], self.config)
         if len(items.cuts) == 0:
             raise UserError(
-                f"{corpus.folder}: none of {len(cuts)} cuts has {self.config.min_duration} to "
+                f"{corpus.folder}: none of {len(chosen)} cuts has {self.config.min_duration} to "
                 f"{self.config.max_duration} s (min_duration, max_duration; long_cuts: split "
                 "takes longer ones in parts)"
             )
@@ -257,20 +260,28 @@ class CodedCuts:
         ]
 
 
+def _is_usable(
+    lengths: Int[np.ndarray, " cuts"], config: CodedCutsConfig
+) -> Bool[np.ndarray, " cuts"]:
+    """Say which cuts have a duration that is asked for."""
+    long_enough = lengths >= config.min_duration * SAMPLE_RATE
+    if config.long_cuts == "split":
+        return long_enough
+    return long_enough & (lengths <= config.max_duration * SAMPLE_RATE)
+
+
 def _parts(
     cuts: Int[np.ndarray, " cuts"], lengths: Int[np.ndarray, " cuts"], config: CodedCutsConfig
 ) -> _Items:
-    """Take cuts whole, or in parts of `max_duration`, and leave out what is too short or long."""
-    shortest = config.min_duration * SAMPLE_RATE
-    longest = int(config.max_duration * SAMPLE_RATE)
+    """Take cuts whole, or in parts of `max_duration`, of which the last may be too short."""
     if config.long_cuts == "leave_out":
-        kept = (shortest <= lengths) & (lengths <= longest)
-        return _Items(cuts[kept], np.zeros(kept.sum(), np.int64), lengths[kept])
+        return _Items(cuts, np.zeros(len(cuts), np.int64), lengths)
+    longest = int(config.max_duration * SAMPLE_RATE)
     counts = -(-lengths // longest)
     numbers = np.repeat(np.arange(len(cuts)), counts)
     starts = (np.arange(len(numbers)) - np.repeat(np.cumsum(counts) - counts, counts)) * longest
     parts = np.minimum(lengths[numbers] - starts, longest)
-    kept = parts >= shortest
+    kept = parts >= config.min_duration * SAMPLE_RATE
     return _Items(cuts[numbers[kept]], starts[kept], parts[kept])
 
 
@@ -289,6 +300,6 @@ def _misfits(
     entry = corpus.code_fields[name]
     given = entry.columns["num_frames"][cuts]
     seconds = corpus.num_samples[cuts] / SAMPLE_RATE
-    expected = np.floor(seconds * entry.facts.frame_rate + 1e-6).astype(np.int64)
+    expected = whole_frames(seconds, entry.facts.frame_rate)
     for row in np.flatnonzero(np.abs(given - expected) > MOST_FRAMES_APART):
         yield int(cuts[row]), int(given[row]), int(expected[row])

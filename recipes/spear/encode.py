@@ -42,6 +42,9 @@ class Config(ListeningConfig):
     the public multi_quantization library (.pt)."""
     field: str
     """Name of the field of the cuts that the codes become: speech, audio, ..."""
+    frame_rate: float | None = None
+    """Codes a second, for a teacher whose rate fits no student: each is of the teacher's frame that
+    sounds then. None is the rate of the teacher."""
 
 
 def encode(config: Config, stage: Stage) -> dict[str, Any]:
@@ -52,10 +55,9 @@ def encode(config: Config, stage: Stage) -> dict[str, Any]:
     quantizer, identity = _quantizer(config.quantizer), teacher_identity(teacher)
     quantizer.check_dim(teacher.dim)
     _check_teacher(config, identity)
+    rate = config.frame_rate or teacher.frame_rate
     kind = str(code_dtype(quantizer.codebook_size)).removeprefix("torch.")
-    facts = CodeFacts(
-        quantizer.id, teacher.frame_rate, quantizer.num_codebooks, quantizer.codebook_size, kind
-    )
+    facts = CodeFacts(quantizer.id, rate, quantizer.num_codebooks, quantizer.codebook_size, kind)
     _announce(stage, corpus, config, facts, teacher.dim)
     heard = (config.window_duration, config.batch_duration, config.precision, config.threads)
     made_of = digest([identity, facts, config.field, config.where, heard])
@@ -104,7 +106,8 @@ def _announce(stage: Stage, corpus: Corpus, config: Config, facts: CodeFacts, di
 def _worker(config: Config, device: str) -> Callable[[Task], Outcome]:
     """Load teacher and quantizer once, in the process that uses them."""
     corpus = Corpus(config.cuts)
-    encoder = _Encoder(Listener(corpus, config, device), _quantizer(config.quantizer).to(device))
+    listener = Listener(corpus, config, device, config.frame_rate)
+    encoder = _Encoder(listener, _quantizer(config.quantizer).to(device))
     wanted = set(corpus.select(config.where).tolist())
 
     def work(task: Task) -> Outcome:
@@ -138,7 +141,7 @@ class _Encoder:
                 faults[cut] = fault
             else:
                 pieces.setdefault(cut, {})[start] = values
-        rate = self.listener.teacher.frame_rate
+        rate = self.listener.frame_rate
         codes = {
             cut: Codes(torch.cat([found[s] for s in sorted(found)]), self.quantizer_id, rate)
             for cut, found in pieces.items()

@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from audiossl.audio.frame_rates import num_whole_frames
+from audiossl.audio.frame_rates import nearest_frames, num_whole_frames
 from audiossl.audio.resampling import resample
 from audiossl.data.corpus import Corpus
 from audiossl.data.reading import SAMPLE_RATE
@@ -119,11 +119,26 @@ def teacher_identity(teacher: nn.Module) -> str:
 class Listener:
     """A teacher that hears cuts of a corpus; built in the process that uses it."""
 
-    def __init__(self, corpus: Corpus, config: ListeningConfig, device: str) -> None:
+    def __init__(
+        self,
+        corpus: Corpus,
+        config: ListeningConfig,
+        device: str,
+        frame_rate: float | None = None,
+    ) -> None:
+        """Load the teacher.
+
+        Args:
+            corpus: Whose cuts are heard.
+            config: Which teacher, and how.
+            device: Where it computes.
+            frame_rate: Frames a second that it gives, each the one that sounds then; None: its own.
+        """
         if torch.device(device).type == "cpu":
             torch.set_num_threads(config.threads)
         self.corpus, self.config, self.device = corpus, config, device
         self.teacher = open_teacher(config.teacher, device)
+        self.frame_rate: float = frame_rate or self.teacher.frame_rate
 
     @torch.no_grad()
     def hear(self, cuts: Sequence[int] | Int[np.ndarray, " cuts"]) -> Iterator[Heard]:
@@ -134,7 +149,7 @@ class Listener:
             for span in spans_of(
                 int(cut),
                 int(self.corpus.num_samples[cut]),
-                self.teacher.frame_rate,
+                self.frame_rate,
                 self.config.window_duration,
             )
         ]
@@ -156,11 +171,18 @@ class Listener:
         bad = {spans[row].cut: fault for row, fault in found.items()}
         kept = []
         for row, (span, length) in enumerate(zip(spans, frames.lengths.tolist(), strict=True)):
-            end = min(length, span.drop + span.keep)
-            rows = frames.vectors[row, span.drop : max(end, span.drop)].float()
+            given = self._at_rate(frames.vectors[row, :length].float(), span)
+            rows = given[span.drop : span.drop + span.keep]
             bad |= self._misfit(span, len(rows)) if span.cut not in bad else {}
             kept.append(rows if span.cut not in bad else rows[:0])
         return Heard(spans, kept, bad)
+
+    def _at_rate(self, frames: Float[Tensor, "_ dim"], span: Span) -> Float[Tensor, "_ dim"]:
+        """Bring frames to the rate that is asked for, to the end of what was heard."""
+        if self.frame_rate == self.teacher.frame_rate or len(frames) == 0:
+            return frames
+        num_frames = num_whole_frames(span.num_samples / SAMPLE_RATE, self.frame_rate)
+        return nearest_frames(frames, self.teacher.frame_rate, self.frame_rate, num_frames)
 
     def _misfit(self, span: Span, num_frames: int) -> dict[int, Skip]:
         name = f"cut {self.corpus.name(span.cut)}"

@@ -5,8 +5,8 @@ from lhotse import CutSet
 from lhotse.dataset import DynamicBucketingSampler
 from lhotse.dataset.collation import collate_audio, collate_custom_field
 
-from audiossl.data.codes import shar_fields
 from audiossl.data.coded_cuts import CodedCorpusConfig, CodedCuts, CodedCutsConfig
+from audiossl.data.codes import shar_fields
 from audiossl.data.plan import PlanConfig, Position
 from tests.benchmarks.rounds import compare
 from tests.data.corpora import encode, prepare, write_folder

@@ -217,6 +217,15 @@ def test_missing_codes_are_refused_by_the_name_of_the_cut(folder, tmp_path):
     assert source.items[0].cuts.tolist() == [0, 1, 3]
 
 
+def test_a_cut_that_is_too_short_anyway_may_lack_its_codes(folder, tmp_path):
+    encode(folder / "a", tmp_path / "some", without=("000",))
+    corpus = CodedCorpusConfig(cuts=folder / "a", codes=(tmp_path / "some",))
+    source = _source(
+        folder, corpora=(corpus,), targets={"speech": ["speech"]}, min_duration=0.7, max_missing=0.0
+    )
+    assert source.items[0].cuts.tolist() == list(range(1, 8))
+
+
 def test_a_domain_without_targets_is_refused(folder):
     with pytest.raises(UserError, match="is audio, for which targets has no codes"):
         _source(folder, targets={"speech": ["speech"]})

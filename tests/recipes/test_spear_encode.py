@@ -325,6 +325,22 @@ def test_windows_keep_every_frame_once_on_the_grid():
                 first += span.keep
 
 
+@pytest.mark.parametrize("rate", [25.0, 40.0, 100.0])
+def test_codes_at_another_rate_are_those_of_the_frame_that_sounds_then(
+    folder, expected, tmp_path, rate
+):
+    _run(folder, tmp_path, frame_rate=rate)
+    corpus = Corpus(folder / "cuts", folder / "codes")
+    other = Corpus(folder / "cuts", tmp_path)
+    for cut in range(len(corpus)):
+        codes, found = corpus.codes(cut, "speech").values, other.codes(cut, "speech")
+        assert found.frame_rate == rate
+        num_samples = int(corpus.num_samples[cut])
+        assert len(found.values) == num_whole_frames(num_samples / RATE, rate)
+        times = (torch.arange(len(found.values)).double() + 0.5) / rate
+        assert torch.equal(found.values, codes[(times * 50).long().clamp(max=len(codes) - 1)])
+
+
 def test_a_long_cut_in_windows_is_heard_as_it_is_whole(folder, tmp_path):
     """Log-mel frames have no memory: windows must give the very frames, if they lie right."""
     write_folder(tmp_path / "audio", [7.3])

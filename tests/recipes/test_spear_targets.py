@@ -1,6 +1,9 @@
 """From a corpus to a sample of frames to a quantizer: fair, bounded, resumed, refused."""
 
 import json
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from audiossl.quantization.kmeans import KMeansConfig
 from audiossl.quantization.residual import ResidualConfig
 from audiossl.quantization.storage import load_quantizer
 from recipes.spear import embed_sample, encode, listening, train_quantizer
+from recipes.spear.train_quantizer import QUANTIZER
 from recipes.stage import Resources, run
 from tests.data.corpora import RATE, prepare
 
@@ -183,3 +187,24 @@ def _not_a_sample(folder):
     }  # fmt: skip
     (folder / "stage" / "stage.json").write_text(json.dumps(record))
     return folder / "stage"
+
+
+@pytest.mark.long
+def test_a_training_that_is_asked_to_stop_exits_with_75_and_goes_on(sample, tmp_path):
+    words = [
+        sys.executable, "-m", "recipes.spear.train_quantizer", "--frames", str(sample),
+        "--quantizer.kind", "direct_sum", "--quantizer.num_codebooks", "2",
+        "--quantizer.phase_steps", "[120,120]", "--quantizer.batch_size", "64",
+        "--resources.save_every", "5", "--resources.device", "cpu", "--output",
+    ]  # fmt: skip
+    running = subprocess.Popen([*words, str(tmp_path / "pieces")], stderr=subprocess.DEVNULL)
+    while not (tmp_path / "pieces" / "state.pt").exists():
+        time.sleep(0.1)
+        assert running.poll() is None
+    running.terminate()
+    assert running.wait(60) == 75
+    for name in ("pieces", "whole"):
+        done = subprocess.run([*words, str(tmp_path / name)], check=False, timeout=250)
+        assert done.returncode == 0
+    pieces, whole = (load_quantizer(tmp_path / n / QUANTIZER).id for n in ("pieces", "whole"))
+    assert pieces == whole
