@@ -39,6 +39,8 @@ class Task:
     """Fingerprint of what the shard is made from."""
     payload: Any
     """What the worker needs to know; picklable and small: paths and offsets, never waveforms."""
+    hours: float = 0.0
+    """Hours of audio in it, where that is known: how long the rest will take is told by it."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def run_shards(
     if len(todo) < len(mine):
         stage.log.info("%d of %d shards are done already", len(mine) - len(todo), len(mine))
     make = partial(_recorder, make_worker, stage.output)
-    _follow(stage, _launched(stage, todo, make, resources), len(todo))
+    _follow(stage, _launched(stage, todo, make, resources), todo, max(1, resources.workers))
     distributed.barrier()
     return _totals(stage, [read_json(_receipt(task, stage.output)) for task in tasks])
 
@@ -143,17 +145,21 @@ def _described(path: Path) -> dict[str, Any]:
     return {"size": path.stat().st_size, "sha256": checksum.hexdigest()}
 
 
-def _follow(stage: Stage, receipts: Iterator[dict[str, Any]], num_tasks: int) -> None:
-    """Show progress; after the first shard, say what the rest will take."""
-    started, hours, written = time.monotonic(), 0.0, 0
+def _follow(
+    stage: Stage, receipts: Iterator[dict[str, Any]], tasks: Sequence[Task], parallel: int
+) -> None:
+    """Show progress; after the first shard with audio in it, say what the rest will take."""
+    started, hours, written, announced = time.monotonic(), 0.0, 0, False
+    known, num_tasks = sum(task.hours for task in tasks), len(tasks)
     bar = tqdm(receipts, total=num_tasks, unit="shard", disable=not sys.stderr.isatty())
     for done, receipt in enumerate(bar, start=1):
         hours += receipt["hours"]
         written += sum(entry["size"] for entry in receipt["files"].values())
         seconds = time.monotonic() - started
-        left = (num_tasks - done) / done
-        if done == 1 and num_tasks > 1:
-            _announce(stage, receipt, seconds * left, int(written * left))
+        left = (known - hours) / max(hours, 1e-9) if known else (num_tasks - done) / done
+        if not announced and receipt["hours"] and done < num_tasks:
+            _announce(stage, receipt, receipt["seconds"] * left / parallel, int(written * left))
+            announced = True
         elif bar.disable and done % max(1, num_tasks // 10) == 0:
             stage.log.info(
                 "%d of %d shards, %.2f h of audio, %s left",
@@ -171,8 +177,8 @@ def _announce(stage: Stage, receipt: dict[str, Any], seconds: float, needed: int
     speed = 3600 * receipt["hours"] / max(receipt["seconds"], 1e-9)
     free = shutil.disk_usage(stage.output).free
     stage.log.info(
-        "plan: %.0f times real time on the first shard; about %s and %s to go (%s are free)",
-        speed, _duration(seconds), _size(needed), _size(free),
+        "plan: %.1f times real time a worker on the first shard; about %s and %s to go (%s are "
+        "free)", speed, _duration(seconds), _size(needed), _size(free),
     )  # fmt: skip
     if needed > free:
         raise UserError(

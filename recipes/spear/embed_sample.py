@@ -22,7 +22,13 @@ from audiossl.quantization.reservoir import Reservoir
 from audiossl.whole import whole_file
 from recipes.record import digest
 from recipes.shards import Outcome, Task, run_shards
-from recipes.spear.listening import Listener, ListeningConfig, open_teacher, teacher_identity
+from recipes.spear.listening import (
+    Listener,
+    ListeningConfig,
+    hours_of_shards,
+    open_teacher,
+    teacher_identity,
+)
 from recipes.stage import Stage, main
 
 FRAMES = "frames.npy"
@@ -58,8 +64,8 @@ def embed_sample(config: Config, stage: Stage) -> dict[str, Any]:
     identity, rate, dim = teacher_identity(teacher), float(teacher.frame_rate), int(teacher.dim)
     del teacher
     shares = _shares(corpus, config)
-    heard = sum(float(corpus.num_samples[list(share.cuts)].sum()) for share in shares)
-    hours = heard / SAMPLE_RATE / 3600
+    spread = hours_of_shards(corpus, np.concatenate([share.cuts for share in shares]))
+    hours = sum(spread)
     num_frames = min(config.num_frames, int(3600 * hours * rate))
     stage.log.info(
         "%d cuts, %.2f h in %d shards are heard; %d of %d frames of %d are kept: %.1f MiB",
@@ -68,7 +74,9 @@ def embed_sample(config: Config, stage: Stage) -> dict[str, Any]:
     )  # fmt: skip
     settings = (config.seed, config.number_type, config.window_duration, config.batch_duration)
     made_of = [identity, settings, config.precision, config.threads]
-    tasks = [Task(share.shard, digest([*made_of, share]), share) for share in shares]
+    tasks = [
+        Task(share.shard, digest([*made_of, share]), share, spread[share.shard]) for share in shares
+    ]
     totals = run_shards(stage, tasks, partial(_worker, config, str(stage.device)), config.resources)
     if distributed.is_first():
         _join(stage.output, [share.shard for share in shares], config.seed)

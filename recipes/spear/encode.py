@@ -25,7 +25,13 @@ from audiossl.quantization.storage import load_quantizer
 from audiossl.whole import read_json
 from recipes.record import digest
 from recipes.shards import Outcome, Task, run_shards
-from recipes.spear.listening import Listener, ListeningConfig, open_teacher, teacher_identity
+from recipes.spear.listening import (
+    Listener,
+    ListeningConfig,
+    hours_of_shards,
+    open_teacher,
+    teacher_identity,
+)
 from recipes.spear.train_quantizer import QUANTIZER
 from recipes.stage import Stage, main
 
@@ -62,7 +68,8 @@ def encode(config: Config, stage: Stage) -> dict[str, Any]:
     heard = (config.window_duration, config.batch_duration, config.precision, config.threads)
     made_of = digest([identity, facts, config.field, config.where, heard])
     del teacher
-    tasks = [Task(shard, made_of, shard) for shard in range(corpus.num_shards)]
+    hours = hours_of_shards(corpus, corpus.select(config.where))
+    tasks = [Task(shard, made_of, shard, hours[shard]) for shard in range(corpus.num_shards)]
     totals = run_shards(stage, tasks, partial(_worker, config, str(stage.device)), config.resources)
     if distributed.is_first():
         finish_codes(corpus.folder, stage.output, config.field, facts)

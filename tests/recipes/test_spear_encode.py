@@ -111,7 +111,7 @@ def test_the_plan_comes_before_the_work(folder, tmp_path, caplog):
     assert f"{len(corpus)} cuts, {hours:.2f} h in {corpus.num_shards} shards; 4 codes" in log
     assert "0.69 MiB an hour" in log  # 4 bytes, 50 times a second
     assert "frames of 20, which are not written, would take 7 MiB an hour" in log
-    assert log.index("times real time on the first shard") < log.index(" of audio in ")
+    assert log.index("times real time a worker on the first shard") < log.index(" of audio in ")
 
 
 @pytest.mark.parametrize("workers", [pytest.param("1", marks=pytest.mark.long), "2"])
@@ -354,3 +354,12 @@ def test_a_long_cut_in_windows_is_heard_as_it_is_whole(folder, tmp_path):
         rows = {span.start: row for h in heard for span, row in zip(h.spans, h.frames, strict=True)}
         frames.append(torch.cat([rows[start] for start in sorted(rows)]))
     torch.testing.assert_close(frames[0], frames[1], atol=1e-4, rtol=1e-4)
+
+
+def test_the_plan_is_of_the_first_shard_with_audio_in_it(folder, tmp_path, caplog):
+    caplog.set_level("INFO")
+    corpus = Corpus(folder / "cuts")
+    chosen = [corpus.name(cut) for cut in range(4, len(corpus))]
+    _run(folder, tmp_path / "codes", where={"id": chosen})
+    (plan,) = [line for line in caplog.messages if line.startswith("plan: ")]
+    assert not plan.startswith("plan: 0.0 times")
