@@ -258,7 +258,7 @@ def test_codes_a_few_frames_short_are_padded(folder, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"targets": {"speach": ["speech"]}}, "unknown domain 'speach'; did you mean 'speech'"),
+        ({"targets": {"speechy": ["speech"]}}, "unknown domain 'speechy'; did you mean 'speech'"),
         ({"targets": {"speech": []}}, "every domain needs codes"),
         ({"min_duration": 3.0, "max_duration": 2.0}, "give 0 < min <= max"),
         ({"domain_shares": {"speech": 0.0}}, "shares must be above 0"),
