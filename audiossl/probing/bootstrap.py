@@ -103,17 +103,22 @@ def group_weights(
     within = np.zeros(len(first), np.int64)
     if strata is not None:
         within = np.unique(strata[first], return_inverse=True)[1]
-    pools = [np.flatnonzero(within == stratum) for stratum in np.unique(within)]
     generator = np.random.default_rng(config.seed)
     block = max(1, _HELD // max(1, len(groups)))
     for begin in range(0, config.replicates, block):
         count = min(block, config.replicates - begin)
-        drawn = np.stack([_counts(pools, len(first), generator) for _ in range(count)])
-        yield drawn[:, group_of].astype(np.float64)
+        yield _counts(within, count, generator)[:, group_of].astype(np.float64)
 
 
 def _counts(
-    pools: list[Int[np.ndarray, " groups"]], num_groups: int, generator: np.random.Generator
-) -> Int[np.ndarray, " groups"]:
-    chosen = [pool[generator.integers(len(pool), size=len(pool))] for pool in pools]
-    return np.bincount(np.concatenate(chosen), minlength=num_groups)
+    strata: Int[np.ndarray, " groups"], count: int, generator: np.random.Generator
+) -> Int[np.ndarray, "replicates groups"]:
+    """Draw as many groups from each stratum as it has; count how often each was drawn."""
+    total = len(strata)
+    order = np.argsort(strata, kind="stable")
+    begins = np.searchsorted(strata[order], strata[order], side="left")
+    sizes = np.searchsorted(strata[order], strata[order], side="right") - begins
+    places = begins + (generator.random((count, total)) * sizes).astype(np.int64)
+    rows = np.arange(count)[:, None] * total
+    drawn = (rows + order[places]).ravel()
+    return np.bincount(drawn, minlength=count * total).reshape(count, total)
