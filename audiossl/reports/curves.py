@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-Rows = Sequence[Mapping[str, float]]
+Rows = Sequence[Mapping[str, float | int]]
 """Lines of a metrics.jsonl."""
 SHOWN = ("loss", "accuracy")
 _COLORS = 6
@@ -50,7 +50,7 @@ Points = list[tuple[float, float]]
 
 
 def _points(rows: Rows, figure: str) -> Points:
-    found = [(row["step"], row[figure]) for row in rows if figure in row]
+    found = [(float(row["step"]), float(row[figure])) for row in rows if figure in row]
     return [(step, value) for step, value in found if math.isfinite(value)]
 
 
@@ -67,8 +67,8 @@ def _chart(figure: str, series: Mapping[str, Points]) -> str:
         for index, points in enumerate(series.values())
         if points
     )
-    heights, widths = ticks(low, high), ticks(0, right, 4)
-    rules = "".join(f'<path class="rule" d="M{place(0, y)}H100"/>' for y in heights)
+    heights, widths = ticks(low, high), ticks(0.0, right, 4)
+    rules = "".join(f'<path class="rule" d="M{place(0.0, y)}H100"/>' for y in heights)
     labels = "".join(
         f'<span class="y" style="bottom:{100 * (y - low) / (high - low):.2f}%">{y:.4g}</span>'
         for y in heights

@@ -16,7 +16,7 @@ from recipes.stage import Resources, Stage, main
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Write report.html, figures as PNG, tables as results.md, and a pair inspector for each run."""
+    """Write report.html, figures as PNG, tables as results.md, and a pair inspector per run."""
 
     fitted: Path
     """Output of `recipes.probe.fit`."""
