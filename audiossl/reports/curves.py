@@ -43,7 +43,7 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
     while span / step > most:
         step *= 2 if span / (2 * step) <= most else 2.5 if span / (2.5 * step) <= most else 5
     first = math.ceil(low / step - 1e-9)
-    return [index * step for index in range(first, math.floor(high / step + 1e-9) + 1)]
+    return [float(index * step) for index in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
 Points = list[tuple[float, float]]

@@ -59,7 +59,7 @@ def signed(row: Row) -> tuple[str, str]:
 def _forest(rows: Sequence[Row], probe: str, most: float) -> str:
     body = "".join(_line(row, most) for row in rows)
     ticks = "".join(
-        f'<span style="left:{_place(tick, most)}">{tick:+.2g}</span>'
+        f'<span style="left:{_place(tick, most)}">{_tick(tick)}</span>'
         for tick in (-most / 1.05, 0.0, most / 1.05)
     )
     caption = f"Differences, {PROBES.get(probe, probe).lower()}"
@@ -102,6 +102,10 @@ def _pair(row: Row) -> tuple[str, str]:
 def _first_probe(task: Task) -> list[Row]:
     rows = task.get("differences", [])
     return [row for row in rows if row["probe"] == rows[0]["probe"]]
+
+
+def _tick(value: float) -> str:
+    return f"{value:+.2g}" if value else "0"
 
 
 def _place(value: float, most: float) -> str:
