@@ -128,21 +128,3 @@ def test_later_content_is_laid_over_earlier_config_by_config():
 def test_names_of_settings_reach_into_every_kind():
     names = set(setting_names(Outer))
     assert {"inner.rate.final", "inner.rate.level", "inner.size", "path"} <= names
-
-
-@dataclass(frozen=True)
-class Question:
-    kind: Literal["single", "multi"] = "single"
-    level: int = 0
-
-
-@dataclass(frozen=True)
-class Exam:
-    questions: tuple[Question, ...] = ()
-
-
-def test_the_kind_of_a_config_may_know_several_words():
-    found = from_plain(Exam, {"questions": [{"kind": "multi"}, {"level": 2}]}, "here")
-    assert found == Exam((Question("multi"), Question(level=2)))
-    with pytest.raises(UserError, match=r"questions\[0\].kind: unknown 'mutli'; did you mean"):
-        from_plain(Exam, {"questions": [{"kind": "mutli"}]}, "here")
