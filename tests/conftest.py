@@ -12,6 +12,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import torch
 
+from tests.experiment import experiment as experiment
 from tests.processes import Processes
 
 

@@ -32,12 +32,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--labels", type=Path, action="append", default=[], metavar="TABLE",
         help="CSV or TSV with a column `path`; may be repeated",
     )  # fmt: skip
+    parser.add_argument(
+        "--only-labeled", action="store_true", help="leave out audio that no table names"
+    )
     parser.add_argument("--json", action="store_true", help="as JSON, with every label value")
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Describe and print."""
-    found = describe(arguments.path, arguments.labels)
+    found = describe(arguments.path, arguments.labels, only_labeled=arguments.only_labeled)
     print(
         json.dumps(_plain(found), indent=2, ensure_ascii=False) if arguments.json else _text(found)
     )

@@ -32,7 +32,7 @@ from audiossl.hardware import hardware
 HELP = "what works here, and what to run if something does not"
 ESSENTIAL = (
     "torch", "torchaudio", "numpy", "soundfile", "soxr", "lhotse", "safetensors", "jaxtyping",
-    "jsonargparse", "yaml", "sklearn", "tensorboard", "matplotlib", "tqdm",
+    "docstring_parser", "yaml", "sklearn", "tensorboard", "matplotlib", "tqdm",
 )  # fmt: skip
 EXTRAS = {
     "separation": ("demucs", "librosa"),
@@ -138,8 +138,8 @@ def _decoder(name: str) -> Result:
             heard = read_waveform(Path(copy.name), sample_rate=16_000)
     except (UserError, soundfile.LibsndfileError, ValueError) as error:
         return Result(f"decode {name}", False, str(error), "pip install --upgrade soundfile")
-    level = float(np.sqrt(np.mean(heard[1000:7000] ** 2))) / (0.4 / np.sqrt(2))
-    right = abs(len(heard) - 8000) < 1600 and abs(level - 1) < 0.1
+    level = float(np.sqrt(2 * np.mean(heard[1000:7000] ** 2)) / 0.4)
+    right = abs(len(heard) - 8000) < 1600 and 0.9 < level < 1.1
     found = f"{len(heard)} of 8000 samples, level {level:.3f} of what was written"
     return Result(f"decode {name}", right, found, "" if right else "pip install -U soundfile")
 
@@ -175,4 +175,5 @@ def _version(name: str) -> str:
 
 def _package(name: str) -> str:
     """Name the package behind a module."""
-    return {"yaml": "PyYAML", "sklearn": "scikit-learn"}.get(name, name)
+    known = {"yaml": "PyYAML", "sklearn": "scikit-learn", "docstring_parser": "docstring-parser"}
+    return known.get(name, name)

@@ -11,7 +11,7 @@ import numpy as np
 
 from audiossl.cli.terminal import as_is, warn
 from audiossl.errors import Skip, UserError
-from audiossl.pretrained.embed import CHUNK, Embedded, embed_files
+from audiossl.pretrained.embed import CHUNK, UNTRAINED, Embedded, embed_files
 from audiossl.whole import whole_file
 
 HELP = "audio files to vectors, as npz, npy or csv"
@@ -21,7 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     as_is(parser)
     parser.add_argument("files", nargs="+", help='audio files, or patterns ("clips/**/*.wav")')
-    parser.add_argument("--encoder", required=True, help="folder of ours, or kind:path")
+    parser.add_argument(
+        "--encoder", default=UNTRAINED,
+        help="folder of ours, or kind:path; default %(default)s, statistics of log-mel frames",
+    )  # fmt: skip
     parser.add_argument(
         "--output", type=Path, default=Path("embeddings.npz"),
         help="where to: .npz (paths, vectors), .npy (vectors), .csv; default %(default)s",
@@ -63,7 +66,8 @@ def run(arguments: argparse.Namespace) -> None:
     writers[output.suffix](output, embedded, arguments)
     left = f", {len(skipped)} left out" if skipped else ""
     print(
-        f"{output}: {len(embedded.paths)} files{left}, {embedded.values[0].shape[-1]} values each"
+        f"{output}: {len(embedded.paths)} files{left}, {embedded.values[0].shape[-1]} values each, "
+        f"by {arguments.encoder}"
     )
 
 

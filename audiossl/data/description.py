@@ -48,12 +48,13 @@ class Description:
         return len(self.durations) + self.unknown
 
 
-def describe(path: Path, tables: Sequence[Path] = ()) -> Description:
+def describe(path: Path, tables: Sequence[Path] = (), *, only_labeled: bool = False) -> Description:
     """Describe a prepared corpus, a Kaldi data directory, a folder of Shar or audio, or a manifest.
 
     Args:
         path: What to describe.
         tables: Labels, for a folder of audio.
+        only_labeled: Leave out what no table names, as `recipes.prepare.folder` may.
 
     Raises:
         UserError: It is none of these.
@@ -66,7 +67,7 @@ def describe(path: Path, tables: Sequence[Path] = ()) -> Description:
         items = (item for shard in shards for item in lhotse_items(shard))
         return _items("folder of Shar", items)
     if path.is_dir():
-        return _items("folder of audio", folder_items(path, tables))
+        return _items("folder of audio", folder_items(path, tables, only_labeled=only_labeled))
     if path.is_file():
         return _items("manifest of lhotse", lhotse_items(path))
     raise UserError(

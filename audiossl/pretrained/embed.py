@@ -19,6 +19,8 @@ from audiossl.models.encoder import Encoder
 from audiossl.nn.frames import Frames
 from audiossl.pretrained.load import load_encoder
 
+UNTRAINED = "log-mel:"
+"""What embeds where no encoder is named: mean and deviation of log-mel frames."""
 CHUNK = 30.0
 """Seconds that are encoded at once of files that are longer."""
 _READ_AT_ONCE = 20
@@ -29,7 +31,7 @@ _CONTEXT = 0.1
 
 def embed(
     paths: str | Path | Iterable[str | Path],
-    encoder: nn.Module | str,
+    encoder: nn.Module | str | Path = UNTRAINED,
     *,
     chunk: float = CHUNK,
     device: str = "auto",
@@ -42,7 +44,8 @@ def embed(
 
     Args:
         paths: A file, a glob ("clips/**/*.wav"), or several of them.
-        encoder: What `load_encoder` returns, or what it takes.
+        encoder: What `load_encoder` returns, or what it takes. By default statistics of log-mel
+            frames: no weights come with this package.
         chunk: Seconds that are encoded at once.
         device: Where to compute: "auto" (an accelerator if there is one), "cpu", "cuda:1", ...
 
@@ -70,7 +73,7 @@ class Embedded:
 
 def embed_files(
     paths: str | Path | Iterable[str | Path],
-    encoder: nn.Module | str,
+    encoder: nn.Module | str | Path,
     *,
     frames: bool = False,
     chunk: float = CHUNK,
@@ -92,7 +95,7 @@ def embed_files(
         UserError: As `embed` does; or all files were left out.
     """
     chosen = chosen_device(device)
-    network = load_encoder(encoder) if isinstance(encoder, str) else encoder
+    network = encoder if isinstance(encoder, nn.Module) else load_encoder(encoder)
     ready = cast(Encoder, network.to(chosen))
     result = Embedded(frame_rate=ready.frame_rate)
     chunks = _Chunks(list_files(paths), ready, chunk, frames, on_skip)

@@ -23,7 +23,7 @@ class MlpConfig:
     kind: Literal["mlp"] = "mlp"
     hidden: int = 512
     """Width of the hidden layer."""
-    rates: tuple[float, ...] = (1e-3,)
+    rates: tuple[float, ...] = (1e-3, 5e-3)
     """Learning rates to choose from, by the mean over seeds."""
     seeds: int = 3
     """Networks that are trained from different beginnings; scores are averaged over them."""

@@ -34,7 +34,7 @@ def fit_neighbors(config: NeighborsConfig, problem: Problem) -> Fitted:
     targets = problem.train.row_targets.astype(np.float32)
     counts = sorted({min(count, len(known)) for count in config.counts})
 
-    def votes(vectors: np.ndarray) -> list[Float[np.ndarray, "rows classes"]]:
+    def votes(vectors: np.ndarray) -> list[np.ndarray]:
         rows = _unit(scaled(vectors))
         blocks = [
             _votes(rows[first : first + _BLOCK], known, targets, counts, config.temperature)

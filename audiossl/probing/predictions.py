@@ -159,7 +159,7 @@ def read_predictions(path: Path) -> Predictions:
         UserError: The file is damaged or of a newer format.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             facts = json.loads(str(file["facts"]))
             ids, groups, targets, runs = (
                 file[name] for name in ("ids", "groups", "targets", "runs")

@@ -58,7 +58,7 @@ class Problem:
 class Fitted:
     """A probe that has been learnt and chosen."""
 
-    choice: dict[str, float]
+    choice: dict[str, float | int]
     """What was chosen on the validation items."""
     validation: float
     """Their score with it."""

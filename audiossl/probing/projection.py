@@ -28,6 +28,8 @@ def project(
     Returns:
         Coordinates in [0, 1].
     """
+    if len(vectors) < 2:
+        return np.zeros((len(vectors), 2), np.float32)
     scaled = Standardizer(vectors)(vectors)
     with threadpool_limits(1):
         dims = min(50 if kind == "tsne" else 2, *scaled.shape)

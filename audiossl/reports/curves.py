@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from html import escape
 
-Rows = Sequence[Mapping[str, float]]
+Rows = Sequence[Mapping[str, float | int]]
 """Lines of a metrics.jsonl."""
 SHOWN = ("loss", "accuracy")
 _COLORS = 6
@@ -43,14 +43,14 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
     while span / step > most:
         step *= 2 if span / (2 * step) <= most else 2.5 if span / (2.5 * step) <= most else 5
     first = math.ceil(low / step - 1e-9)
-    return [index * step for index in range(first, math.floor(high / step + 1e-9) + 1)]
+    return [float(index * step) for index in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
 Points = list[tuple[float, float]]
 
 
 def _points(rows: Rows, figure: str) -> Points:
-    found = [(row["step"], row[figure]) for row in rows if figure in row]
+    found = [(float(row["step"]), float(row[figure])) for row in rows if figure in row]
     return [(step, value) for step, value in found if math.isfinite(value)]
 
 
@@ -67,8 +67,8 @@ def _chart(figure: str, series: Mapping[str, Points]) -> str:
         for index, points in enumerate(series.values())
         if points
     )
-    heights, widths = ticks(low, high), ticks(0, right, 4)
-    rules = "".join(f'<path class="rule" d="M{place(0, y)}H100"/>' for y in heights)
+    heights, widths = ticks(low, high), ticks(0.0, right, 4)
+    rules = "".join(f'<path class="rule" d="M{place(0.0, y)}H100"/>' for y in heights)
     labels = "".join(
         f'<span class="y" style="bottom:{100 * (y - low) / (high - low):.2f}%">{y:.4g}</span>'
         for y in heights

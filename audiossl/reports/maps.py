@@ -31,8 +31,8 @@ def maps_section(maps: Maps) -> str:
     if not maps.places or not maps.labels:
         return ""
     data = {"ids": maps.ids, "labels": maps.labels, "places": maps.places}
-    # "</" would end the element that the data are in.
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+    # No "<" may end, or begin, an element inside the one that the data are in.
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     options = "".join(f"<option>{escape(name)}</option>" for name in maps.labels)
     panels = "".join(
         f'<figure><figcaption>{escape(name)}</figcaption><div class="map" '

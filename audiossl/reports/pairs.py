@@ -68,7 +68,7 @@ def inspect_pairs(
         views: Where batches come from.
         model: A method (its own projection, similarity and null target are used), or an encoder
             (cosine of clip vectors). In evaluation mode.
-        batches: How many batches are drawn.
+        batches: How many batches are drawn, at most an epoch.
         device: Where the model is; the CPU by default.
 
     Returns:
@@ -77,7 +77,7 @@ def inspect_pairs(
     device = device or torch.device("cpu")
     pairs = [
         pair
-        for number in range(batches)
+        for number in range(min(batches, len(views.plan.epoch(0))))
         for pair in _batch_pairs(views, Position(0, number), model, device)
     ]
     return sorted(pairs, key=lambda pair: -pair.surprise)

@@ -8,12 +8,14 @@ from typing import Any
 
 from audiossl.errors import UserError
 from audiossl.reports.curves import Rows, curves
+from audiossl.reports.differences import overview_of_differences, task_differences
 from audiossl.reports.facts import Record, facts_table, when_and_where
 from audiossl.reports.figures import write_figures
 from audiossl.reports.maps import Maps, maps_section
 from audiossl.reports.page import Section, page, paragraph
 from audiossl.reports.pair_pages import pair_cards
 from audiossl.reports.pairs import Pair
+from audiossl.reports.results import results_markdown
 from audiossl.reports.scores import label, overview, task_scores
 from audiossl.whole import read_json, write_text
 
@@ -82,11 +84,13 @@ def read_report(
 
 
 def write_report(report: Report, folder: Path) -> list[str]:
-    """Write report.html and its figures as PNG; return the names of the files."""
+    """Write report.html, its figures as PNG and its tables as Markdown; return their names."""
     tasks = report.scores["tasks"]
     drawn = write_figures(folder, tasks, report.runs, report.maps)
     write_text(folder / "report.html", report_page(report))
-    return ["report.html", *drawn]
+    results = results_markdown(report.title, report.scores, report.records)
+    write_text(folder / "results.md", results)
+    return ["report.html", "results.md", *drawn]
 
 
 def report_page(report: Report) -> str:
@@ -94,8 +98,8 @@ def report_page(report: Report) -> str:
     tasks = report.scores["tasks"]
     lead = paragraph(when_and_where(list(report.records.values())), "meta")
     sections = [
-        Section("At a glance", overview(tasks) + _how(report)),
-        Section("Scores", "".join(task_scores(task) for task in tasks)),
+        Section("At a glance", overview(tasks) + overview_of_differences(tasks) + _how(report)),
+        Section("Scores", "".join(task_scores(task, task_differences(task)) for task in tasks)),
         Section("Training", curves(report.runs)),
         Section("Maps", maps_section(report.maps) if report.maps else ""),
         Section("Pairs", _pairs(report)),
@@ -109,8 +113,10 @@ def _how(report: Report) -> str:
     said = (
         "Encoders are frozen. Probes are fitted on train, everything is chosen on valid, and test "
         f"is scored once. Ranges hold {bootstrap['confidence']:.0%} of "
-        f"{bootstrap['replicates']} bootstrap draws of whole groups (recordings, songs). Baselines "
-        "are gray; the best point estimate of a column is bold, which its range may not support."
+        f"{bootstrap['replicates']} bootstrap draws of whole groups (recordings, songs) and of "
+        "seeds. Baselines are gray; the best point estimate of a column is bold, which its range "
+        "may not support. Differences are paired, on the same draws; those whose range leaves out "
+        "zero are bold."
     )
     notes = "".join(paragraph(note, "note") for note in report.notes)
     return paragraph(said, "note") + notes

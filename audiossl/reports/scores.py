@@ -42,8 +42,8 @@ def overview(tasks: Sequence[Task]) -> str:
     )
 
 
-def task_scores(task: Task) -> str:
-    """Write a task: what it is of, and a table of bars for each probe."""
+def task_scores(task: Task, extra: str = "") -> str:
+    """Write a task: what it is of, a table of bars for each probe, and `extra` HTML below."""
     items, groups = task["items"], task["groups"]
     facts = (
         f"{METRICS[task['metric']]}, {len(task['classes'])} classes; {items['train']} items to "
@@ -66,7 +66,7 @@ def task_scores(task: Task) -> str:
     return (
         f"<article><h3>{escape(task['name'])}</h3>{paragraph(facts, 'meta')}"
         + "".join(paragraph(note, "note") for note in notes)
-        + f'<div class="grid">{tables}</div>{_details(task)}</article>'
+        + f'<div class="grid">{tables}</div>{extra}{_details(task)}</article>'
     )
 
 

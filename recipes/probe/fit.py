@@ -31,7 +31,7 @@ from audiossl.probing.tasks import Task, TaskConfig, build_task
 from audiossl.whole import read_json, write_json
 from recipes.engines.local import run_local
 from recipes.probe.embed import shard_file
-from recipes.probe.tables import predictions_file, task_table
+from recipes.probe.tables import predictions_file, task_differences, task_table
 from recipes.stage import Resources, Stage, main
 
 FORMAT = 1
@@ -99,7 +99,12 @@ def fit(config: Config, stage: Stage) -> dict[str, Any]:
         return {}
     rows = [row for name in names for row in read_json(_rows_file(config, name))]
     roles = {name: facts["role"] for name, facts in known["encoders"].items()}
-    scores = [task_table(config.output, task, rows, roles, config.bootstrap) for task in tasks]
+    probes = [probe.kind for probe in config.probes]
+    scores = [
+        task_table(config.output, task, rows, roles, config.bootstrap)
+        | {"differences": task_differences(config.output, task, roles, probes, config.bootstrap)}
+        for task in tasks
+    ]
     content = {
         "format": FORMAT,
         "bootstrap": plain(config.bootstrap),

@@ -16,7 +16,7 @@ from recipes.stage import Resources, Stage, main
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Write report.html, its figures as PNG, and a pair inspector for every run on pairs."""
+    """Write report.html, figures as PNG, tables as results.md, and a pair inspector per run."""
 
     fitted: Path
     """Output of `recipes.probe.fit`."""
@@ -26,7 +26,7 @@ class Config:
     """Name of pretraining runs to their outputs: curves and pairs."""
     title: str = "What the encoders know"
     """Heading of the page."""
-    pairs: int = 4
+    pairs: int = 6
     """Pairs of each run in the report; all that are inspected have a page of their own."""
     inspected: int = 48
     """Pairs in an inspector: the most surprising half, and as many at random."""

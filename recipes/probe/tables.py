@@ -2,12 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from audiossl.probing.bootstrap import BootstrapConfig
+from audiossl.probing.comparison import compare
 from audiossl.probing.measure import chance_scores, described, intervals, majority, metrics_of
 from audiossl.probing.predictions import (
     Predictions,
@@ -55,6 +57,44 @@ def task_table(
         for name, scores in always.items()
     ]
     return {**described(task), "rows": [*_with_means(output, task, own, bootstrap), *rest]}
+
+
+def task_differences(
+    output: Path,
+    task: Task,
+    roles: Mapping[str, str],
+    probes: Sequence[str],
+    bootstrap: BootstrapConfig,
+) -> list[Row]:
+    """Compare every encoder that was asked for with the first of them and with the baselines.
+
+    Args:
+        output: Of the stage.
+        task: The task.
+        roles: What each encoder is in tables.
+        probes: Which were fitted.
+        bootstrap: How intervals are made.
+    """
+    systems: dict[str, list[str]] = defaultdict(list)
+    for name in roles:
+        systems[seedless(name)].append(name)
+    asked = [name for name, seeds in systems.items() if roles[seeds[0]] == "encoder"]
+    rows = []
+    for probe in probes:
+        found = {
+            system: merge_seeds(
+                read_predictions(_file(output, task.config.name, name, probe)) for name in names
+            )[0]
+            for system, names in systems.items()
+        }
+        for name in asked:
+            references = asked[:1] + [other for other in systems if other not in asked]
+            for reference in references:
+                if reference != name:
+                    compared = compare(found[name], found[reference], bootstrap)
+                    facts = {"probe": probe, "encoder": name, "reference": reference}
+                    rows.append(facts | asdict(compared))
+    return rows
 
 
 def predictions_file(output: Path, predictions: Predictions) -> Path:

@@ -1,0 +1,112 @@
+"""Paired differences between encoders as figures: an interval beside zero, and what it says."""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+from audiossl.reports.scores import METRICS, PROBES, label
+
+Task = Mapping[str, Any]
+Row = Mapping[str, Any]
+
+
+def overview_of_differences(tasks: Sequence[Task]) -> str:
+    """Write pairs of encoders against tasks, under the first probe."""
+    pairs = dict.fromkeys(_pair(row) for task in tasks for row in _first_probe(task))
+    if not pairs:
+        return ""
+    head = "".join(
+        f"<th>{escape(task['name'])}<br>{escape(METRICS[task['metric']])}</th>" for task in tasks
+    )
+    lines = []
+    for pair in pairs:
+        found = [next((r for r in _first_probe(t) if _pair(r) == pair), None) for t in tasks]
+        cells = "".join(f"<td>{_figure(row) if row else ''}</td>" for row in found)
+        lines.append(f"<tr><th>{_said(*pair)}</th>{cells}</tr>")
+    return (
+        f'<div class="wide"><table class="glance"><thead><tr><th>difference</th>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def task_differences(task: Task) -> str:
+    """Draw the differences of a task, a figure a probe, on one axis."""
+    rows = task.get("differences", [])
+    if not rows:
+        return ""
+    ends = [abs(row["difference"][end] or 0.0) for row in rows for end in ("low", "high", "score")]
+    most = max(0.05, 1.05 * max(ends))
+    probes = dict.fromkeys(row["probe"] for row in rows)
+    figures = "".join(_forest([r for r in rows if r["probe"] == p], p, most) for p in probes)
+    return f'<div class="grid">{figures}</div>'
+
+
+def verdict(row: Row) -> str:
+    """Say whether an interval leaves out zero: "better", "worse", or "undecided"."""
+    low, high = row["difference"]["low"], row["difference"]["high"]
+    if low is not None and low > 0:
+        return "better"
+    return "worse" if high is not None and high < 0 else "undecided"
+
+
+def signed(row: Row) -> tuple[str, str]:
+    """Write a difference and its interval."""
+    found = row["difference"]
+    interval = f"{found['low']:+.3f} to {found['high']:+.3f}" if found["low"] is not None else ""
+    return f"{found['score']:+.3f}", interval
+
+
+def _forest(rows: Sequence[Row], probe: str, most: float) -> str:
+    body = "".join(_line(row, most) for row in rows)
+    ticks = "".join(
+        f'<span style="left:{_place(tick, most)}">{_tick(tick)}</span>'
+        for tick in (-most / 1.05, 0.0, most / 1.05)
+    )
+    caption = f"Differences, {PROBES.get(probe, probe).lower()}"
+    return (
+        f'<table class="scores differences"><caption>{escape(caption)}</caption><tbody>{body}'
+        f'<tr class="axis" aria-hidden="true"><th></th><td><div class="track">{ticks}</div></td>'
+        "<td></td></tr></tbody></table>"
+    )
+
+
+def _line(row: Row, most: float) -> str:
+    found = row["difference"]
+    low, high = (found["score"] if found[end] is None else found[end] for end in ("low", "high"))
+    width = 100 * (high - low) / (2 * most)
+    marks = (
+        f'<i class="chance" style="left:50%"></i><i class="interval" '
+        f'style="left:{_place(low, most)};width:{width:.2f}%"></i>'
+        f'<i class="dot" style="left:{_place(found["score"], most)}"></i>'
+    )
+    return (
+        f'<tr class="{verdict(row)}"><th>{_said(*_pair(row))}</th>'
+        f'<td><div class="track">{marks}</div></td><td class="figure">{_figure(row)}</td></tr>'
+    )
+
+
+def _figure(row: Row) -> str:
+    score, interval = signed(row)
+    return f'<span class="{verdict(row)}">{score}</span> <small>{interval}</small>'
+
+
+def _said(encoder: str, reference: str) -> str:
+    other = label(reference, reference if reference == "log-mel" else "random")
+    return f"{escape(encoder)} <small>over {escape(other)}</small>"
+
+
+def _pair(row: Row) -> tuple[str, str]:
+    return row["encoder"], row["reference"]
+
+
+def _first_probe(task: Task) -> list[Row]:
+    rows = task.get("differences", [])
+    return [row for row in rows if row["probe"] == rows[0]["probe"]]
+
+
+def _tick(value: float) -> str:
+    return f"{value:+.2g}" if value else "0"
+
+
+def _place(value: float, most: float) -> str:
+    return f"{50 + 50 * value / most:.2f}%"

@@ -1,0 +1,90 @@
+"""The tables of a report as Markdown, for a RESULTS.md: scores, differences, commands."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from audiossl.reports.differences import signed, verdict
+from audiossl.reports.facts import Record, when_and_where
+from audiossl.reports.scores import METRICS, PROBES, label, ordered
+
+Task = Mapping[str, Any]
+
+
+def results_markdown(title: str, scores: Mapping[str, Any], records: Mapping[str, Record]) -> str:
+    """Write scores and paired differences of every task and probe.
+
+    Args:
+        title: Heading.
+        scores: Content of scores.json.
+        records: The stages behind it.
+    """
+    bootstrap = scores["bootstrap"]
+    blocks = [
+        f"## {title}",
+        when_and_where(list(records.values())),
+        f"Ranges hold {bootstrap['confidence']:.0%} of {bootstrap['replicates']} bootstrap draws "
+        "of groups of test items and of seeds; differences are paired, and bold where their range "
+        "leaves out zero.",
+    ]
+    for task in scores["tasks"]:
+        blocks += _task(task)
+    commands = "\n".join(record["command"] for record in records.values())
+    blocks.append(f"```sh\n{commands}\n```")
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _task(task: Task) -> Iterator[str]:
+    items, groups = task["items"]["test"], task["groups"]["test"]
+    yield f"### {task['name']}"
+    yield (
+        f"{METRICS[task['metric']]} over {len(task['classes'])} classes; {items} test items in "
+        f"{groups} groups."
+    )
+    probes = list(dict.fromkeys(row["probe"] for row in task["rows"] if row["probe"] != "none"))
+    names = list(dict.fromkeys((row["encoder"], row["role"]) for row in ordered(task["rows"])))
+    rows = [
+        [_named(task, name, role), *(_score(task, name, probe) for probe in probes)]
+        for name, role in names
+    ]
+    yield _table(["", *(PROBES.get(probe, probe) for probe in probes)], rows)
+    if differences := task.get("differences"):
+        pairs = dict.fromkeys((row["encoder"], row["reference"]) for row in differences)
+        yield _table(
+            ["difference", *(PROBES.get(probe, probe) for probe in probes)],
+            [
+                [f"{one} - {other}", *(_difference(task, one, other, p) for p in probes)]
+                for one, other in pairs
+            ],
+        )
+
+
+def _named(task: Task, name: str, role: str) -> str:
+    seeds = next(
+        (row["seeds"] for row in task["rows"] if row["encoder"] == name and "seeds" in row), 1
+    )
+    return label(name, role) + (f" ({seeds} seeds)" if seeds > 1 else "")
+
+
+def _score(task: Task, name: str, probe: str) -> str:
+    found = [r for r in task["rows"] if r["encoder"] == name and r["probe"] in (probe, "none")]
+    if not found:
+        return ""
+    figure = found[0]["scores"][task["metric"]]
+    text = f"{figure['score']:.3f}"
+    if figure.get("low") is not None and figure["low"] != figure["high"]:
+        text += f" [{figure['low']:.3f}, {figure['high']:.3f}]"
+    return text
+
+
+def _difference(task: Task, one: str, other: str, probe: str) -> str:
+    for row in task["differences"]:
+        if (row["encoder"], row["reference"], row["probe"]) == (one, other, probe):
+            score, interval = signed(row)
+            text = f"{score} [{interval.replace(' to ', ', ')}]"
+            return text if verdict(row) == "undecided" else f"**{text}**"
+    return ""
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -1,0 +1,27 @@
+"""A bootstrap by weights against resampling items and scoring each draw anew: the same numbers."""
+
+import numpy as np
+from sklearn.metrics import average_precision_score
+
+from audiossl.probing.bootstrap import BootstrapConfig, group_weights
+from audiossl.probing.scores import pr_auc
+from tests.benchmarks.rounds import compare
+
+ITEMS, CLASSES, REPLICATES = 1000, 20, 50
+
+
+def test_replicates_of_a_macro_average_precision():
+    generator = np.random.default_rng(0)
+    targets = generator.random((ITEMS, CLASSES)) < 0.2
+    scores = (targets + generator.normal(size=targets.shape)).astype(np.float32)
+    (weights,) = group_weights(np.arange(ITEMS), BootstrapConfig(replicates=REPLICATES))
+
+    def by_weights():
+        return pr_auc(targets, scores, weights)
+
+    def by_items():
+        draws = [np.repeat(np.arange(ITEMS), row.astype(int)) for row in weights]
+        return [average_precision_score(targets[rows], scores[rows]) for rows in draws]
+
+    np.testing.assert_allclose(by_weights(), by_items(), rtol=1e-6)
+    assert compare("bootstrap", by_weights, by_items, rounds=5) > 5

@@ -1,0 +1,69 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+
+from audiossl.errors import UserError
+from audiossl.probing.bootstrap import BootstrapConfig
+from audiossl.probing.comparison import compare, holm, mcnemar
+from tests.probing.made import predictions
+
+FEW = BootstrapConfig(replicates=400)
+
+
+def test_a_system_is_no_better_than_itself():
+    one = predictions(np.random.default_rng(0).random((3, 80)) < 0.6)
+    found = compare(one, one, FEW)
+    assert (found.difference.score, found.difference.low, found.difference.high) == (0, 0, 0)
+    assert found.probability == 0.5
+    assert found.p_bootstrap == 1.0
+
+
+def test_pairing_sees_what_two_intervals_hide():
+    generator = np.random.default_rng(1)
+    reference = generator.random(200) < 0.6
+    better = reference | (generator.random(200) < 0.08)
+    found = compare(predictions(better), predictions(reference), FEW)
+    assert found.difference.low > 0
+    assert found.p_mcnemar is not None
+    assert found.p_mcnemar < 0.01
+    reverse = compare(predictions(reference), predictions(better), FEW)
+    assert reverse.difference.low == pytest.approx(-found.difference.high)
+    assert reverse.probability == pytest.approx(1 - found.probability)
+
+
+def test_equal_systems_are_called_different_as_rarely_as_promised():
+    generator = np.random.default_rng(2)
+    config = BootstrapConfig(replicates=300)
+    found = [
+        compare(predictions(first < 0.6), predictions(second < 0.6), config)
+        for first, second in generator.random((150, 2, 100))
+    ]
+    alarms = np.mean([one.difference.low > 0 or one.difference.high < 0 for one in found])
+    assert alarms < 0.1
+    assert np.mean([one.p_bootstrap < 0.05 for one in found]) < 0.1
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 0), (3, 3), (10, 2), (0, 9), (1, 40)])
+def test_mcnemar_is_the_exact_binomial_test(first, second):
+    expected = binomtest(first, first + second).pvalue if first + second else 1.0
+    assert mcnemar(first, second) == pytest.approx(expected)
+
+
+def test_holm_corrects_in_order_and_never_below_an_earlier_one():
+    # Worked example: 3 p-values, times 3, 2, 1, made monotone.
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.9, 0.8]) == pytest.approx([1.0, 1.0])
+    assert holm([]) == []
+
+
+def test_what_was_not_measured_on_the_same_items_is_refused():
+    one = predictions(np.ones(20, bool))
+    other = replace(one, ids=(*one.ids[:-1], "cut99"))
+    with pytest.raises(UserError, match="2 test items are only in one of the two"):
+        compare(one, other, FEW)
+    with pytest.raises(UserError, match="labels of its test items differ"):
+        compare(one, replace(one, targets=~one.targets), FEW)
+    with pytest.raises(UserError, match=r"classes differ \(third\)"):
+        compare(one, replace(one, classes=("even", "odd", "third")), FEW)

@@ -1,0 +1,38 @@
+import numpy as np
+
+from audiossl.probing.mlp import MlpConfig, fit_mlp
+from audiossl.probing.probe import Examples, Problem
+from tests.probing.test_probes import problem
+
+
+def exclusive_or():
+    generator = np.random.default_rng(0)
+    corners = generator.integers(2, size=(300, 2))
+    vectors = (corners + 0.1 * generator.normal(size=corners.shape)).astype(np.float32)
+    targets = np.eye(2, dtype=bool)[corners.sum(axis=1) % 2]
+    parts = [
+        Examples(vectors[a:b], np.arange(b - a), targets[a:b]) for a, b in ((0, 200), (200, 300))
+    ]
+    return Problem(*parts, "single", "accuracy")
+
+
+def test_what_no_line_divides_is_learnt():
+    config = MlpConfig(hidden=32, rates=(1e-2,), seeds=2, dropout=0.0)
+    assert fit_mlp(config, exclusive_or()).validation > 0.99
+
+
+def test_networks_that_are_trained_together_are_those_trained_alone():
+    one = problem(noise=2.0)
+    together = MlpConfig(hidden=8, rates=(1e-2, 1e-3), seeds=1, dropout=0.0, max_epochs=5)
+    rate = fit_mlp(together, one)
+    alone = MlpConfig(hidden=8, rates=(rate.choice["rate"],), seeds=1, dropout=0.0, max_epochs=5)
+    np.testing.assert_allclose(
+        rate.predict(one.valid.vectors), fit_mlp(alone, one).predict(one.valid.vectors), atol=1e-5
+    )
+
+
+def test_each_seed_is_a_run():
+    one = problem(noise=2.0)
+    said = fit_mlp(MlpConfig(hidden=8, seeds=3, max_epochs=3), one).predict(one.valid.vectors)
+    assert len(said) == 3
+    assert np.abs(said[0] - said[1]).max() > 1e-3

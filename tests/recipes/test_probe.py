@@ -1,0 +1,179 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from audiossl.errors import UserError
+from audiossl.nn.weights import read_weights
+from audiossl.probing.predictions import read_predictions
+from recipes.probe import embed, fit, report
+from recipes.probe.encoders import split_source, with_baselines
+from tests.experiment import TASKS, stage
+
+
+def scores(experiment):
+    return json.loads((experiment.fitted / "scores.json").read_text())
+
+
+def test_every_table_has_its_baselines(experiment):
+    for task in scores(experiment)["tasks"]:
+        for probe in ("linear", "neighbors"):
+            rows = [row for row in task["rows"] if row["probe"] in (probe, "none")]
+            shown = {row["encoder"] for row in rows if row["role"] != "seed"}
+            assert shown == {"cola", "source", "random", "log-mel", "majority", "chance"}
+
+
+def test_seeds_are_averaged_and_kept(experiment):
+    for task in scores(experiment)["tasks"]:
+        rows = {(row["encoder"], row["probe"]): row for row in task["rows"]}
+        mean = rows["cola", "linear"]["scores"][task["metric"]]["score"]
+        each = [rows[f"cola#{n}", "linear"]["scores"][task["metric"]]["score"] for n in range(2)]
+        assert mean == pytest.approx(np.mean(each))
+        assert rows["cola", "linear"]["seeds"] == 2
+
+
+def test_differences_are_those_of_the_scores(experiment):
+    for task in scores(experiment)["tasks"]:
+        score = {
+            (row["encoder"], row["probe"]): row["scores"][task["metric"]]["score"]
+            for row in task["rows"]
+        }
+        pairs = {(row["encoder"], row["reference"]) for row in task["differences"]}
+        assert pairs == {
+            ("cola", "random"), ("cola", "log-mel"), ("source", "cola"), ("source", "random"),
+            ("source", "log-mel"),
+        }  # fmt: skip
+        for row in task["differences"]:
+            found = row["difference"]
+            expected = score[row["encoder"], row["probe"]] - score[row["reference"], row["probe"]]
+            assert found["score"] == pytest.approx(expected)
+            assert found["low"] <= found["score"] + 1e-9 <= found["high"] + 2e-9
+
+
+def test_predictions_are_of_the_test_items_alone(experiment):
+    found = read_predictions(experiment.fitted / "predictions" / "kind" / "source.linear.npz")
+    expected = {f"sounds/{index:02d}" for index in range(18, 24)} | {"songs/006", "songs/007"}
+    assert {name.removesuffix(".wav") for name in found.ids} == expected
+
+
+def again(experiment, output, **words):
+    settings = {
+        "cuts": experiment.cuts,
+        "encoders": f"{{source: {experiment.source_0}}}",
+        "resources.cache": experiment.cache,
+        "output": output,
+    } | words
+    return stage(embed, embed.embed, *(f"--{k}={v}" for k, v in settings.items()))
+
+
+def test_an_encoder_in_the_cache_is_not_run_again(experiment, tmp_path, monkeypatch):
+    def never(*args, **kwargs):
+        raise AssertionError("embedded again")
+
+    monkeypatch.setattr(embed, "embed_cuts", never)
+    again(experiment, tmp_path / "embeddings")
+    name = embed.shard_file("source", 0)
+    first, second = (
+        read_weights(f / name) for f in (experiment.embeddings, tmp_path / "embeddings")
+    )
+    np.testing.assert_array_equal(first["clip"], second["clip"])
+    with pytest.raises(AssertionError, match="embedded again"):
+        again(experiment, tmp_path / "other", **{"embedding.window": "0.5"})
+
+
+def test_an_interrupted_embedding_goes_on_and_ends_the_same(experiment, tmp_path, monkeypatch):
+    made = []
+    original = embed.embed_cuts
+
+    def once(*args, **kwargs):
+        if made:
+            raise KeyboardInterrupt
+        made.append(args)
+        return original(*args, **kwargs)
+
+    settings = {"resources.cache": tmp_path / "cache"}
+    monkeypatch.setattr(embed, "embed_cuts", once)
+    with pytest.raises(KeyboardInterrupt):
+        again(experiment, tmp_path / "out", **settings)
+    monkeypatch.setattr(embed, "embed_cuts", original)
+    again(experiment, tmp_path / "out", **settings)
+    for encoder in ("source", "random", "log-mel"):
+        name = embed.shard_file(encoder, 0)
+        first, second = (read_weights(f / name) for f in (experiment.embeddings, tmp_path / "out"))
+        np.testing.assert_array_equal(first["clip"], second["clip"])
+
+
+def test_embeddings_of_other_cuts_are_refused(experiment, tmp_path):
+    shutil.copytree(experiment.cuts, tmp_path / "cuts")
+    content = json.loads((tmp_path / "cuts" / "corpus.json").read_text())
+    (tmp_path / "cuts" / "corpus.json").write_text(json.dumps(content | {"cuts": "other"}))
+    with pytest.raises(UserError, match="was made from other cuts than"):
+        fit_again(experiment, tmp_path, cuts=tmp_path / "cuts")
+
+
+def fit_again(experiment, tmp_path, **words):
+    settings = {
+        "cuts": experiment.cuts,
+        "embeddings": experiment.embeddings,
+        "tasks": TASKS,
+        "bootstrap.replicates": 20,
+        "output": tmp_path / "fitted",
+    } | words
+    return stage(fit, fit.fit, *(f"--{k}={v}" for k, v in settings.items()))
+
+
+@pytest.mark.parametrize(
+    ("tasks", "message"),
+    [
+        ("[{name: a, label: knd}]", "no cut has a label 'knd'; did you mean 'kind'"),
+        ("[{name: a, label: kind}, {name: a, label: kind}]", "the name 'a' is there twice"),
+        ("[{name: a, label: kind, where: {kind: [song]}}]", "1 classes .song.: nothing to tell"),
+        ("[{name: a, label: kind, tset: [x]}]", r"unknown setting 'tasks\[0\].tset'"),
+    ],
+)
+def test_tasks_that_cannot_be_are_refused_before_any_work(experiment, tmp_path, tasks, message):
+    with pytest.raises(UserError, match=message):
+        fit_again(experiment, tmp_path, tasks=tasks)
+    assert not (tmp_path / "fitted" / "rows").exists()
+
+
+def test_a_fit_goes_on_where_it_was(experiment, tmp_path):
+    shutil.copytree(experiment.fitted, tmp_path / "fitted")
+    record = json.loads((tmp_path / "fitted" / "stage.json").read_text())
+    (tmp_path / "fitted" / "stage.json").write_text(json.dumps(record | {"finished": None}))
+    (tmp_path / "fitted" / "scores.json").unlink()
+    (tmp_path / "fitted" / "rows" / "source.json").unlink()
+    fit_again(experiment, tmp_path, **{"bootstrap.replicates": 50})
+    assert json.loads((tmp_path / "fitted" / "scores.json").read_text()) == scores(experiment)
+
+
+def test_names_of_encoders_are_file_names_and_not_those_of_baselines(tmp_path):
+    with pytest.raises(UserError, match="use letters, digits"):
+        with_baselines({"a/b": "log-mel:"}, (0,))
+    with pytest.raises(UserError, match="'random' is that of a baseline"):
+        with_baselines({"random": f"hf:{tmp_path}"}, (0,))
+
+
+def test_one_random_twin_for_each_architecture(experiment):
+    names = ("cola_0", "cola_1", "source_0")
+    rows = with_baselines({name: str(experiment.folder / name) for name in names}, (0, 1))
+    assert [row.name for row in rows if row.role == "random"] == ["random#0", "random#1"]
+    foreign = with_baselines({"one": str(experiment.cola_0), "two": "hf:somewhere"}, (0,))
+    assert [row.source for row in foreign if row.role == "random"] == [
+        f"random:{experiment.cola_0}#0", "shuffled:hf:somewhere#0",
+    ]  # fmt: skip
+
+
+def test_the_kind_of_an_encoder_is_told_from_its_place(tmp_path):
+    assert split_source("hf:folder") == ("hf", "folder")
+    assert split_source("exp/run") == ("audiossl", "exp/run")
+    assert split_source(str(tmp_path)) == ("audiossl", str(tmp_path))
+
+
+def test_a_page_of_probes_that_are_not_done_is_refused(experiment, tmp_path):
+    with pytest.raises(UserError, match=r"input .* does not exist"):
+        stage(
+            report, report.report, "--fitted", f"{tmp_path / 'none'}",
+            "--output", f"{tmp_path / 'report'}",
+        )  # fmt: skip

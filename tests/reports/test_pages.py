@@ -1,0 +1,191 @@
+"""What a page must be: whole, without anything from outside, and right in its numbers."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+
+from audiossl.reports.curves import curves, ticks
+from audiossl.reports.differences import overview_of_differences, task_differences, verdict
+from audiossl.reports.images import palette_png, spectrogram_png
+from audiossl.reports.maps import Maps, maps_section
+from audiossl.reports.page import Section, page
+from audiossl.reports.sounds import audible, sound
+
+VOID = {"meta", "link", "img", "br", "path", "input"}
+
+
+class Balance(HTMLParser):
+    """Collects elements that are not closed, ids, and whatever is fetched."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.wrong: list[str] = []
+        self.fetched: list[str] = []
+        self.ids: set[str] = set()
+        self.links: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in VOID:
+            self.open.append(tag)
+        found = dict(attrs)
+        self.ids.add(found.get("id") or "")
+        self.links.append(found.get("href") or "")
+        for name in ("src", "href"):
+            value = found.get(name) or ""
+            if value and not value.startswith(("data:", "#")):
+                self.fetched.append(value)
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(tag)
+
+
+def whole(text: str) -> Balance:
+    found = Balance(text)
+    assert found.open == []
+    assert found.wrong == []
+    assert {link[1:] for link in found.links if link.startswith("#")} <= found.ids
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(experiment) -> Path:
+    return experiment.report
+
+
+def test_a_report_is_one_file_that_fetches_nothing(folder):
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    found = whole(text)
+    assert set(found.fetched) == {"pairs-cola.html", "pairs-source.html"}
+    assert "http://" not in text.replace("http://www.w3.org/2000/svg", "")
+    assert "https://" not in text
+    assert "@import" not in text
+    assert "url(" not in text
+
+
+def test_a_report_shows_the_numbers_of_its_scores(experiment, folder):
+    text = (folder / "report.html").read_text(encoding="utf-8")
+    for task in json.loads((experiment.fitted / "scores.json").read_text())["tasks"]:
+        for row in task["rows"]:
+            assert f"{row['scores'][task['metric']]['score']:.3f}" in text
+        for row in task["differences"]:
+            assert f"{row['difference']['score']:+.3f}" in text
+
+
+def test_tables_as_markdown_hold_every_row(folder):
+    text = (folder / "results.md").read_text(encoding="utf-8")
+    for name in ("cola (2 seeds)", "source", "log-mel statistics", "random encoder", "chance"):
+        assert len(re.findall(rf"^\| {re.escape(name)} \|", text, re.MULTILINE)) == 2
+    assert text.count("| source - cola |") == 2
+    assert "python -m recipes.probe" in text or "recipes.probe" in text
+
+
+@pytest.mark.parametrize("name", ["scores.png", "curves.png", "map.png"])
+def test_figures_are_pictures_with_something_on_them(folder, name):
+    pixels = matplotlib.image.imread(folder / name)
+    assert min(pixels.shape[:2]) > 100
+    assert pixels[..., :3].std() > 0.01
+
+
+def test_pairs_can_be_heard_and_seen(folder):
+    text = (folder / "pairs-source.html").read_text(encoding="utf-8")
+    whole(text)
+    assert text.count("data:audio/flac;base64,") >= 8
+    assert text.count("data:image/png;base64,") >= 8
+    for word in ("similarity", "surprise", "dBFS", "rank"):
+        assert word in text
+
+
+def test_what_comes_from_data_is_escaped():
+    text = page("<b>&</b>", "", [Section('a <"title">', "<p>body</p>")])
+    whole(text)
+    assert "<b>" not in text
+    assert "&lt;b&gt;&amp;&lt;/b&gt;" in text
+    evil = "</script><script>alert(1)</script>"
+    section = maps_section(Maps("pca", [evil], {evil: [evil]}, {evil: [[0.1, 0.2]]}))
+    assert "<script>alert" not in section
+    whole(page("maps", "", [Section("maps", section)]))
+
+
+def test_an_image_is_read_back_as_it_was(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (13, 7)).astype(np.uint8)
+    colors = np.random.default_rng(1).integers(0, 256, (256, 3)).astype(np.uint8)
+    (tmp_path / "image.png").write_bytes(palette_png(pixels, colors))
+    found = matplotlib.image.imread(tmp_path / "image.png")
+    np.testing.assert_array_equal((found[..., :3] * 255).round(), colors[pixels])
+
+
+def test_a_tone_is_a_bright_line_in_its_spectrogram(tmp_path):
+    wave = np.sin(2 * np.pi * 1000 * np.arange(16_000) / 16_000).astype(np.float32)
+    (tmp_path / "tone.png").write_bytes(spectrogram_png(wave))
+    brightness = matplotlib.image.imread(tmp_path / "tone.png")[..., :3].sum(axis=2).mean(axis=1)
+    line = int(brightness.argmax())
+    assert 25 < line < 50, "1 kHz lies a little below the middle of 64 mel bands, from the top"
+    assert brightness[line] > 2 * np.median(brightness)
+
+
+def test_sounds_are_played_at_one_loudness_and_never_clip():
+    generator = np.random.default_rng(0)
+    for level in (1e-4, 0.1, 3.0):
+        heard = audible((level * generator.normal(size=8000)).astype(np.float32))
+        assert np.sqrt(np.mean(heard**2)) == pytest.approx(0.1, rel=0.01)
+    click = np.zeros(8000, np.float32)
+    click[100] = 0.5
+    assert np.abs(audible(click)).max() == pytest.approx(0.98)
+    assert (audible(np.zeros(10, np.float32)) == 0).all()
+    assert "<audio" in sound(np.zeros(100, np.float32), "a <silence>")
+
+
+@pytest.mark.parametrize("limits", [(0.0, 1.0), (0.0, 7.3), (0.02, 0.05), (-3.0, 12345.0)])
+def test_ticks_are_round_few_and_inside(limits):
+    found = ticks(*limits)
+    assert 1 <= len(found) <= 6
+    assert all(limits[0] - 1e-9 <= tick <= limits[1] + 1e-9 for tick in found)
+    steps = np.diff(found)
+    np.testing.assert_allclose(steps, steps[0])
+    assert f"{steps[0]:.3g}".strip("0.").split("e")[0].strip("0.") in {"1", "2", "25", "2.5", "5"}
+
+
+def test_curves_leave_out_what_is_no_number():
+    rows = [{"step": 1, "loss": 2.0}, {"step": 2, "loss": float("nan")}, {"step": 3, "loss": 1.0}]
+    drawn = curves({"run": rows, "other": []})
+    assert "nan" not in drawn.lower()
+    assert drawn.count("<figure>") == 1
+    assert curves({"run": [{"step": 1}]}) == ""
+
+
+def difference(low, score, high):
+    return {
+        "probe": "linear",
+        "encoder": "one",
+        "reference": "other",
+        "difference": {"score": score, "low": low, "high": high},
+    }
+
+
+@pytest.mark.parametrize(
+    ("interval", "said"),
+    [((0.01, 0.1, 0.2), "better"), ((-0.2, -0.1, -0.01), "worse"), ((-0.1, 0.1, 0.2), "undecided"),
+     ((None, 0.1, None), "undecided")],
+)  # fmt: skip
+def test_an_interval_says_better_only_beyond_zero(interval, said):
+    row = difference(*interval)
+    assert verdict(row) == said
+    task = {"name": "t", "metric": "accuracy", "differences": [row]}
+    drawn = whole(task_differences(task) + overview_of_differences([task]))
+    assert drawn.wrong == []
+
+
+def test_zero_is_in_the_middle_of_differences():
+    task = {"name": "t", "metric": "accuracy", "differences": [difference(-0.1, 0.0, 0.2)]}
+    assert 'class="dot" style="left:50.00%"' in task_differences(task)
