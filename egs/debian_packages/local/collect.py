@@ -17,6 +17,7 @@ from pathlib import Path
 from egs.debian_packages.local import music, sounds, speech
 from egs.debian_packages.local.clips import Clip
 from egs.debian_packages.local.splits import components, deal
+from egs.utils.tables import write_table
 
 PACKAGES = Path(__file__).parent / "packages.csv"
 _log = logging.getLogger("collect")
@@ -69,18 +70,7 @@ def labeled(folder: Path, found: Sequence[Clip]) -> list[dict[str, str]]:
     return rows
 
 
-def write_table(path: Path, rows: Sequence[dict[str, str]]) -> None:
-    """Write rows as CSV, with the columns of all, whole or not at all."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    temporary = path.with_suffix(".part")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, columns, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-    temporary.replace(path)
-
-
-def credits(folder: Path, rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
+def terms_of(folder: Path, rows: Sequence[dict[str, str]]) -> list[dict[str, str]]:
     """Say, for each package that is used, licence, credit, version and where its terms are."""
     counts = Counter(row["package"] for row in rows)
     counts["fluid-soundfont-gm"] = sum(row.get("kind") == "rendered" for row in rows)
@@ -114,8 +104,8 @@ def main(folder: Path, jobs: int = 1) -> None:
     """Build the corpus in a folder."""
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%F %T", level="INFO")
     rows = labeled(folder, list(clips(folder, jobs)))
-    write_table(folder / "licences.csv", credits(folder, rows))
-    write_table(folder / "labels.csv", rows)
+    write_table(folder / "licences.csv", terms_of(folder, rows), empty="")
+    write_table(folder / "labels.csv", rows, empty=f"{folder}: local/fetch.sh has put nothing here")
     counts = Counter((row["domain"], row["split"]) for row in rows)
     for (domain, split), count in sorted(counts.items()):
         _log.info("%s, %s: %d", domain, split, count)

