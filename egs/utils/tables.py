@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def write_table(path: Path, rows: Iterable[dict[str, str]], *, empty: str) -> None:
-    """Write rows as CSV, with the columns of all; exit with the message `empty` if there is none."""
+    """Write rows as CSV, with the columns of all; without rows exit with `empty`."""
     table = list(rows)
     if not table:
         sys.exit(empty)
