@@ -20,17 +20,17 @@ for seed in $seeds; do
   [[ -z $runs ]] && runs="cola: $exp_dir/cola_$seed, source: $exp_dir/source_$seed"
 done
 
-if stage 4 "embeddings of $probe_cuts -> $exp_dir/embeddings"; then
+if stage 4 "probes: encoders, $probe_cuts -> $exp_dir/embeddings -> $exp_dir/fit"; then
   run $launch recipes.probe.embed "${embed_options[@]}" --cuts "$probe_cuts" \
-    --encoders "{${encoders%, }}" --output "$exp_dir/embeddings"
+    --encoders "{${encoders%, }}" --random_seeds "[${seeds// /, }]" --output "$exp_dir/embeddings"
+  run $launch recipes.probe.fit --config "$tasks" "${fit_options[@]}" --resources.workers 2 \
+    --cuts "$probe_cuts" --embeddings "$exp_dir/embeddings" --output "$exp_dir/fit"
 fi
 
-if stage 5 "probes: $exp_dir/embeddings -> $exp_dir/probes"; then
-  run $launch recipes.probe.fit --config "$tasks" "${fit_options[@]}" --cuts "$probe_cuts" \
-    --embeddings "$exp_dir/embeddings" --output "$exp_dir/probes"
-fi
-
-if stage 6 "report: $exp_dir/probes -> $exp_dir/report"; then
-  run $launch recipes.probe.report --fitted "$exp_dir/probes" --runs "{$runs}" --output "$exp_dir/report"
-  run python -m audiossl compare "$exp_dir/probes" --reference cola --probe linear --format markdown
+if stage 5 "report: $exp_dir/fit, curves, pairs -> $exp_dir/report/report.html"; then
+  run python -m recipes.probe.report --fitted "$exp_dir/fit" --runs "{$runs}" --output "$exp_dir/report"
+  table=/dev/null
+  [[ ${dry_run:-false} == true ]] || table=$exp_dir/report/table.md
+  run python -m audiossl compare "$exp_dir/fit" --reference cola --probe linear --format markdown |
+    tee "$table"
 fi
