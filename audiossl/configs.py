@@ -196,7 +196,8 @@ class _Reader:
         """Read text, a number, a truth value, a path, or one of a few words."""
         if get_origin(kind) is Literal:
             if value in get_args(kind):
-                return value
+                # The word itself: one from a command line is text that YAML cannot write.
+                return get_args(kind)[get_args(kind).index(value)]
             words = [str(word) for word in get_args(kind)]
             hint = did_you_mean(str(value), words)
             raise UserError(

@@ -1,8 +1,10 @@
 """Folders with the layout of public corpora, and audio of the mini corpus inside."""
 
 import csv
+import json
 import os
 import shutil
+import struct
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -87,7 +89,7 @@ def musdb18(folder: Path, seconds: float = 8.0) -> Path:
         stems = {}
         for name in STEMS:
             path = piece / f"{name}.ogg"
-            noise = 0.03 * generator.standard_normal(int(seconds * RATE)).astype(np.float32)
+            noise = 0.2 * generator.standard_normal(int(seconds * RATE)).astype(np.float32)
             stems[name] = _looped(_read(path), seconds) if path.exists() else noise
         stems["mixture"] = np.sum(list(stems.values()), axis=0)
         for name, stem in stems.items():
@@ -96,8 +98,9 @@ def musdb18(folder: Path, seconds: float = 8.0) -> Path:
 
 
 def packages(folder: Path) -> Path:
-    """Build what `fetch.sh` leaves of a few packages, without scores."""
+    """Build what `fetch.sh` leaves of a few packages, with scores that are rendered already."""
     unpacked = folder / "unpacked"
+    _scores(folder)
     speech, sounds = (
         sorted((MINI / "speech").rglob("*.ogg")),
         sorted((MINI / "sounds").rglob("*.ogg")),
@@ -123,6 +126,31 @@ def packages(folder: Path) -> Path:
     for number, mixture in enumerate(mini_music(6, 10)):
         _write(music / f"Piece {number}.ogg", mixture)
     return folder
+
+
+def _scores(folder: Path) -> None:
+    """Write a WAD of scores, and the excerpts that a synthesizer would have made of them."""
+    names = ["drums", "bass", "other", "vocals"]
+    pieces = [p for p in sorted((MINI / "music").iterdir()) if (p / "drums.ogg").exists()]
+    pieces.sort(key=lambda piece: len(list(piece.iterdir())))
+    # Some with one or two stems, some with all four: a probe needs both.
+    pieces = pieces[:10] + pieces[-10:]
+    directory, body = b"", b""
+    for number, piece in enumerate(pieces):
+        out = folder / "decoded" / "music" / "freedoom1" / f"{number}"
+        found = [name for name in names if (piece / f"{name}.ogg").exists()]
+        for name in found:
+            samples = _looped(_read(piece / f"{name}.ogg"), 10)
+            _write(out / "000" / f"{name.replace('vocals', 'voice')}.flac", samples)
+        groups = [name.replace("vocals", "voice") for name in found]
+        place = str((out / "000").relative_to(folder))
+        (out / "done.json").write_text(json.dumps({place: groups}))
+        lump = b"MThd" + bytes([number])
+        directory += struct.pack("<II8s", 12 + len(body), len(lump), f"D_{number}".encode())
+        body += lump
+    wad = folder / "unpacked" / "freedoom" / "usr" / "share" / "games" / "doom" / "freedoom1.wad"
+    wad.parent.mkdir(parents=True)
+    wad.write_bytes(struct.pack("<4sII", b"IWAD", len(pieces), 12 + len(body)) + body + directory)
 
 
 def environment() -> dict[str, str]:
