@@ -117,6 +117,11 @@ def test_words_of_a_command_line_are_what_their_fields_are():
     assert config.targets == (Target(), Target("many"))
 
 
+def test_a_choice_made_on_a_command_line_is_the_word_itself():
+    config = from_plain(Target, {"kind": Word("many")}, "here")
+    assert type(config.kind) is str  # YAML writes no subclass of it
+
+
 def test_later_content_is_laid_over_earlier_config_by_config():
     old = {"inner": {"size": 1, "rate": {"kind": "steady", "level": 3}}, "weights": {"a": 1}}
     same_kind = merged(Outer, old, {"inner": {"rate": {"depth": 2}}, "weights": {"b": 1}})

@@ -1,6 +1,7 @@
 # shellcheck shell=bash disable=SC2154
 # Sourced by every run.sh: options, stages, log lines. Each variable the script has set becomes an
-# option, so `exp_dir=exp` is set by `--exp-dir /data/exp`; `stage` and `stop_stage` among them.
+# option, so `exp_dir=exp` is set by `--exp-dir /data/exp`; `stage` and `stop_stage` among them. Where
+# `dry_run` is one, `--dry-run` prints the commands that the stages would `run`.
 
 root=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd)
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
@@ -13,6 +14,11 @@ fi
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 
 while (($#)); do
+  if [[ $1 == --dry-run && -n ${dry_run+set} ]]; then
+    dry_run=true
+    shift
+    continue
+  fi
   name=${1#--}
   name=${name//-/_}
   if [[ $1 != --* || -z ${!name+set} || $# -lt 2 ]]; then
@@ -29,4 +35,19 @@ log() { echo "$(date '+%F %T') ${0##*/}: $*" >&2; }
 stage() {
   ((stage <= $1 && $1 <= stop_stage)) || return 1
   log "stage $1: $2"
+}
+
+# Runs a command, or prints it, ready to be pasted.
+run() {
+  if [[ ${dry_run:-false} == true ]]; then
+    printf '%q ' "$@"
+    echo
+  else
+    "$@"
+  fi
+}
+
+# Prints path $1 as seen from where the recipe was called ($2), unless it is absolute.
+from_caller() {
+  if [[ $1 == /* ]]; then echo "$1"; else echo "$2/$1"; fi
 }
