@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from jaxtyping import Int, Shaped
 
 from audiossl.batches import PairBatch
 from audiossl.data.columns import join_parts, open_columns, write_part
-from audiossl.data.pairs import Pair, pair_row
+from audiossl.data.pairs import Kind, Pair, pair_row
 from audiossl.data.plan import Plan, PlanConfig, Position
 from audiossl.errors import Skip, UserError
 from audiossl.whole import read_json, whole_file, write_json, write_text
@@ -28,7 +28,7 @@ Values = Shaped[np.ndarray, "rows *dims"]
 class SideFacts:
     """What all pairs of a side have in common."""
 
-    kind: Literal["sound", "text", "score", "array"]
+    modality: Kind
     size: int
     """Dimension of the frames, or number of different tokens."""
     frame_rate: float
@@ -217,7 +217,7 @@ class PairSource:
         key = np.uint64((position.epoch << 32) + position.batch)
         generator = np.random.Generator(np.random.Philox(key=[self.seed, int(key)]))
         for side, facts in self.corpus.sides.items():
-            if facts.kind == "sound":
+            if facts.modality == "sound":
                 draws = generator.random((len(everyone), 1 + 4 * self.views.masks), np.float32)
                 self._change(batch.sides[side], batch.lengths[side], draws[shares[rank]])
         return batch
@@ -242,7 +242,7 @@ def _span(place: float, size: float, count: int, longest: float) -> slice:
 
 
 def _stored(values: Values, facts: SideFacts) -> np.ndarray:
-    if facts.kind == "text":
+    if facts.modality == "text":
         return values.astype(np.int32).reshape(-1)
     # Beyond half precision's range nothing could be normalized anyway.
     return np.clip(values, -65504, 65504).astype(np.float16)

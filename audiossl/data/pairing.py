@@ -64,10 +64,9 @@ def stem_pairs(
         for start, name in sounding:
             seconds = start / SAMPLE_RATE
             concept = f"{labels['id']}@{seconds:g}"
-            place = {"start": seconds, "duration": window}
             sides = {
-                "mixture": Reference("sound", labels["id"], RECORDING, **place),
-                "stem": Reference("sound", labels["id"], name, **place),
+                "mixture": Reference("sound", labels["id"], RECORDING, seconds, window),
+                "stem": Reference("sound", labels["id"], name, seconds, window),
             }
             of = labels.get(group, labels["id"])
             yield Pair(f"{concept}/{name}", sides, concept, of, {**labels, "stem": name})
@@ -82,7 +81,7 @@ def transcript_pairs(corpus: Corpus, cuts: Sequence[int], *, text: str, group: s
         text: Label that holds the transcript.
         group: Label of what is resampled for intervals; the text where it is missing.
     """
-    for cut, labels in _labeled(corpus, cuts):
+    for _, labels in _labeled(corpus, cuts):
         said = normalized(labels.get(text, ""))
         if not said:
             yield Skip(f"{labels['id']}: has no {text} to be paired with")
@@ -143,10 +142,10 @@ def score_pairs(
             continue
         seconds = float(corpus.num_samples[cut]) / SAMPLE_RATE
         for start in np.arange(0.0, seconds - window + 1e-6, window).tolist():
-            place = {"start": start, "duration": window}
+            path = str(folder / name)
             sides = {
-                "audio": Reference("sound", labels["id"], RECORDING, **place),
-                "score": Reference("score", str(folder / name), **place),
+                "audio": Reference("sound", labels["id"], RECORDING, start, window),
+                "score": Reference("score", path, start=start, duration=window),
             }
             identity = f"{labels['id']}@{start:g}"
             yield Pair(identity, sides, identity, labels["id"], labels)

@@ -83,6 +83,8 @@ class SideEncoder(nn.Module):
 
     dim: int
     """Of the output."""
+    stride: int = 1
+    """Rows to one frame of the output."""
 
     @abstractmethod
     def forward(
@@ -120,6 +122,7 @@ class FramesEncoder(SideEncoder):
         self.dim, self.frame_rate = config.convolutions.dim, frame_rate
         self.norm = FrameNorm(size)
         self.convolutions = Convolutions(size, config.convolutions)
+        self.stride = self.convolutions.stride
 
     def forward(
         self, values: Float[Tensor, "batch length dim"], lengths: Int[Tensor, " batch"]
@@ -137,6 +140,7 @@ class TextEncoder(SideEncoder):
         self.dim, self.frame_rate = config.convolutions.dim, frame_rate
         self.embedding = nn.Embedding(size, self.dim)
         self.convolutions = Convolutions(self.dim, config.convolutions)
+        self.stride = self.convolutions.stride
 
     def forward(
         self, values: Int[Tensor, "batch length"], lengths: Int[Tensor, " batch"]
@@ -161,6 +165,7 @@ class PianoRollEncoder(SideEncoder):
         self.chords = nn.Conv2d(size // PITCHES, channels, (1, 29), padding=(0, 14))
         self.thinned = nn.Conv2d(channels, channels, (3, 4), stride=(1, 4), padding=(1, 0))
         self.convolutions = Convolutions(channels * (PITCHES // 4), config.convolutions)
+        self.stride = self.convolutions.stride
 
     def forward(
         self, values: Float[Tensor, "batch length dim"], lengths: Int[Tensor, " batch"]
