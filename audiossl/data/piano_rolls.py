@@ -4,6 +4,7 @@ Channels lie one after another: onset, sounding, velocity, 88 keys each from A0 
 out. pretty_midi is imported when a score is read (extra `midi`).
 """
 
+import math
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,6 +16,8 @@ from audiossl.errors import Skip, UserError
 
 LOWEST, KEYS = 21, 88
 CHANNELS = 3
+_SLIP = 1e-4
+"""Frames that rounding may be off."""
 
 
 def piano_roll(
@@ -52,8 +55,9 @@ def _notes(score: Any) -> list[Any]:
 
 
 def _draw(roll: np.ndarray, note: Any, start: float, frame_rate: float) -> None:
-    first = int((note.start - start) * frame_rate // 1)
-    last = max(int(-(-(note.end - start) * frame_rate // 1)), first + 1)
+    # Times are ticks turned into seconds: what is on a frame's edge must not slip over it.
+    first = math.floor((note.start - start) * frame_rate + _SLIP)
+    last = max(math.ceil((note.end - start) * frame_rate - _SLIP), first + 1)
     key = note.pitch - LOWEST
     if 0 <= first < len(roll):
         roll[first, 0, key] = 1.0
