@@ -21,7 +21,8 @@ from audiossl.data.plan import Plan, PlanConfig, Position
 from audiossl.errors import Skip, UserError
 from audiossl.whole import read_json, whole_file, write_json, write_text
 
-Values = Shaped[np.ndarray, "rows *dims"]
+Values = Shaped[np.ndarray, "..."]
+"""(rows, dim) frames, or (rows,) tokens."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +229,7 @@ class PairSource:
         for row, length in enumerate(lengths.tolist()):
             valid = values[row, :length]
             mean = valid.mean(dim=0)
-            for place, size, band, width in draws[row, 1:].reshape(-1, 4):
+            for place, size, band, width in draws[row, 1:].reshape(-1, 4).tolist():
                 valid[_span(place, size, length, self.views.span)] = mean
                 bands = _span(band, width, valid.shape[1], self.views.span)
                 valid[:, bands] = mean[bands]
