@@ -53,7 +53,7 @@ def test_pairs_with_a_missing_side_are_left_out_by_name(tmp_path, change, reason
 
 
 def test_misspelled_fields_and_kinds_are_named(tmp_path):
-    side = {"image": {"kind": "array", "palce": "x"}, "text": {"kind": "text", "place": "x"}}
+    side = {"image": {"kind": "array", "plaec": "x"}, "text": {"kind": "text", "place": "x"}}
     (bad,) = read_pairs(write_manifest(tmp_path, 1, row_0={"sides": side}))
     assert "did you mean 'place'" in str(bad)
     side["image"] = {"kind": "picture", "place": "x"}

@@ -16,6 +16,7 @@ from audiossl.data.plan import PlanConfig, Position
 from audiossl.errors import UserError
 from audiossl.methods.code_matching import CodeMatchingConfig
 from audiossl.models.side_encoders import ConvolutionsConfig, FramesConfig, GivenConfig, TextConfig
+from audiossl.pretrained.code_matching import load_matching
 from audiossl.pretrained.load import load_encoder
 from audiossl.probing.bootstrap import BootstrapConfig
 from audiossl.quantization.shared_codebook import SharedCodebookConfig
@@ -40,13 +41,13 @@ def make(folder, kind, sides, name="pairs", **settings):
     return run(config, pairs.make_pairs, "recipes.code_matching.pairs")
 
 
-def learn(folder, name, encoders, *, method=METHOD, steps=4, **settings):
+def learn(folder, name, encoders, *, method=METHOD, steps=4, accumulate=1, **settings):
     config = pretrain.Config(
         pairs=folder / "pairs",
         output=folder / name,
         encoders=encoders,
         method=method,
-        loop=LoopConfig(steps=steps),
+        loop=LoopConfig(steps=steps, accumulate=accumulate),
         resources=TrainingResources(device="cpu", save_every=2, log_every=1),
         **{"batch_size": 4, **settings},
     )
@@ -167,6 +168,13 @@ def test_a_resumed_run_equals_an_uninterrupted_one_codebook_included(manifest):
         (folder / name / "code_matching.safetensors").read_bytes() for name in ("whole", "resumed")
     ]
     assert weights[0] == weights[1]
+
+
+def test_the_codebook_moves_once_a_step_whatever_the_parts_of_a_batch(manifest):
+    make(manifest.parent, pairs.Manifest(), BOTH, source=(manifest,))
+    learn(manifest.parent, "run", {"image": GivenConfig(), "text": TEXT}, accumulate=2)
+    matching = load_matching(manifest.parent / "run")
+    assert int(matching.method.codebook.entries.step) == 4
 
 
 @pytest.mark.parametrize(
