@@ -105,7 +105,7 @@ class _Reader:
             return value.parsed() if isinstance(value, Word) else value
         if isinstance(value, Word):
             parsed = value.parsed()
-            value = str(value) if _is_text(kind) and parsed is not None else parsed
+            value = value if _is_text(kind) and parsed is not None else parsed
         configs = configs_of(kind)
         if configs and not (value is None and type(None) in get_args(kind)):
             return self.config(configs, value, path, default)
