@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 AnyBatch = TypeVar("AnyBatch")
@@ -42,6 +42,18 @@ class CodeBatch:
     """Entries (batch, frames, codebooks), at each quantizer's rate; -100 where there is none."""
     noise: Float[Tensor, "batch samples"] | None = None
     """What may be mixed in, one waveform a cut, as long as the batch."""
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """Clips, each seen from several sides (modalities), by name of the side."""
+
+    sides: dict[str, Shaped[Tensor, "batch _ *dims"]]
+    """Float frames (batch, frames, dim), or int tokens (batch, tokens); zeros in the padding."""
+    lengths: dict[str, Int[Tensor, " batch"]]
+    """Valid frames or tokens."""
+    concepts: Int[Tensor, " batch"]
+    """What each clip is of; clips of one concept are partners of each other, not negatives."""
 
 
 def to_device(batch: AnyBatch, device: torch.device) -> AnyBatch:
