@@ -22,9 +22,12 @@ class Frames:
     frame_rate: float
     """Frames a second."""
     layers: tuple[Float[Tensor, "batch frames _"], ...] = ()
-    """Output of each layer, first to last, at the same frame rate; dimensions may differ."""
+    """Output of each layer, first to last; dimensions may differ. At the same frame rate, unless
+    `layer_lengths` says otherwise."""
     pooled: Float[Tensor, "batch clip_dim"] | None = None
     """The encoder's own clip vector, where it defines one."""
+    layer_lengths: Int[Tensor, " batch"] | None = None
+    """Valid frames of each sequence in `layers`, where their frame rate is another one."""
 
     @property
     def clip(self) -> Float[Tensor, "batch clip_dim"]:
