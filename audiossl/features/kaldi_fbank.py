@@ -55,7 +55,9 @@ class KaldiFbank(nn.Module):
     def __init__(self, config: KaldiFbankConfig) -> None:
         super().__init__()
         self.config = config
-        window = F.pad(povey_window(config.window_length), (0, config.fft_size - config.window_length))
+        window = F.pad(
+            povey_window(config.window_length), (0, config.fft_size - config.window_length)
+        )
         # What a window filled with the mean becomes after pre-emphasis.
         mean_spectrum = (1.0 - config.preemphasis) * torch.fft.rfft(window)
         self.register_buffer("window", window.float(), persistent=False)

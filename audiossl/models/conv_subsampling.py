@@ -33,9 +33,9 @@ class ConvSubsampling(nn.Module):
         first, second, third = CHANNELS
         self.conv = nn.ModuleDict(
             {
-                "0": nn.Conv2d(1, first, 3, padding=(0, 1)),
-                "4": nn.Conv2d(first, second, 3, stride=2),
-                "7": nn.Conv2d(second, third, 3, stride=(1, 2)),
+                "0": ShiftedConv2d(1, first, 3, padding=(0, 1)),
+                "4": ShiftedConv2d(first, second, 3, stride=2),
+                "7": ShiftedConv2d(second, third, 3, stride=(1, 2)),
             }
         )
         self.convnext = ConvNeXt(third)
@@ -58,12 +58,12 @@ class ConvSubsampling(nn.Module):
                 as it would if the sequence were alone, and not what the padding has become.
         """
         push = plan.regularizer
-        image = _convolved(features[:, None], self.conv["0"])
+        image = self.conv["0"](features[:, None])
         image = _balanced(_scaled(image, plan.gradient_scale), push, Balance.CONVOLUTION_1)
         image = image.contiguous(memory_format=torch.channels_last)
-        image = _convolved(activate(image, SWOOSH_R), self.conv["4"])
+        image = self.conv["4"](activate(image, SWOOSH_R))
         image = _balanced(image, push, Balance.CONVOLUTION_2)
-        image = _convolved(activate(image, SWOOSH_R), self.conv["7"])
+        image = self.conv["7"](activate(image, SWOOSH_R))
         image = activate(_balanced(image, push, Balance.CONVOLUTION_3), SWOOSH_R)
         if ends is not None:
             image = image * valid_mask(ends, image.shape[2])[:, None, :, None]
@@ -86,8 +86,8 @@ class ConvNeXt(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.depthwise_conv = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
-        self.pointwise_conv1 = nn.Conv2d(channels, 3 * channels, 1)
-        self.pointwise_conv2 = nn.Conv2d(3 * channels, channels, 1)
+        self.pointwise_conv1 = Pointwise(channels, 3 * channels)
+        self.pointwise_conv2 = Pointwise(3 * channels, channels)
 
     def forward(
         self,
@@ -98,19 +98,39 @@ class ConvNeXt(nn.Module):
         """Mix neighbors in time and frequency; `keep` is 0 for sequences that go past."""
         mixed = self.depthwise_conv(image).permute(0, 2, 3, 1)
         wide, narrow, shift = self.pointwise_conv1, self.pointwise_conv2, SWOOSH_L.shift
-        shifted = F.linear(mixed, wide.weight.flatten(1), wide.bias - shift)
+        shifted = F.linear(mixed, wide.matrix, wide.bias - shift)
         shifted = push.balance(shifted, Balance.CONVNEXT_HIDDEN, plus=shift)
-        change = activated_linear(shifted, narrow.weight.flatten(1), narrow.bias, SWOOSH_L)
+        change = activated_linear(shifted, narrow.matrix, narrow.bias, SWOOSH_L)
         if keep is not None:
             change = change * keep[..., None]
         output = push.balance(image.permute(0, 2, 3, 1) + change, Balance.CONVNEXT_OUTPUT)
         return push.whiten(output, Whitening.CONVNEXT_OUTPUT)
 
 
-def _convolved(image: Tensor, convolution: nn.Conv2d) -> Tensor:
-    """Convolve to what SwooshR is a function of: x - shift."""
-    bias = convolution.bias - SWOOSH_R.shift
-    return F.conv2d(image, convolution.weight, bias, convolution.stride, convolution.padding)
+class ShiftedConv2d(nn.Conv2d):
+    """A convolution to x - shift, of which SwooshR is computed."""
+
+    bias: nn.Parameter
+
+    def forward(
+        self, image: Float[Tensor, "batch channels frames width"]
+    ) -> Float[Tensor, "batch more_channels fewer_frames fewer_width"]:
+        """Convolve."""
+        return self._conv_forward(image, self.weight, self.bias - SWOOSH_R.shift)
+
+
+class Pointwise(nn.Conv2d):
+    """A 1 x 1 convolution, which is a linear map of what is stored channels-last."""
+
+    bias: nn.Parameter
+
+    def __init__(self, channels: int, more_channels: int) -> None:
+        super().__init__(channels, more_channels, 1)
+
+    @property
+    def matrix(self) -> Float[Tensor, "more_channels channels"]:
+        """The weight as a linear map has it."""
+        return self.weight.flatten(1)
 
 
 def _balanced(image: Tensor, push: Regularizer, kind: Balance) -> Tensor:

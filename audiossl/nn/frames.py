@@ -23,11 +23,13 @@ class Frames:
     """Frames a second."""
     layers: tuple[Float[Tensor, "batch frames _"], ...] = ()
     """Output of each layer, first to last; dimensions may differ. At the same frame rate, unless
-    `layer_lengths` says otherwise."""
+    `layer_rate` says otherwise."""
     pooled: Float[Tensor, "batch clip_dim"] | None = None
     """The encoder's own clip vector, where it defines one."""
+    layer_rate: float | None = None
+    """Frames a second of `layers`, where it is another one."""
     layer_lengths: Int[Tensor, " batch"] | None = None
-    """Valid frames of each sequence in `layers`, where their frame rate is another one."""
+    """Valid frames of each sequence in `layers`, where their rate is another one."""
 
     @property
     def clip(self) -> Float[Tensor, "batch clip_dim"]:

@@ -85,7 +85,7 @@ class ScaledAdam(Optimizer):
         self._stacks = None
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update all parameters from their gradients; one without counts as zero."""
         loss = None
         if closure is not None:
@@ -162,7 +162,8 @@ def _clip(group: dict[str, Any], stacks: list[_Stack], gradients: list[Tensor]) 
     if group["clipping_scale"] is None or not stacks:
         return
     norms = [
-        torch.linalg.vector_norm(gradient.reshape(len(gradient), -1), dim=1) * (1.0 if stack.is_scalar else stack.rms)
+        torch.linalg.vector_norm(gradient.reshape(len(gradient), -1), dim=1)
+        * (1.0 if stack.is_scalar else stack.rms)
         for stack, gradient in zip(stacks, gradients, strict=True)
     ]
     norm = torch.linalg.vector_norm(torch.cat(norms))

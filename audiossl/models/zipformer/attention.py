@@ -11,18 +11,18 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from audiossl.models.zipformer.regularizer import IDLE, Balance, Regularizer, Whitening
-from audiossl.models.zipformer.shared_weights import Heads, Use, Weights, attention_weights
+from audiossl.models.zipformer.shared_weights import Layout, Weights, attention_weights
 
 
 class AttentionWeights(nn.Module):
     """Who listens to whom: queries, keys and relative positions to weights for every head."""
 
-    def __init__(self, dim: int, encoding_dim: int, heads: Heads, uses: tuple[Use, ...]) -> None:
+    def __init__(self, dim: int, encoding_dim: int, layout: Layout) -> None:
         super().__init__()
-        self.heads, self.uses = heads, uses
-        per_head = 2 * heads.query_dim + heads.position_dim
-        self.in_proj = nn.Linear(dim, heads.count * per_head)
-        self.linear_pos = nn.Linear(encoding_dim, heads.count * heads.position_dim, bias=False)
+        self.layout = layout
+        per_head = 2 * layout.query_dim + layout.position_dim
+        self.in_proj = nn.Linear(dim, layout.heads * per_head)
+        self.linear_pos = nn.Linear(encoding_dim, layout.heads * layout.position_dim, bias=False)
 
     def forward(
         self,
@@ -41,15 +41,14 @@ class AttentionWeights(nn.Module):
             regularizer: What pushes activations back in this step.
             keep_positions: 0 for the sequences that go without the positional term.
         """
-        projected = self.in_proj(frames)
-        queries = self.heads.count * self.heads.query_dim
+        heads, queries = self.layout.heads, self.layout.heads * self.layout.query_dim
         keys = slice(queries, 2 * queries)
-        projected = regularizer.balance(projected, Balance.KEYS, keys)
-        projected = regularizer.whiten(projected, Whitening.KEYS, keys, groups=self.heads.count)
-        relative = self.linear_pos(positions).unflatten(1, (self.heads.count, -1)).permute(1, 2, 0)
+        projected = regularizer.balance(self.in_proj(frames), Balance.KEYS, keys)
+        projected = regularizer.whiten(projected, Whitening.KEYS, keys, groups=heads)
+        relative = self.linear_pos(positions).unflatten(1, (heads, -1)).permute(1, 2, 0)
         return attention_weights(
             projected, relative, padding, keep_positions,
-            heads=self.heads, uses=self.uses, penalty=regularizer.score_penalty,
+            layout=self.layout, penalty=regularizer.score_penalty,
         )  # fmt: skip
 
 

@@ -41,7 +41,7 @@ class ZipformerConfig:
     unmasked_dim: int = 256
     """Channels that the feature mask of training never silences."""
     machinery: bool = True
-    """Whether training drops, skips, masks, limits and regularizes; without, it is a plain model."""
+    """Whether training drops, skips, masks, limits and regularizes; otherwise a plain network."""
     checkpoint_stacks: bool = False
     """Whether training keeps the input of each stack only and computes the rest twice."""
 

@@ -17,9 +17,7 @@ class ConvolutionModule(nn.Module):
     def __init__(self, dim: int, kernel_size: int) -> None:
         super().__init__()
         self.in_proj = nn.Linear(dim, 2 * dim)
-        self.depthwise_conv = nn.Conv1d(
-            dim, dim, kernel_size, padding=kernel_size // 2, groups=dim
-        )
+        self.depthwise_conv = Depthwise(dim, kernel_size)
         self.out_proj = nn.Linear(dim, dim)
 
     def forward(
@@ -32,12 +30,25 @@ class ConvolutionModule(nn.Module):
         projected = self.in_proj(frames)
         gates = slice(frames.shape[-1], None)
         projected = regularizer.balance(projected, Balance.DEPTHWISE_GATE, gates)
-        shift = SWOOSH_R.shift
-        kernel, bias = self.depthwise_conv.weight, self.depthwise_conv.bias - shift
-        shifted = depthwise(gated(projected, padding), kernel, bias)
-        shifted = regularizer.balance(shifted, Balance.DEPTHWISE_OUTPUT, plus=shift)
+        shifted = self.depthwise_conv(gated(projected, padding))
+        shifted = regularizer.balance(shifted, Balance.DEPTHWISE_OUTPUT, plus=SWOOSH_R.shift)
         shifted = regularizer.whiten(shifted, Whitening.CONVOLUTION)
         return activated_linear(shifted, self.out_proj.weight, self.out_proj.bias, SWOOSH_R)
+
+
+class Depthwise(nn.Conv1d):
+    """Each channel convolved over time with its own kernel, to x - shift, for SwooshR."""
+
+    bias: nn.Parameter
+
+    def __init__(self, dim: int, kernel_size: int) -> None:
+        super().__init__(dim, dim, kernel_size, padding=kernel_size // 2, groups=dim)
+
+    def forward(
+        self, frames: Float[Tensor, "batch frames dim"]
+    ) -> Float[Tensor, "batch frames dim"]:
+        """Convolve frames that lie as linear maps leave them."""
+        return depthwise(frames, self.weight, self.bias - SWOOSH_R.shift)
 
 
 def gated(
@@ -50,7 +61,7 @@ def gated(
 def depthwise(
     frames: Float[Tensor, "batch frames dim"],
     weight: Float[Tensor, "dim 1 kernel"],
-    bias: Float[Tensor, " dim"] | None,
+    bias: Float[Tensor, " dim"],
 ) -> Float[Tensor, "batch frames dim"]:
     """Convolve each channel over time with its own odd kernel, to as many frames."""
     if frames.device.type == "cpu":
@@ -83,7 +94,9 @@ class _Depthwise(torch.autograd.Function):
     def forward(ctx: Any, frames: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         ctx.save_for_backward(frames, weight)
         padding = (0, weight.shape[-1] // 2)
-        image = F.conv2d(_wide(frames), weight[:, :, None], bias, padding=padding, groups=len(weight))
+        image = F.conv2d(
+            _wide(frames), weight[:, :, None], bias, padding=padding, groups=len(weight)
+        )
         return image.permute(0, 2, 3, 1).squeeze(1)
 
     @staticmethod

@@ -11,7 +11,15 @@ from audiossl import distributed
 from audiossl.models.zipformer import schedules
 from audiossl.models.zipformer.config import ZipformerConfig
 from audiossl.models.zipformer.limits import PROBABILITY, Limit
-from audiossl.models.zipformer.plan import FrontPlan, Keep, LayerPlan, StackPlan, StepPlan
+from audiossl.models.zipformer.plan import (
+    FrontPlan,
+    Keep,
+    Keeps,
+    LayerPlan,
+    Limits,
+    StackPlan,
+    StepPlan,
+)
 from audiossl.models.zipformer.regularizer import Regularizer, regularizer_at
 from audiossl.models.zipformer.schedules import Progress
 
@@ -23,7 +31,7 @@ LAYER_SKIPS = (
     schedules.FEED_FORWARD_SKIP,
     schedules.POSITION_SKIP,
 )
-"""Of every layer, in the order of `LayerPlan`; how often a layer is gone past depends on it."""
+"""Of every layer, in the order of `Keeps`; how often a layer is gone past depends on it."""
 FRONT_SKIPS = (schedules.CONVNEXT_SKIP, schedules.FEATURE_SKIP, schedules.FEATURE_SKIP)
 """Of the ConvNeXt block, the upper half and the uppermost quarter of maskable channels."""
 FRONT_GRADIENT = 0.2
@@ -59,16 +67,16 @@ def draw_plan(
     rates = [[skip.at(progress) for skip in group] for group in skips]
     (convnext, *features), *keeps = dice.keeps(rates)
     masks = iter(dice.masks(config, schedules.DROPOUT.at(progress)))
-    limits = _Limits(dice, config, progress)
+    coins = _Coins(dice, config, progress)
     regularizer = regularizer_at(progress, device)
-    front = FrontPlan(regularizer, FRONT_GRADIENT, convnext, limits.norm(), next(masks))
-    layers = (_layer_plan(regularizer, keep, masks, limits) for keep in keeps)
+    front = FrontPlan(regularizer, FRONT_GRADIENT, convnext, coins.norm(), next(masks))
+    layers = (_layer_plan(regularizer, Keeps(*keep), masks, coins) for keep in keeps)
     stacks = (
         StackPlan(
             layers=tuple(itertools.islice(layers, count)),
             positions=dice.position_mask(-(-length // stride), config.position_dim),
             features=_feature_mask(config, *features),
-            combiner=limits.bypass(),
+            combiner=coins.bypass(),
         )
         for count, stride in zip(config.num_layers, config.strides, strict=True)
     )
@@ -76,13 +84,10 @@ def draw_plan(
 
 
 def _layer_plan(
-    regularizer: Regularizer,
-    keep: list[Keep | None],
-    masks: Iterator[Tensor],
-    limits: "_Limits",
+    regularizer: Regularizer, keeps: Keeps, masks: Iterator[Tensor], coins: "_Coins"
 ) -> LayerPlan:
-    dropout = tuple(itertools.islice(masks, 3))
-    return LayerPlan(regularizer, *keep, dropout, limits.bypass(), limits.bypass(), limits.norm())
+    limits = Limits(coins.bypass(), coins.bypass(), coins.norm())
+    return LayerPlan(regularizer, keeps, limits, tuple(itertools.islice(masks, 3)))
 
 
 def _feature_mask(
@@ -141,7 +146,7 @@ def _dropout(uniform: Tensor, rate: float) -> Tensor:
     return (uniform >= rate).float() / (1.0 - rate)
 
 
-class _Limits:
+class _Coins:
     """Limits of parameters, each with a coin of its own."""
 
     def __init__(self, dice: _Dice, config: ZipformerConfig, progress: Progress) -> None:

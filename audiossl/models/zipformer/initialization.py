@@ -21,7 +21,7 @@ def initialize(module: nn.Module) -> None:
     """Scale the linear maps of one module; for `nn.Module.apply`."""
     match module:
         case AttentionWeights():
-            _scale(module.in_proj, module.heads.query_dim**-0.25)
+            _scale(module.in_proj, module.layout.query_dim**-0.25)
             _scale(module.linear_pos, 0.05)
         case SelfAttention() | NonlinearAttention() | ConvolutionModule():
             _scale(module.out_proj, 0.05)

@@ -15,7 +15,7 @@ from audiossl.models.zipformer.convolution import ConvolutionModule
 from audiossl.models.zipformer.feed_forward import FeedForward
 from audiossl.models.zipformer.plan import Keep, LayerPlan
 from audiossl.models.zipformer.regularizer import Balance, Whitening
-from audiossl.models.zipformer.shared_weights import Heads, Use
+from audiossl.models.zipformer.shared_weights import Layout, Use
 
 
 class Layer(nn.Module):
@@ -33,8 +33,12 @@ class Layer(nn.Module):
         self.self_attn_weights = AttentionWeights(
             dim,
             config.position_dim,
-            Heads(heads, config.query_dim, config.position_query_dim),
-            uses=(Use(1, hidden), Use(heads, config.value_dim), Use(heads, config.value_dim)),
+            Layout(
+                heads,
+                config.query_dim,
+                config.position_query_dim,
+                uses=(Use(1, hidden), Use(heads, config.value_dim), Use(heads, config.value_dim)),
+            ),
         )
         self.self_attn1 = SelfAttention(dim, heads, config.value_dim)
         self.self_attn2 = SelfAttention(dim, heads, config.value_dim)
@@ -65,24 +69,24 @@ class Layer(nn.Module):
             padding: Frames that are padding.
             plan: What happens in this step of training.
         """
-        push = plan.regularizer
+        push, keeps, limits = plan.regularizer, plan.keeps, plan.limits
         nonlinear, first, second = self.self_attn_weights(
-            frames, positions, padding, push, plan.positions
+            frames, positions, padding, push, keeps.positions
         )
         x = frames + self.feed_forward1(frames, push, plan.dropout[0])
         change = push.balance(self.nonlin_attention(x, nonlinear, push), Balance.NONLINEAR_OUTPUT)
-        x = _add(x, change, plan.attention)
-        x = _add(x, self.self_attn1(x, first, push), plan.attention)
-        x = _add(x, self.conv_module1(x, padding, push), plan.convolution1)
+        x = _add(x, change, keeps.attention)
+        x = _add(x, self.self_attn1(x, first, push), keeps.attention)
+        x = _add(x, self.conv_module1(x, padding, push), keeps.convolution1)
         change = push.balance(self.feed_forward2(x, push, plan.dropout[1]), Balance.FEED_FORWARD_2)
-        x = _add(x, change, plan.feed_forward2)
-        x = self.bypass_mid(frames, x, plan.bypass_mid)
-        x = _add(x, self.self_attn2(x, second, push), plan.attention)
-        x = _add(x, self.conv_module2(x, padding, push), plan.convolution2)
+        x = _add(x, change, keeps.feed_forward2)
+        x = self.bypass_mid(frames, x, limits.bypass_mid)
+        x = _add(x, self.self_attn2(x, second, push), keeps.attention)
+        x = _add(x, self.conv_module2(x, padding, push), keeps.convolution2)
         change = push.balance(self.feed_forward3(x, push, plan.dropout[2]), Balance.FEED_FORWARD_3)
-        x = _add(x, change, plan.feed_forward3)
-        x = self.norm(push.balance(x, Balance.BEFORE_NORM), plan.norm)
-        x = self.bypass(frames, x, plan.bypass, plan.layer)
+        x = _add(x, change, keeps.feed_forward3)
+        x = self.norm(push.balance(x, Balance.BEFORE_NORM), limits.norm)
+        x = self.bypass(frames, x, limits.bypass, keeps.layer)
         return push.whiten(push.balance(x, Balance.LAYER_OUTPUT), Whitening.LAYER_OUTPUT)
 
 

@@ -5,6 +5,7 @@ ICLR 2024), in the shape that SPEAR gives it: all stacks of one width, 50 Hz. In
 numerically equal to the authors' network, and names of parameters are theirs.
 """
 
+import math
 from typing import Literal
 
 import torch
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from audiossl.features.kaldi_fbank import PADDING, KaldiFbank, KaldiFbankConfig
+from audiossl.models.chunking import encode_in_chunks
 from audiossl.models.conv_subsampling import LEAST_FRAMES, ConvSubsampling
 from audiossl.models.encoder import FeatureEncoder
 from audiossl.models.zipformer.config import ZipformerConfig
@@ -29,6 +31,8 @@ from audiossl.nn.lengths import padding_mask
 
 INNER_RATE = 50.0
 """Frames a second between stacks."""
+LONGEST = 60
+"""Seconds of waveforms that are encoded at once."""
 
 
 class Zipformer(FeatureEncoder):
@@ -44,6 +48,8 @@ class Zipformer(FeatureEncoder):
         self.sample_rate = 16000
         self.frame_rate = INNER_RATE / config.output_stride
         self.dim = config.dim
+        # Groups of frames that become one, in all stacks, begin where chunks begin.
+        self.chunk_unit = math.lcm(*config.strides, config.output_stride) * 320
         self.fbank = KaldiFbank(KaldiFbankConfig(num_bins=config.num_bins))
         self.encoder_embed = ConvSubsampling(config.num_bins, config.dim)
         self.encoder = Stacks(config)
@@ -79,7 +85,9 @@ class Zipformer(FeatureEncoder):
             progress: How far training has come; without it, as at its end. Of no use in evaluation.
             generator: Source of the chance of training; torch's global state without it.
         """
-        features = F.pad(features, (0, 0, 0, max(0, LEAST_FRAMES - features.shape[1])), value=PADDING)
+        features = F.pad(
+            features, (0, 0, 0, max(0, LEAST_FRAMES - features.shape[1])), value=PADDING
+        )
         lengths = torch.div(feature_lengths - 7, 2, rounding_mode="floor").clamp(min=0)
         ends = lengths if padding == "hidden" else None
         plan = self._plan(features, progress or FINISHED, generator)
@@ -91,13 +99,19 @@ class Zipformer(FeatureEncoder):
             lengths=torch.div(lengths + stride - 1, stride, rounding_mode="floor"),
             frame_rate=self.frame_rate,
             layers=layers,
+            layer_rate=INNER_RATE,
             layer_lengths=lengths,
         )
 
     def forward(
         self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
     ) -> Frames:
-        """Encode waveforms, each as if it were alone: padding changes no valid frame."""
+        """Encode waveforms, each as if it were alone: padding changes no valid frame.
+
+        Beyond a minute, in evaluation, they are encoded in overlapping chunks.
+        """
+        if waveforms.shape[1] > LONGEST * self.sample_rate and not self.training:
+            return encode_in_chunks(self, waveforms, lengths)
         return self.encode_features(*self.features(waveforms, lengths), padding="hidden")
 
     def _plan(

@@ -7,6 +7,7 @@ skip whose schedule has come to an end is None.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from jaxtyping import Float
 from torch import Tensor
@@ -33,26 +34,38 @@ class FrontPlan:
     """Multiplies the output."""
 
 
-@dataclass(frozen=True)
-class LayerPlan:
-    """What happens to a layer in one step."""
+class Keeps(NamedTuple):
+    """Which sequences take part in what, in a layer."""
 
-    regularizer: Regularizer = IDLE
     attention: Keep | None = None
-    """Which sequences take part in what attention gathers."""
+    """What attention gathers, in all three uses."""
     convolution1: Keep | None = None
     convolution2: Keep | None = None
     feed_forward2: Keep | None = None
     feed_forward3: Keep | None = None
     positions: Keep | None = None
-    """Which sequences see the positional term of attention scores."""
+    """The positional term of attention scores."""
     layer: Keep | None = None
-    """Which sequences do not go past the layer."""
-    dropout: tuple[Float[Tensor, "batch 1 _"] | None, ...] = (None, None, None)
-    """Multiplies the hidden layers of the feed-forward modules."""
+    """All of the layer."""
+
+
+class Limits(NamedTuple):
+    """Limits of the parameters of a layer."""
+
     bypass_mid: Limit | None = None
     bypass: Limit | None = None
     norm: Limit | None = None
+
+
+@dataclass(frozen=True)
+class LayerPlan:
+    """What happens to a layer in one step."""
+
+    regularizer: Regularizer = IDLE
+    keeps: Keeps = Keeps()
+    limits: Limits = Limits()
+    dropout: tuple[Float[Tensor, "batch 1 _"] | None, ...] = (None, None, None)
+    """Multiplies the hidden layers of the feed-forward modules."""
 
 
 @dataclass(frozen=True)

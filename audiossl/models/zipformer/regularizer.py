@@ -7,7 +7,6 @@ compiled model has two graphs.
 """
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum, auto
 
@@ -16,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from audiossl.models.zipformer.balancing import balance, bounds
-from audiossl.models.zipformer.schedules import Progress, Schedule, constant
+from audiossl.models.zipformer.schedules import Progress, Schedule
 from audiossl.models.zipformer.whitening import whiten
 
 SCORE_PENALTY = 1e-4
@@ -87,9 +86,7 @@ BALANCERS: dict[Balance, _Balancer] = {
     Balance.NONLINEAR_GATE: _Balancer(
         Schedule((0, 0.25), (20000, 0.05)), Schedule((0, 0.75), (20000, 0.95)), 0.5, 5.0
     ),
-    Balance.NONLINEAR_OUTPUT: _Balancer(
-        0.3, 0.7, Schedule((0, 0.004), (4000, 0.02)), 100.0, 0.05
-    ),
+    Balance.NONLINEAR_OUTPUT: _Balancer(0.3, 0.7, Schedule((0, 0.004), (4000, 0.02)), 100.0, 0.05),
     Balance.FEED_FORWARD_HIDDEN: _Balancer(0.3, 1.0, 0.75, 5.0),
     Balance.FEED_FORWARD_2: _Balancer(0.3, 0.7, Schedule((0, 0.0), (4000, 0.1)), 2.0, 0.05),
     Balance.FEED_FORWARD_3: _Balancer(0.3, 0.7, Schedule((0, 0.0), (4000, 0.2)), 4.0, 0.05),

@@ -26,14 +26,6 @@ BLOCK = 2**19
 """Scores in a block on a CPU: 2 MB, which its caches hold."""
 
 
-class Heads(NamedTuple):
-    """How channels are laid out: queries of all heads, then keys, then position queries."""
-
-    count: int
-    query_dim: int
-    position_dim: int
-
-
 class Use(NamedTuple):
     """What the weights are used for."""
 
@@ -41,6 +33,15 @@ class Use(NamedTuple):
     """All heads, or 1 for the first alone."""
     dim: int
     """Dimension of the values of a head."""
+
+
+class Layout(NamedTuple):
+    """Channels of the projection: queries of all heads, then keys, then position queries."""
+
+    heads: int
+    query_dim: int
+    position_dim: int
+    uses: tuple[Use, ...]
 
 
 class Weights(NamedTuple):
@@ -62,26 +63,25 @@ def attention_weights(
     padding: Bool[Tensor, "batch frames"],
     keep_positions: Float[Tensor, "batch 1 1 1"] | None,
     *,
-    heads: Heads,
-    uses: tuple[Use, ...],
+    layout: Layout,
     penalty: float,
 ) -> tuple[Weights, ...]:
     """Compute softmax over s of query(t) · key(s) + position_query(t) · relative(s - t).
 
     Args:
-        projected: Queries, keys and position queries, as `heads` lays them out.
+        projected: Queries, keys and position queries, as `layout` has them.
         relative: Keys of the differences s - t, from -(frames - 1) to frames - 1.
         padding: Frames that get no weight.
         keep_positions: Multiplies the positional term of each sequence.
-        heads: Number and dimensions of the heads.
-        uses: Each use that will be made of the weights.
+        layout: Heads, their dimensions, and each use that will be made of the weights.
         penalty: Added to the gradient of scores beyond ±25, with their sign.
     """
     weights, *factors = _AttentionWeights.apply(
-        projected, relative, padding, keep_positions, heads, uses, penalty
+        projected, relative, padding, keep_positions, (layout, penalty)
     )
     return tuple(
-        Weights(weights[:, : use.heads], factor) for use, factor in zip(uses, factors, strict=True)
+        Weights(weights[:, : use.heads], factor)
+        for use, factor in zip(layout.uses, factors, strict=True)
     )
 
 
@@ -93,27 +93,28 @@ class _AttentionWeights(torch.autograd.Function):
         relative: Tensor,
         padding: Tensor,
         keep: Tensor | None,
-        heads: Heads,
-        uses: tuple[Use, ...],
-        penalty: float,
+        settings: tuple[Layout, float],
     ) -> tuple[Tensor, ...]:
-        query, key, position = _split(projected, padding, keep, heads)
+        layout, _ = settings
+        query, key, position = _split(projected, padding, keep, layout)
         batch, _, length, _ = query.shape
-        weights = projected.new_empty(batch, heads.count, length, length)
+        weights = projected.new_empty(batch, layout.heads, length, length)
         for pairs, rows in _blocks(weights):
             scores = _scores(query[pairs], key[pairs], position[pairs], relative[pairs[1]], rows)
             torch.softmax(scores, dim=-1, out=weights[pairs][:, :, rows])
         ctx.save_for_backward(projected, relative, padding, keep, weights)
-        ctx.heads, ctx.penalty = heads, penalty
+        ctx.layout, ctx.penalty = settings
         ctx.mark_non_differentiable(weights)
         ctx.set_materialize_grads(False)
         storage = projected.new_zeros(())
-        return weights, *(storage.expand(batch, use.heads, length, 2 * use.dim) for use in uses)
+        return weights, *(
+            storage.expand(batch, use.heads, length, 2 * use.dim) for use in layout.uses
+        )
 
     @staticmethod
     def backward(ctx: Any, _: None, *factors: Tensor | None) -> tuple[Tensor | None, ...]:
         projected, relative, padding, keep, weights = ctx.saved_tensors
-        query, key, position = _split(projected, padding, keep, ctx.heads)
+        query, key, position = _split(projected, padding, keep, ctx.layout)
         to_query, to_key = torch.zeros_like(query), torch.zeros_like(key)
         to_position, to_relative = torch.empty_like(position), torch.zeros_like(relative)
         for pairs, rows in _blocks(weights):
@@ -121,7 +122,9 @@ class _AttentionWeights(torch.autograd.Function):
             to_weights = _products(factors, pairs, rows, block)
             to_scores = torch._softmax_backward_data(to_weights, block, -1, block.dtype)
             if ctx.penalty:
-                scores = _scores(query[pairs], key[pairs], position[pairs], relative[pairs[1]], rows)
+                scores = _scores(
+                    query[pairs], key[pairs], position[pairs], relative[pairs[1]], rows
+                )
                 beyond = (scores.abs() > PENALIZED) * scores.sign()
                 to_scores.add_(beyond, alpha=ctx.penalty)
             to_query[pairs][:, :, rows] = to_scores @ key[pairs]
@@ -129,8 +132,8 @@ class _AttentionWeights(torch.autograd.Function):
             skewed, window = _unshifted(to_scores), _window(rows, weights.shape[-1])
             to_position[pairs][:, :, rows] = skewed @ relative[pairs[1], :, window].mT
             to_relative[pairs[1], :, window] += (position[pairs][:, :, rows].mT @ skewed).sum(0)
-        to_projected = _joined(to_query, to_key, to_position, keep, ctx.heads)
-        return to_projected, to_relative, None, None, None, None, None
+        to_projected = _joined(to_query, to_key, to_position, keep, ctx.layout)
+        return to_projected, to_relative, None, None, None
 
 
 class _Gather(torch.autograd.Function):
@@ -147,7 +150,7 @@ class _Gather(torch.autograd.Function):
 
 
 def _blocks(weights: Tensor) -> Iterator[tuple[tuple[slice, slice], slice]]:
-    """Cut (batch, heads, rows, frames) into contiguous blocks: a slice of each axis but the last."""
+    """Cut (batch, heads, rows, frames) into contiguous blocks: slices of all but the last axis."""
     batch, heads, length, _ = weights.shape
     everything = slice(None)
     # An accelerator wants few large kernels, and a compiled graph no loop over unknown lengths.
@@ -219,14 +222,14 @@ def _products(
 
 
 def _split(
-    projected: Tensor, padding: Tensor, keep: Tensor | None, heads: Heads
+    projected: Tensor, padding: Tensor, keep: Tensor | None, layout: Layout
 ) -> tuple[Tensor, Tensor, Tensor]:
-    widths = [heads.count * heads.query_dim] * 2 + [heads.count * heads.position_dim]
+    widths = [layout.heads * layout.query_dim] * 2 + [layout.heads * layout.position_dim]
     query, key, position = (
-        part.unflatten(-1, (heads.count, -1)).transpose(1, 2)
+        part.unflatten(-1, (layout.heads, -1)).transpose(1, 2)
         for part in projected.split(widths, dim=-1)
     )
-    mask = (padding * MASKED).to(key.dtype)[:, None, :, None].expand(-1, heads.count, -1, -1)
+    mask = (padding * MASKED).to(key.dtype)[:, None, :, None].expand(-1, layout.heads, -1, -1)
     key = torch.cat([key, mask], dim=-1)
     query = F.pad(query, (0, 1), value=1.0)
     position = position.contiguous() if keep is None else position * keep.to(position.dtype)
@@ -238,8 +241,8 @@ def _joined(
     key: Tensor,
     position: Tensor,
     keep: Tensor | None,
-    heads: Heads,
+    layout: Layout,
 ) -> Tensor:
     position = position if keep is None else position * keep.to(position.dtype)
-    parts = (query[..., : heads.query_dim], key[..., : heads.query_dim], position)
+    parts = (query[..., : layout.query_dim], key[..., : layout.query_dim], position)
     return torch.cat([part.transpose(1, 2).flatten(2) for part in parts], dim=-1)
