@@ -4,8 +4,37 @@ Source: Zipformer (Yao et al., 2024), section 3.5, eq. 9, and its public impleme
 uses it: epochs are counted in hours of audio.
 """
 
-WARM_UP_STEPS = 500.0
+from dataclasses import dataclass
+from typing import Literal
+
+WARM_UP_STEPS = 500
 """Steps in which the rate rises from half of its value to all of it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EdenConfig:
+    """Eden, with audio counted in hours; SPEAR's values for its base speech network are given."""
+
+    kind: Literal["eden"] = "eden"
+    step_scale: float = 7500.0
+    """Steps after which the rate begins to fall as steps^(-1/2)."""
+    hour_scale: float = 30000.0
+    """Hours of audio after which it begins to fall as hours^(-1/2), too."""
+    seconds_per_step: float = 4800.0
+    """Seconds of audio in a step, over all ranks."""
+    warmup_steps: int = WARM_UP_STEPS
+    """Steps in which the rate rises from half of its value."""
+
+
+def eden_factor(config: EdenConfig, step: int) -> float:
+    """Compute what multiplies the base rate for the update at `step`, counted from 0."""
+    return eden(
+        step,
+        hours_of_audio(step, config.seconds_per_step),
+        step_scale=config.step_scale,
+        hour_scale=config.hour_scale,
+        warm_up=config.warmup_steps,
+    )
 
 
 def eden(

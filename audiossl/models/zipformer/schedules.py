@@ -30,14 +30,11 @@ FINISHED = Progress(step=1, batch_count=math.inf)
 """The end of every schedule, in a step without regularizers."""
 
 
-@dataclass(frozen=True, init=False)
 class Schedule:
     """A value that is linear between given points of `batch_count`, and constant beyond them."""
 
-    points: tuple[tuple[float, float], ...]
-
-    def __init__(self, *points: tuple[float, float]) -> None:
-        object.__setattr__(self, "points", points)
+    def __init__(self, *points: tuple[int | float, float]) -> None:
+        self.points = points
 
     def at(self, progress: Progress) -> float:
         """The value now."""
