@@ -21,7 +21,7 @@ class Frames:
     """Valid frames of each sequence."""
     frame_rate: float
     """Frames a second."""
-    layers: tuple[Float[Tensor, "batch frames _"], ...] = ()
+    layers: tuple[Float[Tensor, "batch layer_frames _"], ...] = ()
     """Output of each layer, first to last; dimensions may differ. At the same frame rate, unless
     `layer_rate` says otherwise."""
     pooled: Float[Tensor, "batch clip_dim"] | None = None

@@ -30,7 +30,7 @@ class AttentionWeights(nn.Module):
         positions: Float[Tensor, "differences encoding_dim"],
         padding: Bool[Tensor, "batch frames"],
         regularizer: Regularizer = IDLE,
-        keep_positions: Float[Tensor, "batch 1 1 1"] | None = None,
+        keep_positions: Float[Tensor, "batch 1 1"] | None = None,
     ) -> tuple[Weights, ...]:
         """Compute the weights, one handle for each use.
 
@@ -46,8 +46,9 @@ class AttentionWeights(nn.Module):
         projected = regularizer.balance(self.in_proj(frames), Balance.KEYS, keys)
         projected = regularizer.whiten(projected, Whitening.KEYS, keys, groups=heads)
         relative = self.linear_pos(positions).unflatten(1, (heads, -1)).permute(1, 2, 0)
+        keep = None if keep_positions is None else keep_positions[..., None]
         return attention_weights(
-            projected, relative, padding, keep_positions,
+            projected, relative, padding, keep,
             layout=self.layout, penalty=regularizer.score_penalty,
         )  # fmt: skip
 

@@ -103,6 +103,8 @@ class _Depthwise(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         frames, weight = ctx.saved_tensors
         padding, groups = weight.shape[-1] // 2, len(weight)
+        # Under autocast the weight is fp32, and what flows is not.
+        frames, weight = frames.to(gradient.dtype), weight.to(gradient.dtype)
         # Reading time backwards turns the gradient by the input into a convolution.
         to_frames = F.conv2d(
             _wide(gradient), weight.flip(-1)[:, :, None], padding=(0, padding), groups=groups

@@ -119,8 +119,8 @@ WHITENERS: dict[Whitening, _Whiten] = {
 class Regularizer:
     """The regularizers of one step; without limits, each leaves activations as they are."""
 
-    balance_limits: Float[Tensor, "kinds 5"] | None = None
-    whiten_limits: Float[Tensor, "kinds 2"] | None = None
+    balance_limits: Float[Tensor, "balancers 5"] | None = None
+    whiten_limits: Float[Tensor, "whiteners 2"] | None = None
     score_penalty: float = 0.0
     """Added to the gradient of attention scores beyond ±25, with their sign."""
 
