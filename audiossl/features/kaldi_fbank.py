@@ -113,7 +113,8 @@ class KaldiFbank(nn.Module):
         config = self.config
         means = F.avg_pool1d(waveforms, config.window_length, config.hop_length)[:, None]
         before = F.pad(waveforms, (1, -1))
-        emphasized = waveforms - config.preemphasis * before
+        # Neighbors are alike: their difference is exact, where a difference of products is not.
+        emphasized = (waveforms - before).add(before, alpha=1.0 - config.preemphasis)
         # torch.stft wants a whole transform under every window; the added zeros meet the window's.
         padded = F.pad(emphasized, (0, config.fft_size - config.window_length))
         spectra = torch.stft(
@@ -131,16 +132,21 @@ def povey_window(length: int) -> Float[Tensor, " samples"]:
 
 
 def mel_bins(config: KaldiFbankConfig) -> Float[Tensor, "half_fft bins"]:
-    """Weights of each bin at the frequencies of the transform, below the Nyquist frequency."""
-    low, high = mel(config.low), mel(config.high)
+    """Weights of each bin at the frequencies of the transform, below the Nyquist frequency.
+
+    In fp32, as the networks were trained on it: weights at the edges of a triangle are small
+    differences of large numbers, and change in their third digit with the order of operations.
+    """
+    low, high = mel(torch.tensor([config.low, config.high], dtype=torch.float64)).tolist()
     step = (high - low) / (config.num_bins + 1)
-    left = low + step * torch.arange(config.num_bins, dtype=torch.float64)
+    number = torch.arange(config.num_bins, dtype=torch.float32)
+    left, center, right = (low + (number + offset) * step for offset in (0.0, 1.0, 2.0))
     width = config.sample_rate / config.fft_size
-    at = torch.tensor([mel(width * k) for k in range(config.fft_size // 2)], dtype=torch.float64)
-    rising = (at[:, None] - left) / step
-    return torch.minimum(rising, 2.0 - rising).clamp(min=0.0)
+    at = mel(width * torch.arange(config.fft_size // 2, dtype=torch.float32))[:, None]
+    rising, falling = (at - left) / (center - left), (right - at) / (right - center)
+    return torch.minimum(rising, falling).clamp(min=0.0)
 
 
-def mel(frequency: float) -> float:
+def mel(frequency: Float[Tensor, " many"]) -> Float[Tensor, " many"]:
     """Convert Hz to mel, as Kaldi does."""
-    return 1127.0 * math.log1p(frequency / 700.0)
+    return 1127.0 * (1.0 + frequency / 700.0).log()

@@ -43,7 +43,7 @@ def eden(
     *,
     step_scale: float = 7500.0,
     hour_scale: float,
-    warm_up: float = WARM_UP_STEPS,
+    warm_up: int = WARM_UP_STEPS,
 ) -> float:
     """Compute what multiplies the base learning rate.
 

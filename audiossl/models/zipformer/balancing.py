@@ -47,8 +47,8 @@ def bounds(
         absolute: Least and greatest mean absolute value.
         strength: Multiplies what is added to gradients.
     """
-    # An approximation of the inverse of erf; the public implementation leaves out the factor sqrt(2)
-    # that a Gaussian's ratio of mean and deviation would have, and so do its checkpoints.
+    # Approximates the inverse of erf; for a Gaussian's ratio of mean and deviation it would have to
+    # be multiplied by sqrt(2), which the public implementation leaves out.
     ratios = [0.8139535 * _atanh(2 * part - 1) for part in positive]
     # For a Gaussian of mean 0: the root mean square over the mean absolute value is sqrt(pi / 2).
     sizes = [math.sqrt(math.pi / 2) * size for size in absolute]
