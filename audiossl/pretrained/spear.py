@@ -1,12 +1,12 @@
 """SPEAR's public checkpoints, read and written: icefall files and Hugging Face folders.
 
-Both hold the tensors of `Zipformer` by the same names, behind a prefix ("model.", "model.model.",
+Both hold the tensors of `Zipformer` by the same names, behind prefixes ("model.", "model.model.",
 "module.") or none. Beside them lie what training needed: a mask embedding, heads.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ EXTRAS = ("mask_emb", "audio_tagging_proj.", "codebook_loss_net.", "codebook_los
 """How names of what training needs beside the encoder begin."""
 EXTRAS_FILE = "extras.safetensors"
 """Where they lie in a folder of this package."""
+PREFIX = re.compile(r"^(?:model\.|module\.)+")
+"""What wrappers put before names."""
 HUGGING_FACE_PREFIX = "model.model."
 """Prefix in written folders where nothing else is asked for."""
 
@@ -45,8 +47,8 @@ class SpearCheckpoint:
     """Tensors of the encoder, by the names that `Zipformer` gives them, in their own types."""
     extras: dict[str, Tensor]
     """Other tensors: mask embedding, heads."""
-    prefix: str = ""
-    """What stood before all names."""
+    prefixes: Mapping[str, str] = field(default_factory=dict)
+    """What stood before each name, where something did."""
 
     def with_dtype(self, dtype: torch.dtype) -> "SpearCheckpoint":
         """Return a copy with weights of another type."""
@@ -96,8 +98,7 @@ def read_checkpoint(place: Path) -> SpearCheckpoint:
         UserError: As `load`, but for the fit of weights and network.
     """
     named, config_path = _read_tensors(place)
-    prefix = _prefix(named, place)
-    tensors = {name.removeprefix(prefix): value for name, value in named.items()}
+    prefixes, tensors = _without_prefixes(named, place)
     weights = {name: value for name, value in tensors.items() if name.startswith(ENCODER)}
     extras = {name: value for name, value in tensors.items() if name.startswith(EXTRAS)}
     unknown = sorted(tensors.keys() - weights.keys() - extras.keys())
@@ -110,27 +111,30 @@ def read_checkpoint(place: Path) -> SpearCheckpoint:
         config = config_from_shapes(weights, str(place))
     else:
         config = config_from_public(read_json(config_path), str(config_path))
-    return SpearCheckpoint(config, weights, extras, prefix)
+    return SpearCheckpoint(config, weights, extras, prefixes)
 
 
 def write_icefall(path: Path, checkpoint: SpearCheckpoint) -> None:
     """Write {"model": tensors} as icefall exports it, whole or not at all."""
-    state = {checkpoint.prefix + name: value for name, value in _all(checkpoint).items()}
+    state = _named(checkpoint, "")
     with whole_file(path) as temporary:
         torch.save({"model": state}, temporary)
 
 
 def write_hugging_face(folder: Path, checkpoint: SpearCheckpoint) -> None:
     """Write config.json and model.safetensors; the config comes last."""
-    prefix = checkpoint.prefix or HUGGING_FACE_PREFIX
-    state = {prefix + name: value for name, value in _all(checkpoint).items()}
+    state = _named(checkpoint, HUGGING_FACE_PREFIX)
     write_weights(folder / "model.safetensors", state, {"format": "pt"})
     write_json(folder / "config.json", public_config(checkpoint.config))
 
 
-def _all(checkpoint: SpearCheckpoint) -> dict[str, Tensor]:
+def _named(checkpoint: SpearCheckpoint, prefix: str) -> dict[str, Tensor]:
+    """Name all tensors as they were named where they come from, or with `prefix`."""
     tensors = {**checkpoint.weights, **checkpoint.extras}
-    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    return {
+        checkpoint.prefixes.get(name, prefix) + name: value.detach().cpu().contiguous()
+        for name, value in tensors.items()
+    }
 
 
 def _read_tensors(place: Path) -> tuple[dict[str, Tensor], Path | None]:
@@ -170,10 +174,18 @@ def _model(content: Any, place: Path) -> dict[str, Tensor]:
     return dict(state)
 
 
-def _prefix(named: Mapping[str, Tensor], place: Path) -> str:
-    for name in named:
-        match = re.match(r"((?:model\.|module\.)*)encoder_embed\.", name)
-        if match:
-            return match[1]
-    first = ", ".join(sorted(named)[:3])
-    raise UserError(f"{place}: no tensor of encoder_embed in it (but {first}): not of SPEAR")
+def _without_prefixes(
+    named: Mapping[str, Tensor], place: Path
+) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Take what wrappers put before names off; returns it, and the tensors by what is left."""
+    prefixes: dict[str, str] = {}
+    tensors: dict[str, Tensor] = {}
+    for full, value in named.items():
+        name = PREFIX.sub("", full)
+        if name in tensors:
+            raise UserError(f"{place}: {name} is in it twice, behind different prefixes")
+        tensors[name], prefixes[name] = value, full.removesuffix(name)
+    if not any(name.startswith(ENCODER) for name in tensors):
+        first = ", ".join(sorted(named)[:3])
+        raise UserError(f"{place}: no tensor of the encoder in it (but {first}): not of SPEAR")
+    return prefixes, tensors
