@@ -27,7 +27,7 @@ from audiossl.models.zipformer.positions import relative_positions
 from audiossl.models.zipformer.schedules import FINISHED, Progress
 from audiossl.models.zipformer.stack import DownsampledStack, Outputs, Stack, Surroundings
 from audiossl.nn.frames import Frames
-from audiossl.nn.lengths import padding_mask
+from audiossl.nn.lengths import check_lengths, padding_mask
 
 INNER_RATE = 50.0
 """Frames a second between stacks."""
@@ -73,7 +73,7 @@ class Zipformer(FeatureEncoder):
     ) -> Frames:
         """Run the network behind the front end; T feature frames make (T - 7) // 2 frames.
 
-        A sequence of fewer than 9 feature frames has no valid frame.
+        A sequence of fewer than 9 feature frames has no valid frame, and a batch of such no frame.
 
         Args:
             features: Filter banks, which may have been masked.
@@ -84,15 +84,21 @@ class Zipformer(FeatureEncoder):
                 If "hidden", each sequence is encoded as if it were alone.
             progress: How far training has come; without it, as at its end. Of no use in evaluation.
             generator: Source of the chance of training; torch's global state without it.
+
+        Raises:
+            UserError: Lengths do not belong to the batch.
         """
-        features = F.pad(
-            features, (0, 0, 0, max(0, LEAST_FRAMES - features.shape[1])), value=PADDING
-        )
+        check_lengths(feature_lengths, *features.shape[:2])
+        missing = LEAST_FRAMES - features.shape[1]
+        if missing > 0:
+            features = F.pad(features, (0, 0, 0, missing), value=PADDING)
         lengths = torch.div(feature_lengths - 7, 2, rounding_mode="floor").clamp(min=0)
         ends = lengths if padding == "hidden" else None
         plan = self._plan(features, progress or FINISHED, generator)
         frames = self.encoder_embed(features, plan.front, ends)
         vectors, layers = self.encoder(frames, lengths, ends, plan)
+        if missing > 0:
+            vectors, layers = vectors[:, :0], tuple(layer[:, :0] for layer in layers)
         stride = self.config.output_stride
         return Frames(
             vectors=vectors,
@@ -109,7 +115,11 @@ class Zipformer(FeatureEncoder):
         """Encode waveforms, each as if it were alone: padding changes no valid frame.
 
         Beyond a minute, in evaluation, they are encoded in overlapping chunks.
+
+        Raises:
+            UserError: Lengths do not belong to the batch.
         """
+        check_lengths(lengths, *waveforms.shape)
         if waveforms.shape[1] > LONGEST * self.sample_rate and not self.training:
             return encode_in_chunks(self, waveforms, lengths)
         return self.encode_features(*self.features(waveforms, lengths), padding="hidden")

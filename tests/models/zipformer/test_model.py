@@ -1,8 +1,10 @@
 from dataclasses import replace
 
+import jaxtyping
 import pytest
 import torch
 
+from audiossl.errors import UserError
 from audiossl.models.zipformer.config import BASE, LARGE, TINY, XLARGE
 from audiossl.models.zipformer.model import Zipformer
 from audiossl.models.zipformer.schedules import Progress
@@ -131,7 +133,25 @@ def test_sequences_that_are_too_short_have_no_frame_and_harm_nobody(tiny):
     for samples in (0, 1, 79, 1000):
         frames = tiny(torch.zeros(2, samples), torch.tensor([samples, 0]))
         assert frames.lengths.tolist() == [0, 0]
+        assert frames.vectors.shape == (2, 0, 64)
+        assert all(layer.shape == (2, 0, 64) for layer in frames.layers)
         assert frames.clip.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        ([120, 121], "sequence 1 has length 121, but the batch is 120 long"),
+        ([-1, 3], "sequence 0 has length -1"),
+        ([120, 90, 3], r"lengths have shape \(3,\), but 2 sequences came"),
+    ],
+)
+def test_lengths_that_do_not_fit_the_batch_are_refused(tiny, monkeypatch, lengths, message):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(UserError, match=message):
+        tiny.encode_features(torch.zeros(2, 120, 128), torch.tensor(lengths))
+    with pytest.raises(UserError, match=message):
+        tiny(torch.zeros(2, 120), torch.tensor(lengths))
 
 
 def test_a_batch_with_an_empty_sequence_has_gradients():
