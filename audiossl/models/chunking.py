@@ -91,7 +91,7 @@ def chunk_spans(num_samples: int, chunk: int, overlap: int, unit: int) -> list[t
     return [(start, min(start + chunk, num_samples)) for start in starts]
 
 
-def _rounded_up(samples: float, unit: int) -> int:
+def _rounded_up(samples: int | float, unit: int) -> int:
     return math.ceil(samples / unit) * unit
 
 
