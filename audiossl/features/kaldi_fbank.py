@@ -137,16 +137,12 @@ def mel_bins(config: KaldiFbankConfig) -> Float[Tensor, "half_fft bins"]:
     In fp32, as the networks were trained on it: weights at the edges of a triangle are small
     differences of large numbers, and change in their third digit with the order of operations.
     """
-    low, high = mel(torch.tensor([config.low, config.high], dtype=torch.float64)).tolist()
+    low, high = (1127.0 * math.log(1.0 + edge / 700.0) for edge in (config.low, config.high))
     step = (high - low) / (config.num_bins + 1)
     number = torch.arange(config.num_bins, dtype=torch.float32)
     left, center, right = (low + (number + offset) * step for offset in (0.0, 1.0, 2.0))
     width = config.sample_rate / config.fft_size
-    at = mel(width * torch.arange(config.fft_size // 2, dtype=torch.float32))[:, None]
+    frequency = width * torch.arange(config.fft_size // 2, dtype=torch.float32)
+    at = 1127.0 * (1.0 + frequency / 700.0).log()[:, None]
     rising, falling = (at - left) / (center - left), (right - at) / (right - center)
     return torch.minimum(rising, falling).clamp(min=0.0)
-
-
-def mel(frequency: Float[Tensor, " many"]) -> Float[Tensor, " many"]:
-    """Convert Hz to mel, as Kaldi does."""
-    return 1127.0 * (1.0 + frequency / 700.0).log()

@@ -161,8 +161,9 @@ class Stacks(nn.Module):
         plan: StepPlan,
     ) -> tuple[Float[Tensor, "batch fewer dim"], Outputs]:
         """Run the stacks; returns the output, and the outputs of all layers at 50 Hz."""
+        positions = relative_positions(frames.shape[1], self.config.position_dim, frames.device)
         around = Surroundings(
-            relative_positions(frames.shape[1], self.config.position_dim, frames.device),
+            positions.to(frames.dtype),
             padding_mask(lengths, frames.shape[1]),
             ends,
         )

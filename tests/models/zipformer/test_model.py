@@ -214,3 +214,39 @@ def test_bfloat16_is_near_to_float32(tiny):
             error = rms(gradients[name] - parameter.grad)
             assert error < 0.15 * rms(parameter.grad) + 1e-6, name
     tiny.zero_grad()
+
+
+@pytest.mark.parametrize("progress", [None, Progress(0, 0.0)])
+def test_the_gradient_of_the_whole_is_its_slope(progress):
+    # In float64, along a random direction of all parameters, with chance held still.
+    network = Zipformer(replace(TINY, num_layers=(1, 1), strides=(1, 2), kernel_sizes=(31, 15)))
+    network.double().train(progress is not None)
+    inputs, lengths = torch.randn(2, 60, 128, dtype=torch.float64), torch.tensor([60, 45])
+
+    def loss():
+        if progress is not None:
+            generator = torch.Generator().manual_seed(1)
+            # A step without regularizers, which change gradients on purpose.
+            settings = {"progress": Progress(1, 1e6), "generator": generator}
+            frames = network.encode_features(inputs, lengths, **settings)
+        else:
+            frames = network.encode_features(inputs, lengths)
+        return (frames.vectors * weights).sum()
+
+    weights = torch.randn(2, 26, 64, dtype=torch.float64)
+    loss().backward()
+    # Scaled on purpose, for the sake of fp16.
+    trained = [
+        p
+        for n, p in network.named_parameters()
+        if p.requires_grad and (progress is None or "embed.conv.0" not in n)
+    ]
+    directions = [torch.randn_like(p) for p in trained]
+    slope = sum(float((p.grad * d).sum()) for p, d in zip(trained, directions, strict=True))
+    ends = []
+    with torch.no_grad():
+        for step in (1e-6, -2e-6):
+            for parameter, direction in zip(trained, directions, strict=True):
+                parameter.add_(direction, alpha=step)
+            ends.append(float(loss()))
+    assert slope == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-4)
