@@ -20,6 +20,8 @@ COMMANDS: dict[str, str] = {
     "compare": "audiossl.cli.compare",
     "report": "audiossl.cli.report",
     "doctor": "audiossl.cli.doctor",
+    "import": "audiossl.cli.import_",
+    "export": "audiossl.cli.export",
 }
 """Name of each subcommand, and the module behind it, in the order of `--help`."""
 

@@ -6,8 +6,10 @@ from typing_extensions import assert_never
 
 from audiossl.models.efficientnet import EfficientNet, EfficientNetConfig
 from audiossl.models.encoder import FeatureEncoder
+from audiossl.models.zipformer.config import ZipformerConfig
+from audiossl.models.zipformer.model import Zipformer
 
-EncoderConfig: TypeAlias = EfficientNetConfig
+EncoderConfig: TypeAlias = EfficientNetConfig | ZipformerConfig
 
 
 def build_encoder(config: EncoderConfig) -> FeatureEncoder:
@@ -15,5 +17,7 @@ def build_encoder(config: EncoderConfig) -> FeatureEncoder:
     match config:
         case EfficientNetConfig():
             return EfficientNet(config)
+        case ZipformerConfig():
+            return Zipformer(config)
         case _:
             assert_never(config)

@@ -87,7 +87,9 @@ def _shapes(encoder: Encoder) -> tuple[bool, str]:
 
 def _layers(encoder: Encoder) -> tuple[bool, str]:
     frames = _encode(encoder, moving_sound(2.0, encoder.sample_rate))
-    counts = {layer.shape[1] for layer in frames.layers} | {frames.vectors.shape[1]}
+    counts = {layer.shape[1] for layer in frames.layers}
+    if frames.layer_rate in (None, frames.frame_rate):
+        counts.add(frames.vectors.shape[1])
     return len(counts) == 1, f"{len(frames.layers)} layers, {_listed(counts)} frames"
 
 
@@ -135,7 +137,8 @@ def _lengths(encoder: Encoder) -> tuple[bool, str]:
 def _timing(encoder: Encoder) -> tuple[bool, str]:
     count = int(_encode(encoder, moving_sound(20.0, encoder.sample_rate)).lengths[0])
     expected = 20.0 * encoder.frame_rate
-    return abs(count - expected) <= 2, f"{count} frames in 20 s, frame_rate says {expected:.1f}"
+    # Convolutions that pad nothing lose a few frames at the ends.
+    return abs(count - expected) <= 4, f"{count} frames in 20 s, frame_rate says {expected:.1f}"
 
 
 def _extremes(encoder: Encoder) -> tuple[bool, str]:

@@ -21,10 +21,15 @@ class Frames:
     """Valid frames of each sequence."""
     frame_rate: float
     """Frames a second."""
-    layers: tuple[Float[Tensor, "batch frames _"], ...] = ()
-    """Output of each layer, first to last, at the same frame rate; dimensions may differ."""
+    layers: tuple[Float[Tensor, "batch layer_frames _"], ...] = ()
+    """Output of each layer, first to last; dimensions may differ. At the same frame rate, unless
+    `layer_rate` says otherwise."""
     pooled: Float[Tensor, "batch clip_dim"] | None = None
     """The encoder's own clip vector, where it defines one."""
+    layer_rate: float | None = None
+    """Frames a second of `layers`, where it is another one."""
+    layer_lengths: Int[Tensor, " batch"] | None = None
+    """Valid frames of each sequence in `layers`, where their rate is another one."""
 
     @property
     def clip(self) -> Float[Tensor, "batch clip_dim"]:

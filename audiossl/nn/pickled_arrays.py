@@ -1,5 +1,6 @@
-"""What a torch file may name so that numpy arrays and scalars come out of it, and nothing else."""
+"""What a torch file may name so that arrays, scalars and paths come out of it, and nothing else."""
 
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -19,3 +20,11 @@ def array_globals() -> list[Any]:
     ]
     kinds = {type(np.dtype(code)) for code in np.typecodes["AllInteger"] + "efd?"}
     return [*named, np.ndarray, np.dtype, *sorted(kinds, key=lambda kind: kind.__name__)]
+
+
+def path_globals() -> list[Any]:
+    """List what makes the paths that training checkpoints have among their settings.
+
+    They become paths that can be named and not opened.
+    """
+    return [(PurePosixPath, f"pathlib.{module}PosixPath") for module in ("", "_local.")]

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from audiossl.errors import UserError, did_you_mean
+from audiossl.nn.pickled_arrays import array_globals, path_globals
 from audiossl.whole import whole_file
 
 
@@ -46,7 +47,8 @@ def read_weights(path: Path) -> Any:
         with warnings.catch_warnings():
             # torch warns of unusual pickle protocols; what it cannot read it refuses anyway.
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals([*array_globals(), *path_globals()]):
+                return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         reason = str(error).splitlines()[0]
         raise UserError(

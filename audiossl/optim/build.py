@@ -5,7 +5,10 @@ from typing import Literal, TypeAlias
 
 import torch
 from torch import nn
+from typing_extensions import assert_never
 
+from audiossl.optim.eden import EdenConfig
+from audiossl.optim.scaled_adam import ScaledAdam
 from audiossl.optim.schedules import ConstantConfig, ScheduleConfig
 
 
@@ -28,12 +31,42 @@ class AdamWConfig:
     """Factor of the rate at each step."""
 
 
-OptimizerConfig: TypeAlias = AdamWConfig
+@dataclass(frozen=True, kw_only=True)
+class ScaledAdamConfig:
+    """ScaledAdam, whose updates are relative to the size of each tensor; for Zipformers."""
+
+    kind: Literal["scaled_adam"] = "scaled_adam"
+    rate: float = 0.045
+    """Base learning rate; large beside Adam's, because it is relative."""
+    betas: tuple[float, float] = (0.9, 0.98)
+    """Decays of the first and second moment."""
+    clipping_scale: float | None = 2.0
+    """Norms of gradients, relative to the sizes of tensors, are clipped at this multiple of the
+    median of the last hundred."""
+    clip_norm: float | None = None
+    """Gradients are scaled down to at most this norm before that."""
+    schedule: ScheduleConfig = EdenConfig()
+    """Factor of the rate at each step."""
+
+
+OptimizerConfig: TypeAlias = AdamWConfig | ScaledAdamConfig
 
 
 def build_optimizer(config: OptimizerConfig, module: nn.Module) -> torch.optim.Optimizer:
     """Make the optimizer of every parameter of `module` that is trained."""
     trained = [p for p in module.parameters() if p.requires_grad]
+    match config:
+        case AdamWConfig():
+            return _adamw(config, trained)
+        case ScaledAdamConfig():
+            return ScaledAdam(
+                trained, config.rate, clipping_scale=config.clipping_scale, betas=config.betas
+            )
+        case _:
+            assert_never(config)
+
+
+def _adamw(config: AdamWConfig, trained: list[nn.Parameter]) -> torch.optim.AdamW:
     matrices = [p for p in trained if p.dim() > 1]
     vectors = [p for p in trained if p.dim() <= 1]
     groups = [

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from audiossl.optim.eden import EdenConfig, eden_factor
+
 
 @dataclass(frozen=True, kw_only=True)
 class ConstantConfig:
@@ -32,7 +34,7 @@ class HalvedConfig:
     kind: Literal["halved"] = "halved"
 
 
-ScheduleConfig: TypeAlias = ConstantConfig | CosineConfig | HalvedConfig
+ScheduleConfig: TypeAlias = ConstantConfig | CosineConfig | HalvedConfig | EdenConfig
 
 
 def rate_factor(config: ScheduleConfig, step: int, num_steps: int) -> float:
@@ -48,6 +50,8 @@ def rate_factor(config: ScheduleConfig, step: int, num_steps: int) -> float:
             return config.final + (1 - config.final) * fall
         case HalvedConfig():
             return 1.0 if step < num_steps // 2 else 0.5
+        case EdenConfig():
+            return eden_factor(config, step)
 
 
 def _warmed(step: int, warmup_steps: int) -> float:

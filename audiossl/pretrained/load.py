@@ -21,6 +21,7 @@ SCHEMES: dict[str, str] = {
     "shuffled": "audiossl.pretrained.baselines:load_shuffled",
     "log-mel": "audiossl.pretrained.baselines:load_log_mel",
     "python": "audiossl.pretrained.python:load",
+    "spear": "audiossl.pretrained.spear:load",
 }
 """`kind` -> module:function that takes what follows the colon and returns an Encoder."""
 

@@ -1,0 +1,118 @@
+"""Balancer: a change of gradients that keeps the statistics of each channel within limits.
+
+For each channel, the ratio of mean and standard deviation and the root mean square of the
+activations are compared with limits; where they lie outside, 0.04 of the absolute value of each
+gradient, on average, is added in the direction that leads back.
+
+Source: Zipformer (Yao et al., 2024), appendix, and its public implementation. There a Balancer acts
+in a random part of the steps; when it acts is decided here by the `Regularizer`. There autograd
+differentiates the statistics; here their derivative, an affine function of the activations in each
+channel, is written out.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+STRENGTH = 0.04
+"""Root mean square of what is added, relative to the gradient."""
+TINY = 1e-20
+
+
+class Bounds(NamedTuple):
+    """What statistics of a channel are kept between."""
+
+    least_ratio: float
+    """Least mean / standard deviation."""
+    greatest_ratio: float
+    """Greatest mean / standard deviation."""
+    least_rms: float
+    """Least root mean square."""
+    greatest_rms: float
+    """Greatest root mean square."""
+    strength: float
+    """Multiplies what is added; 1 unless the Balancer acts in a part of the steps only."""
+
+
+def bounds(
+    positive: tuple[float, float], absolute: tuple[float, float], strength: float = 1.0
+) -> Bounds:
+    """Translate limits of a Gaussian channel's values into limits of its statistics.
+
+    Args:
+        positive: Least and greatest part of the values that is positive.
+        absolute: Least and greatest mean absolute value.
+        strength: Multiplies what is added to gradients.
+    """
+    # Approximates the inverse of erf; for a Gaussian's ratio of mean and deviation it would have to
+    # be multiplied by sqrt(2), which the public implementation leaves out.
+    ratios = [0.8139535 * _atanh(2 * part - 1) for part in positive]
+    # For a Gaussian of mean 0: the root mean square over the mean absolute value is sqrt(pi / 2).
+    sizes = [math.sqrt(math.pi / 2) * size for size in absolute]
+    return Bounds(ratios[0], ratios[1], sizes[0], sizes[1], strength)
+
+
+def balance(
+    x: Float[Tensor, "*batch channels"],
+    limits: Float[Tensor, "5"],
+    channels: slice = slice(None),
+    plus: float = 0.0,
+) -> Float[Tensor, "*batch channels"]:
+    """Return `x`, with a gradient that leads the statistics of its channels into their limits.
+
+    Args:
+        x: Activations, channels last.
+        limits: `Bounds`, as a tensor, so that a schedule does not change a compiled graph.
+        channels: Those that are balanced.
+        plus: Added to `x` before its statistics are taken.
+    """
+    return _Balance.apply(x, limits, channels, plus)
+
+
+def _atanh(x: float) -> float:
+    return math.copysign(math.inf, x) if abs(x) >= 1 else math.atanh(x)
+
+
+class _Balance(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, limits: Tensor, channels: slice, plus: float) -> Tensor:
+        ctx.save_for_backward(x, limits)
+        ctx.channels, ctx.plus = channels, plus
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        x, limits = ctx.saved_tensors
+        gradient = gradient.clone()
+        own = gradient[..., ctx.channels]
+        x = x[..., ctx.channels].float() + ctx.plus
+        constant, slope = _direction(x, limits)
+        own += own.abs() * torch.addcmul(constant, slope, x)
+        return gradient, None, None, None
+
+
+def _direction(x: Tensor, limits: Tensor) -> tuple[Tensor, Tensor]:
+    """Derivative of the channels' excess by each value, as constant + slope · value."""
+    least_ratio, greatest_ratio, least_rms, greatest_rms, strength = limits.unbind()
+    flat = x.flatten(0, -2)
+    mean, power = flat.mean(dim=0), flat.square().mean(dim=0).clamp(min=TINY)
+    variance = (power - mean.square()).clamp(min=TINY)
+    deviation, rms = variance.sqrt(), power.sqrt()
+    ratio = mean / deviation
+    ratio_sign = _side(ratio, least_ratio, greatest_ratio)
+    rms_sign = _side(rms, least_rms, greatest_rms)
+    # Up to the number of values, by which all is divided: d ratio / dx is 1/deviation - mean
+    # (x - mean) / deviation³, and d log(rms) / dx is x / power.
+    constant = ratio_sign * (1 + ratio.square()) / deviation
+    slope = rms_sign / power - ratio_sign * ratio / variance
+    size = constant.square() + 2 * constant * slope * mean + slope.square() * power
+    scale = strength * STRENGTH * size.clamp(min=TINY).rsqrt()
+    return constant * scale, slope * scale
+
+
+def _side(value: Tensor, least: Tensor, greatest: Tensor) -> Tensor:
+    """Sign of how far a value is beyond its limits."""
+    return (value > greatest).to(value.dtype) - (value < least).to(value.dtype)

@@ -1,0 +1,85 @@
+"""Whiten: a change of gradients that keeps the covariance of activations from degenerating.
+
+The metric of a covariance C of c channels is (|C|² / c) / (trace(C) / c)²: 1 if it is white, c if
+all channels are one. Where it exceeds its limit, a part of its own gradient is added.
+
+Source: Zipformer (Yao et al., 2024), appendix, and its public implementation. There autograd
+differentiates the metric; here its gradient, (x - mean) · (C - metric · mean variance · I) up to a
+factor that the normalization removes, is written out.
+"""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+TINY = 1e-20
+
+
+def whiten(
+    x: Float[Tensor, "*batch channels"],
+    limit: Float[Tensor, ""],
+    strength: Float[Tensor, ""],
+    channels: slice = slice(None),
+    groups: int = 1,
+) -> Float[Tensor, "*batch channels"]:
+    """Return `x`, with a gradient that leads its covariance to be whiter, if that is due.
+
+    Args:
+        x: Activations, channels last.
+        limit: Metric from on which the gradient is changed.
+        strength: Norm of what is added, relative to the gradient.
+        channels: Those that are whitened.
+        groups: Number of groups of channels, each with a covariance of its own.
+    """
+    return _Whiten.apply(x, limit, strength, channels, groups)
+
+
+def whitening_metric(x: Float[Tensor, "*batch channels"], groups: int = 1) -> Float[Tensor, ""]:
+    """Compute the metric, over all groups: at least 1, and 1 if the covariance is white."""
+    centered = _centered(x, groups)
+    return _metric(centered.mT @ centered)[0]
+
+
+def _centered(x: Tensor, groups: int) -> Tensor:
+    grouped = x.float().flatten(0, -2).unflatten(-1, (groups, -1)).transpose(0, 1)
+    return grouped - grouped.mean(dim=1, keepdim=True)
+
+
+def _metric(covariance: Tensor) -> tuple[Tensor, Tensor]:
+    variance = covariance.diagonal(dim1=1, dim2=2).mean()
+    size = covariance.square().sum() / covariance.shape[0] / covariance.shape[1]
+    return size / variance.square().clamp(min=TINY), variance
+
+
+class _Whiten(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, limit: Tensor, strength: Tensor, channels: slice, groups: int
+    ) -> Tensor:
+        ctx.save_for_backward(x, limit, strength)
+        ctx.channels, ctx.groups = channels, groups
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
+        x, limit, strength = ctx.saved_tensors
+        centered = _centered(x[..., ctx.channels], ctx.groups)
+        covariance = centered.mT @ centered
+        metric, variance = _metric(covariance)
+        if _is_known(metric) and metric <= limit:
+            return gradient, None, None, None, None
+        covariance.diagonal(dim1=1, dim2=2).sub_(metric * variance)
+        penalty = centered @ covariance
+        gradient = gradient.clone()
+        own = gradient[..., ctx.channels]
+        size = strength * own.float().norm() / penalty.norm().clamp(min=TINY)
+        due = size * (metric > limit)
+        own += (penalty * due).transpose(0, 1).reshape(own.shape)
+        return gradient, None, None, None, None
+
+
+def _is_known(value: Tensor) -> bool:
+    """Whether Python may look at a number without waiting for a device or splitting a graph."""
+    return value.device.type == "cpu" and not torch.compiler.is_compiling()
