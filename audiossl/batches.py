@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from audiossl.errors import UserError
+
 AnyBatch = TypeVar("AnyBatch")
 
 
@@ -50,13 +52,22 @@ def to_device(batch: AnyBatch, device: torch.device) -> AnyBatch:
 
 
 def split_batch(batch: AnyBatch, parts: int) -> list[AnyBatch]:
-    """Split the rows of a batch into equal parts; what is no tensor goes with each."""
+    """Split the rows of a batch into equal parts; what is no tensor goes with each.
+
+    Raises:
+        UserError: Its rows cannot be shared evenly.
+    """
     if parts == 1:
         return [batch]
     return [_mapped(batch, partial(_chunk, parts=parts, index=i)) for i in range(parts)]
 
 
 def _chunk(tensor: Tensor, parts: int, index: int) -> Tensor:
+    if len(tensor) % parts:
+        raise UserError(
+            f"a batch of {len(tensor)} cuts cannot be split into {parts} equal parts: let batch "
+            "sizes be multiples of ranks x loop.accumulate (plan.multiple, or batch_size)"
+        )
     return tensor.chunk(parts)[index]
 
 
