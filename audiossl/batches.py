@@ -46,6 +46,32 @@ class CodeBatch:
     """What may be mixed in, one waveform a cut, as long as the batch."""
 
 
+@dataclass(frozen=True)
+class TextBatch:
+    """Cuts with what is said in them."""
+
+    waveforms: Float[Tensor, "batch samples"]
+    """Padded with zeros at the end."""
+    lengths: Int[Tensor, " batch"]
+    """Valid samples."""
+    symbols: Int[Tensor, "batch most_symbols"]
+    """Characters by number, from 1; padded with 0."""
+    symbol_counts: Int[Tensor, " batch"]
+    """Characters of each cut."""
+
+
+@dataclass(frozen=True)
+class TagBatch:
+    """Cuts with what sounds in them."""
+
+    waveforms: Float[Tensor, "batch samples"]
+    """Padded with zeros at the end."""
+    lengths: Int[Tensor, " batch"]
+    """Valid samples."""
+    tags: Float[Tensor, "batch tags"]
+    """1 where a tag is true."""
+
+
 def to_device(batch: AnyBatch, device: torch.device) -> AnyBatch:
     """Copy the tensors of a batch, which is a dataclass, to `device`."""
     return _mapped(batch, lambda tensor: tensor.to(device, non_blocking=True))

@@ -7,7 +7,7 @@ on a CPU, and the number of ranks changes neither batches nor draws.
 
 import logging
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,6 +46,8 @@ class LoopConfig:
     losses that are means over items, and contrasts within each part for those that contrast."""
     averaging: AveragingConfig | None = None
     """Over which weights the encoder is a mean in the end; none: it has those of the last step."""
+    rate_scales: dict[str, float] = field(default_factory=dict)
+    """Factor of the rate for parameters whose name begins with a prefix: {encoder: 0.05}."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16: autocast on devices that compute in it; parameters and sums stay in float32."""
 
@@ -114,7 +116,7 @@ class _Run:
     def __init__(self, method: nn.Module, config: LoopConfig, place: Place) -> None:
         self.method, self.config, self.place = method, config, place
         self.model = distributed.parallel(method, place.device)
-        self.optimizer = build_optimizer(config.optimizer, method)
+        self.optimizer = build_optimizer(config.optimizer, method, config.rate_scales)
         self.means = RunningMeans()
         self.step, self.position = 0, Position()
         self.averager: Averager | None = None
@@ -161,7 +163,7 @@ class _Run:
         optimizer = self.config.optimizer
         rate = optimizer.rate * rate_factor(optimizer.schedule, self.step, self.config.steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["scale"]
         self.optimizer.step()
         self._note(results, norm, rate)
         self.step += 1
