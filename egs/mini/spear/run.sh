@@ -38,7 +38,7 @@ train="split: [train]"
 codes() {
   if stage "$1" "$4 codes of $3: $cuts -> $2"; then
     $launch recipes.spear.embed_sample --cuts "$cuts" --teacher "$3" --where "$5" \
-      --num_frames 40000 --max_hours 0.2 --max_skipped 0.1 --output "$2/sample"
+      --num_frames 20000 --max_hours 0.1 --max_skipped 0.1 --output "$2/sample"
     $launch recipes.spear.train_quantizer --config "$quantizer" --frames "$2/sample" \
       --output "$2/quantizer"
     $launch recipes.spear.encode --cuts "$cuts" --teacher "$3" --where "$6" \
