@@ -60,7 +60,8 @@ def test_it_transcribes_and_writes_what_it_heard(folder, tmp_path):
     assert record["results"]["scores"] == scores
     assert (scores["cuts"], scores["words"], scores["characters"]) == (4, 4, 14)
     assert scores["cer"] >= 0
-    rows = [json.loads(line) for line in (tmp_path / "transcripts.jsonl").open()]
+    lines = (tmp_path / "transcripts.jsonl").read_text(encoding="utf-8").splitlines()
+    rows = [json.loads(line) for line in lines]
     assert [row["said"] for row in rows] == ["low", "low", "high", "high"]
     assert read_json(tmp_path / "symbols.json") == list("ghilow")
     assert (tmp_path / "head.safetensors").exists()
