@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from audiossl.errors import UserError
@@ -70,6 +70,18 @@ class TagBatch:
     """Valid samples."""
     tags: Float[Tensor, "batch tags"]
     """1 where a tag is true."""
+
+
+@dataclass(frozen=True)
+class PairBatch:
+    """Clips, each seen from several sides (modalities), by name of the side."""
+
+    sides: dict[str, Shaped[Tensor, "batch _ *dims"]]
+    """Float frames (batch, frames, dim), or int tokens (batch, tokens); zeros in the padding."""
+    lengths: dict[str, Int[Tensor, " batch"]]
+    """Valid frames or tokens."""
+    concepts: Int[Tensor, " batch"]
+    """What each clip is of; clips of one concept are partners of each other, not negatives."""
 
 
 def to_device(batch: AnyBatch, device: torch.device) -> AnyBatch:

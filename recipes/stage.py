@@ -108,6 +108,8 @@ def main(config_class: type, work: Callable[[Any, Stage], dict[str, Any]], modul
     except (Preempted, KeyboardInterrupt):
         print(f"{module}: interrupted; the same command goes on from here", file=sys.stderr)  # noqa: T201
         code = PREEMPTED
+    # Leaving already; asked a second time, interpreters would end in a traceback.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(code)
 
 

@@ -1,5 +1,7 @@
 """InfoNCE: find each anchor's positive among all candidates."""
 
+from typing import Literal
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -11,7 +13,8 @@ def info_nce(
     *,
     offset: int = 0,
     excluded: Bool[Tensor, "batch candidates"] | None = None,
-) -> Float[Tensor, ""]:
+    reduction: Literal["mean", "none"] = "mean",
+) -> Float[Tensor, "*batch"]:
     """Average the softmax cross-entropy of anchors, whose positives are `offset`, `offset` + 1, ...
 
     One direction, anchors to candidates, as COLA's code has it (Saeed et al. 2021).
@@ -21,9 +24,11 @@ def info_nce(
         offset: Column of the first anchor's positive.
         excluded: Pairs that are no negatives, such as crops of one recording; an anchor's own
             positive counts whatever stands here.
+        reduction: "none" gives one value an anchor.
     """
     targets = torch.arange(len(scores), device=scores.device) + offset
-    return F.cross_entropy(without_excluded(scores, targets, excluded), targets)
+    kept = without_excluded(scores, targets, excluded)
+    return F.cross_entropy(kept, targets, reduction=reduction)
 
 
 def without_excluded(

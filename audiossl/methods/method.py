@@ -40,3 +40,12 @@ class Method(Protocol):
     def __call__(self, batch: Any, step: int, generator: torch.Generator) -> Losses:
         """Compute the losses of one batch at optimizer step `step`, counted from 0."""
         ...
+
+
+@runtime_checkable
+class Follower(Protocol):
+    """A method with state that follows its parameters: moving averages, codebooks."""
+
+    def follow(self) -> None:
+        """Move that state; called once after every update, whatever the parts of the batch."""
+        ...

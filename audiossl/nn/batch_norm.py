@@ -6,7 +6,7 @@ torch.nn.SyncBatchNorm does the same and refuses to run on a CPU.
 """
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from audiossl import distributed
@@ -43,3 +43,45 @@ class BatchNorm2d(nn.BatchNorm2d):
             self.num_batches_tracked.add_(1)
         scale = self.weight * (variance + self.eps).rsqrt()
         return (centered - mean[:, None, None]) * scale[:, None, None] + self.bias[:, None, None]
+
+
+class FrameNorm(nn.Module):
+    """Batch norm of frames that leaves padding out: mean 0 and variance 1 a dimension, no scale.
+
+    In training over the valid frames of all ranks, in evaluation with running averages.
+    """
+
+    running_mean: Float[Tensor, " dim"]
+    running_variance: Float[Tensor, " dim"]
+
+    def __init__(self, dim: int, *, momentum: float = 0.1, epsilon: float = 1e-5) -> None:
+        super().__init__()
+        self.momentum, self.epsilon = momentum, epsilon
+        self.register_buffer("running_mean", torch.zeros(dim))
+        self.register_buffer("running_variance", torch.ones(dim))
+
+    def forward(
+        self, frames: Float[Tensor, "batch frames dim"], valid: Bool[Tensor, "batch frames"]
+    ) -> Float[Tensor, "batch frames dim"]:
+        """Normalize frames; zeros stand where they are padding."""
+        kept = frames.masked_fill(~valid[..., None], 0.0)
+        mean, variance = self.running_mean, self.running_variance
+        if self.training:
+            mean, variance = self._moments(kept, valid)
+        normalized = (kept - mean) * (variance + self.epsilon).rsqrt()
+        return normalized.masked_fill(~valid[..., None], 0.0)
+
+    def _moments(self, kept: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        # Around the running mean: squares of large means would cancel.
+        centered = (kept - self.running_mean).masked_fill(~valid[..., None], 0.0)
+        sums = torch.stack([centered.sum((0, 1)), centered.square().sum((0, 1))])
+        count = distributed.total(valid.sum().to(sums)).clamp(min=1.0)
+        mean, square = distributed.total(sums) / count
+        variance = (square - mean.square()).clamp(min=0.0)
+        mean = mean + self.running_mean
+        if torch.is_grad_enabled():
+            with torch.no_grad():
+                unbiased = variance * count / (count - 1).clamp(min=1.0)
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_variance.lerp_(unbiased, self.momentum)
+        return mean, variance

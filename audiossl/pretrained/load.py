@@ -11,6 +11,7 @@ from audiossl.errors import UserError, did_you_mean
 SCHEMES: dict[str, str] = {
     "audiossl": "audiossl.pretrained.own:load",
     "random": "audiossl.pretrained.own:load_random",
+    "code_matching": "audiossl.pretrained.code_matching:load",
     "hf": "audiossl.teachers.huggingface:load",
     "torchaudio": "audiossl.teachers.torchaudio_bundle:load",
     "dasheng": "audiossl.teachers.dasheng:load",

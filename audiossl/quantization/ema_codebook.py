@@ -132,6 +132,18 @@ class EmaCodebook(CodebookQuantizer):
         """Let entries follow the frames that chose them, on all ranks; restart the dead."""
         counts = distributed.total(torch.bincount(codes, minlength=len(self.counts)).to(frames))
         sums = distributed.total(torch.zeros_like(self.sums).index_add_(0, codes, frames))
+        self.move(counts, sums)
+        self._restart_dead(frames)
+        self.step += 1
+
+    @torch.no_grad()
+    def move(self, counts: Float[Tensor, " size"], sums: Float[Tensor, "size dim"]) -> None:
+        """Move entries towards the frames that chose them.
+
+        Args:
+            counts: How many frames of all ranks chose each entry.
+            sums: Sum of those frames.
+        """
         self.counts.lerp_(counts, 1 - self.decay)
         self.sums.lerp_(sums, 1 - self.decay)
         total = self.counts.sum()
@@ -139,8 +151,6 @@ class EmaCodebook(CodebookQuantizer):
         smoothed = smoothed / (total + len(self.counts) * self.smoothing)
         self.entries.copy_(self.sums / smoothed[:, None])
         self.idle.add_(1).masked_fill_(counts > 0, 0)
-        self._restart_dead(frames)
-        self.step += 1
 
     def encode_chunk(self, frames: Float[Tensor, "frames dim"]) -> Int64[Tensor, "frames 1"]:
         """Find the nearest entry of each frame."""

@@ -51,3 +51,24 @@ def codebook_correlation(
     )
     scale = shared.diagonal().rsqrt()
     return shared * scale * scale[:, None]
+
+
+def joint_share(
+    counts: Float[Tensor, "sides size"], *, least: float = 5.0, least_share: float = 0.1
+) -> Float[Tensor, ""]:
+    """Measure which share of the used entries belongs to more than one side; NaN if none is used.
+
+    An entry is joint if each side takes more than `least_share` of its use, where uses are first
+    divided by all of the side's, so that a side with more frames owns no more entries. Source: Liu
+    et al. (ACL 2022), who call an entry single-modality if over 90 % of its uses are of one.
+
+    Args:
+        counts: How often each side chose each entry.
+        least: Entries that were chosen less often in all are left out.
+        least_share: Below it a side does not count as a user; divided by half the number of sides.
+    """
+    rates = counts.double() / counts.double().sum(dim=1, keepdim=True).clamp(min=1e-12)
+    shares = rates / rates.sum(dim=0).clamp(min=1e-12)
+    used = counts.sum(dim=0) >= least
+    joint = (shares > least_share * 2 / len(counts)).all(dim=0)
+    return (joint & used).sum().double() / used.sum()

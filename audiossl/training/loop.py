@@ -20,7 +20,7 @@ from audiossl.batches import split_batch, to_device
 from audiossl.data.loading import BatchSource, stream
 from audiossl.data.plan import Position
 from audiossl.errors import UserError
-from audiossl.methods.method import Losses
+from audiossl.methods.method import Follower, Losses
 from audiossl.optim.build import AdamWConfig, OptimizerConfig, build_optimizer
 from audiossl.optim.schedules import rate_factor
 from audiossl.training.averaging import Averager, AveragingConfig
@@ -165,6 +165,8 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["scale"]
         self.optimizer.step()
+        if isinstance(self.method, Follower):
+            self.method.follow()
         self._note(results, norm, rate)
         self.step += 1
         if self.averager:

@@ -74,7 +74,8 @@ class _Gated(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, projected: Tensor, padding: Tensor) -> Tensor:
         ctx.save_for_backward(projected, padding)
-        return F.glu(projected, dim=-1).masked_fill_(padding, 0.0)
+        # Not in place: a compiled graph would lose the gradient.
+        return F.glu(projected, dim=-1).masked_fill(padding, 0.0)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:

@@ -63,7 +63,9 @@ def activated_linear(
 def _activate(shifted: Tensor, swoosh: Swoosh, mask: Tensor | None = None) -> Tensor:
     # logaddexp(y, 0), and not softplus(y), which autocast would compute and return in fp32.
     soft = torch.logaddexp(shifted, shifted.new_zeros(()))
-    active = soft.add_(shifted, alpha=-SLOPE).sub_(swoosh.offset + SLOPE * swoosh.shift)
+    # The last operation makes a tensor of its own: a compiled graph loses the gradient of an output
+    # of an autograd function that was changed in place.
+    active = soft.add_(shifted, alpha=-SLOPE).sub(swoosh.offset + SLOPE * swoosh.shift)
     return active if mask is None else active.mul_(mask)
 
 

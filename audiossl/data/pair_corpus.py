@@ -1,0 +1,253 @@
+"""PairCorpus: the values of pairs as columns on disk, and batches of them.
+
+Values of a side are rows one after another: frames of any front end, or tokens. Of each pair its
+number of rows is known, so that any pair is a slice of a mapped file.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int, Shaped
+
+from audiossl.batches import PairBatch
+from audiossl.data.columns import join_parts, open_columns, write_part
+from audiossl.data.pairs import Kind, Pair, pair_row
+from audiossl.data.plan import Plan, PlanConfig, Position
+from audiossl.errors import Skip, UserError
+from audiossl.whole import read_json, whole_file, write_json, write_text
+
+Values = Shaped[np.ndarray, "..."]
+"""(rows, dim) frames, or (rows,) tokens."""
+
+
+@dataclass(frozen=True)
+class SideFacts:
+    """What all pairs of a side have in common."""
+
+    modality: Kind
+    size: int
+    """Dimension of the frames, or number of different tokens."""
+    frame_rate: float
+    """Frames a second; 1 where there is no time."""
+    front: str
+    """What made the values: an encoder, the units of text, ..."""
+    vocabulary: tuple[str, ...] = ()
+    """What each token stands for."""
+
+
+def checked(values: Values, name: str) -> Values:
+    """Refuse values that nothing can be learnt from.
+
+    Raises:
+        Skip: They are empty, or hold NaN or infinity.
+    """
+    if not len(values):
+        raise Skip(f"{name}: is empty, or shorter than one frame")
+    if values.dtype.kind == "f":
+        finite = np.isfinite(values).all(axis=tuple(range(1, values.ndim)))
+        if not finite.all():
+            first = int(finite.argmin())
+            raise Skip(f"{name}: NaN or infinity in row {first} of {len(values)}: compute it again")
+    return values
+
+
+def write_pairs(
+    rows: Iterable[tuple[Pair, Mapping[str, Values]]],
+    folder: Path,
+    shard: int,
+    sides: Mapping[str, SideFacts],
+) -> tuple[str, ...]:
+    """Write the pairs of one shard; float values in half precision.
+
+    Returns:
+        The files written, relative to `folder`.
+    """
+    kept: dict[str, list[np.ndarray]] = {side: [] for side in sides}
+    lines = []
+    for pair, values in rows:
+        lines.append(json.dumps(pair_row(pair), ensure_ascii=False) + "\n")
+        for side, facts in sides.items():
+            kept[side].append(_stored(values[side], facts))
+    names = [f"parts/pairs.{shard:06d}.jsonl"]
+    write_text(folder / names[0], "".join(lines))
+    for side, facts in sides.items():
+        names.append(_part(side, shard))
+        lengths = np.array([len(rows) for rows in kept[side]], np.int64)
+        values = np.concatenate([_stored(np.zeros((0, facts.size)), facts), *kept[side]])
+        write_part(folder / names[-1], {"lengths": lengths, "values": values})
+    return tuple(names)
+
+
+def finish_pairs(folder: Path, shards: int, sides: Mapping[str, SideFacts]) -> int:
+    """Join the shards and describe what is there; what has no description is none.
+
+    Returns:
+        How many pairs there are.
+    """
+    count = 0
+    with (
+        whole_file(folder / "pairs.jsonl") as temporary,
+        temporary.open("w", encoding="utf-8") as file,
+    ):
+        for shard in range(shards):
+            text = (folder / f"parts/pairs.{shard:06d}.jsonl").read_text(encoding="utf-8")
+            count += text.count("\n")
+            file.write(text)
+    for side in sides:
+        join_parts(folder, side, [folder / _part(side, shard) for shard in range(shards)])
+    described = {side: vars(facts) for side, facts in sides.items()}
+    write_json(folder / "pairs.json", {"sides": described, "num_pairs": count})
+    return count
+
+
+class PairCorpus:
+    """The output of `recipes.code_matching.pairs`."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open it.
+
+        Raises:
+            UserError: It is no finished output of that stage.
+        """
+        if not (folder / "pairs.json").exists():
+            raise UserError(
+                f"{folder}: not finished pairs (no pairs.json): run recipes.code_matching.pairs"
+            )
+        described = read_json(folder / "pairs.json")["sides"]
+        self.folder = folder
+        self.sides = {
+            side: SideFacts(**{**facts, "vocabulary": tuple(facts["vocabulary"])})
+            for side, facts in described.items()
+        }
+        with (folder / "pairs.jsonl").open(encoding="utf-8") as file:
+            self.rows: list[dict[str, Any]] = [json.loads(line) for line in file]
+        concepts = [row["concept"] for row in self.rows]
+        self.concepts: Int[np.ndarray, " pairs"] = np.unique(concepts, return_inverse=True)[1]
+        self._columns = {side: open_columns(folder, side) for side in self.sides}
+        self._starts = {
+            side: np.concatenate([[0], np.cumsum(columns["lengths"])])
+            for side, columns in self._columns.items()
+        }
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __reduce__(self) -> tuple[type["PairCorpus"], tuple[Path]]:
+        """Send the folder to other processes; they map the same files."""
+        return PairCorpus, (self.folder,)
+
+    def lengths(self, side: str) -> Int[np.ndarray, " pairs"]:
+        """Rows of each pair."""
+        return self._columns[side]["lengths"]
+
+    def values(self, side: str, index: int) -> Values:
+        """Rows of one pair: float32 frames, or int32 tokens."""
+        first, last = self._starts[side][index : index + 2]
+        rows = np.asarray(self._columns[side]["values"][first:last])
+        return rows.astype(np.int32 if rows.ndim == 1 else np.float32)
+
+    def select(self, where: Mapping[str, Sequence[str]]) -> Int[np.ndarray, " chosen"]:
+        """Number the pairs whose labels have one of the given values, for every label given.
+
+        Raises:
+            UserError: There are none.
+        """
+        chosen = [
+            index
+            for index, row in enumerate(self.rows)
+            if all(row["labels"].get(name) in values for name, values in where.items())
+        ]
+        if not chosen:
+            asked = ", ".join(f"{name} in {list(values)}" for name, values in where.items())
+            raise UserError(f"{self.folder}: no pair has {asked or 'anything'}")
+        return np.array(chosen)
+
+    def batch(self, rows: Sequence[int], longest: Mapping[str, int] | None = None) -> PairBatch:
+        """Put some pairs together, padded to the longest of them, or to `longest`."""
+        sides, lengths = {}, {}
+        for side in self.sides:
+            values = [self.values(side, int(row)) for row in rows]
+            count = (longest or {}).get(side) or max(len(value) for value in values)
+            padded = np.zeros((len(rows), count, *values[0].shape[1:]), values[0].dtype)
+            for index, value in enumerate(values):
+                padded[index, : len(value)] = value
+            sides[side] = torch.from_numpy(padded)
+            lengths[side] = torch.tensor([len(value) for value in values])
+        return PairBatch(sides, lengths, torch.from_numpy(self.concepts[np.asarray(rows)]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairViewsConfig:
+    """How pairs are changed before they are learnt from; by default not at all."""
+
+    gain: float = 0.0
+    """Decibels, drawn anew for each side from -gain to gain, so that loudness does not give a pair
+    away; for log-mel front ends, whose values are natural logarithms of power."""
+    masks: int = 0
+    """Spans of frames, and as many of bands, that are set to their mean on sides of sound."""
+    span: float = 0.1
+    """Longest share of the frames, or of the bands, in a mask."""
+
+
+class PairSource:
+    """Batches of pairs; every batch is a function of (seed, epoch, number)."""
+
+    def __init__(
+        self,
+        corpus: PairCorpus,
+        chosen: Int[np.ndarray, " chosen"],
+        plan: PlanConfig,
+        views: PairViewsConfig | None = None,
+    ) -> None:
+        self.corpus, self.chosen = corpus, chosen
+        self.views, self.seed = views or PairViewsConfig(), plan.seed
+        first = next(iter(corpus.sides))
+        self.plan = Plan(corpus.lengths(first)[chosen], 1, plan)
+
+    def load(self, position: Position, rank: int = 0, world_size: int = 1) -> PairBatch:
+        """Read a rank's share of a batch; all ranks pad alike and draw alike."""
+        everyone = self.chosen[self.plan.epoch(position.epoch).cuts(position.batch)]
+        shares = np.array_split(np.arange(len(everyone)), world_size)
+        longest = {s: int(self.corpus.lengths(s)[everyone].max()) for s in self.corpus.sides}
+        batch = self.corpus.batch(everyone[shares[rank]].tolist(), longest)
+        key = np.uint64((position.epoch << 32) + position.batch)
+        generator = np.random.Generator(np.random.Philox(key=[self.seed, int(key)]))
+        for side, facts in self.corpus.sides.items():
+            if facts.modality == "sound":
+                draws = generator.random((len(everyone), 1 + 4 * self.views.masks), np.float32)
+                self._change(batch.sides[side], batch.lengths[side], draws[shares[rank]])
+        return batch
+
+    def _change(self, values: torch.Tensor, lengths: torch.Tensor, draws: np.ndarray) -> None:
+        # A decibel is ln(10) / 10 nepers of power.
+        gains = self.views.gain * np.log(10) / 10 * (2 * draws[:, 0] - 1)
+        for row, length in enumerate(lengths.tolist()):
+            valid = values[row, :length]
+            mean = valid.mean(dim=0)
+            for place, size, band, width in draws[row, 1:].reshape(-1, 4).tolist():
+                valid[_span(place, size, length, self.views.span)] = mean
+                bands = _span(band, width, valid.shape[1], self.views.span)
+                valid[:, bands] = mean[bands]
+            valid += float(gains[row])
+
+
+def _span(place: float, size: float, count: int, longest: float) -> slice:
+    width = int(size * (longest * count + 1))
+    first = int(place * (count - width + 1))
+    return slice(first, first + width)
+
+
+def _stored(values: Values, facts: SideFacts) -> np.ndarray:
+    if facts.modality == "text":
+        return values.astype(np.int32).reshape(-1)
+    # Beyond half precision's range nothing could be normalized anyway.
+    return np.clip(values, -65504, 65504).astype(np.float16)
+
+
+def _part(side: str, shard: int) -> str:
+    return f"parts/{side}.{shard:06d}.columns"

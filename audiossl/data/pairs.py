@@ -1,0 +1,131 @@
+"""Pairs: clips that are seen from several sides (modalities), and where each side is to be found.
+
+One form for all kinds, a line of JSON a pair:
+
+    {"id": "song/0/drums", "concept": "song/0", "group": "song", "labels": {"split": "train"},
+     "sides": {"mixture": {"kind": "sound", "place": "song", "start": 0.0, "duration": 2.0},
+               "stem": {"kind": "sound", "place": "song", "field": "drums", ...}}}
+
+Sides are sounds (a cut of a corpus, or one of its stems), texts, scores (MIDI) or arrays (.npy,
+computed elsewhere: images, video, text). Pairs of one concept are partners of each other: two
+readings of a text, say. They are never negatives, and to find one of them is no mistake.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from audiossl.errors import Skip, UserError, did_you_mean
+
+Kind = Literal["sound", "text", "score", "array"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Where one side of a pair is to be found."""
+
+    kind: Kind
+    place: str
+    """Id of a cut; the text itself; path of a MIDI file; path of an .npy file."""
+    field: str = "recording"
+    """Of a cut: the recording, or one of its stems."""
+    start: float = 0.0
+    """Seconds into the cut or the score."""
+    duration: float | None = None
+    """Seconds; to the end if None."""
+    row: int | None = None
+    """Of an array that holds many clips; the whole array is one clip if None."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A clip and its sides."""
+
+    id: str
+    """Unique in the manifest."""
+    sides: Mapping[str, Reference]
+    concept: str
+    """Pairs with the same are partners; by default the id, and there are none."""
+    group: str
+    """What is resampled for intervals, and kept on one side of a split: song, recording, text."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Speaker, stem, split, ... by name."""
+
+
+def pair_row(pair: Pair) -> dict[str, Any]:
+    """Write a pair as what JSON can hold, without what is as it is by default."""
+    sides = {side: _without_defaults(ref) for side, ref in pair.sides.items()}
+    return {**asdict(pair), "sides": sides, "labels": dict(pair.labels)}
+
+
+def read_pairs(path: Path, sides: tuple[str, ...] = ()) -> Iterator[Pair | Skip]:
+    """Read a manifest of pairs, one at a time; a pair that cannot be used comes as a `Skip`.
+
+    Args:
+        path: A .jsonl file.
+        sides: Sides that every pair must have.
+
+    Raises:
+        UserError: The file cannot be read, or a line of it is no JSON.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    yield _pair_or_skip(_row(line, f"{path}, line {number}"), path, number, sides)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as a manifest of pairs ({error})") from error
+
+
+def _row(line: str, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise UserError(f"{where}: not JSON ({error})") from error
+    if not isinstance(row, dict):
+        raise UserError(f"{where}: expected an object with id and sides, found {line.strip()!r}")
+    return row
+
+
+def _pair_or_skip(
+    row: dict[str, Any], path: Path, number: int, sides: tuple[str, ...]
+) -> Pair | Skip:
+    where = f"{path}, line {number}"
+    identity = str(row.get("id", f"line-{number}"))
+    found = row.get("sides") or {}
+    missing = [side for side in sides if not found.get(side)]
+    if missing or len(found) < 2:
+        lacking = f"no side {missing[0]!r}" if missing else "fewer than two sides"
+        return Skip(f"{where}: pair {identity!r} has {lacking} (it has {', '.join(found) or '-'})")
+    try:
+        references = {side: _reference(found[side], where) for side in found}
+    except UserError as error:
+        return Skip(str(error))
+    labels = {str(key): str(value) for key, value in (row.get("labels") or {}).items()}
+    return Pair(
+        identity,
+        references,
+        concept=str(row.get("concept", identity)),
+        group=str(row.get("group", row.get("concept", identity))),
+        labels=labels,
+    )
+
+
+def _reference(row: Any, where: str) -> Reference:
+    known = [f.name for f in fields(Reference)]
+    for name in row:
+        if name not in known:
+            raise UserError(f"{where}: unknown field {name!r}{did_you_mean(name, known)}")
+    if row.get("kind") not in KINDS or "place" not in row:
+        raise UserError(
+            f"{where}: a side needs a kind ({', '.join(KINDS)}) and a place, found {row!r}"
+        )
+    return Reference(**row)
+
+
+def _without_defaults(reference: Reference) -> dict[str, Any]:
+    defaults = {f.name: f.default for f in fields(Reference)}
+    return {k: v for k, v in asdict(reference).items() if v != defaults[k]}

@@ -1,0 +1,86 @@
+"""Text as tokens: characters, or phones of a pronunciation dictionary."""
+
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int32
+
+from audiossl.errors import Skip, UserError
+
+UNKNOWN = "<unknown>"
+"""First of every vocabulary: what the others do not cover."""
+
+
+@dataclass(frozen=True)
+class TextUnits:
+    """From text to numbers."""
+
+    vocabulary: tuple[str, ...]
+    """What each number stands for."""
+    lexicon: Mapping[str, tuple[str, ...]] | None = None
+    """Phones of each word; characters if None."""
+
+    def encode(self, text: str) -> Int32[np.ndarray, " tokens"]:
+        """Number the units of a text.
+
+        Raises:
+            Skip: Nothing of it can be written in these units.
+        """
+        numbers = {unit: number for number, unit in enumerate(self.vocabulary)}
+        units = text_units(text, self.lexicon)
+        known = [numbers.get(unit, 0) for unit in units]
+        if not any(known):
+            raise Skip(f"text {text!r} has no unit that is known: is it of another script?")
+        return np.array(known, np.int32)
+
+
+def text_units(text: str, lexicon: Mapping[str, tuple[str, ...]] | None = None) -> list[str]:
+    """Split a text into its units: characters with spaces, or phones, an unknown word as one."""
+    said = normalized(text)
+    if lexicon is None:
+        return list(said)
+    return [phone for word in said.split() for phone in lexicon.get(word, (UNKNOWN,))]
+
+
+def vocabulary_of(
+    texts: Iterable[str], lexicon: Mapping[str, tuple[str, ...]] | None = None
+) -> tuple[str, ...]:
+    """List all units of some texts in a fixed order."""
+    units = {unit for text in texts for unit in text_units(text, lexicon)}
+    return (UNKNOWN, *sorted(units - {UNKNOWN}))
+
+
+def normalized(text: str) -> str:
+    """Write a text in lower case, without punctuation, with single spaces."""
+    composed = unicodedata.normalize("NFKC", text).casefold()
+    # Marks belong to their letters; an apostrophe is part of a word.
+    kept = (c if c == "'" or unicodedata.category(c)[0] in "LMN" else " " for c in composed)
+    return " ".join("".join(kept).split())
+
+
+def read_lexicon(path: Path) -> dict[str, tuple[str, ...]]:
+    """Read a pronunciation dictionary: a word and its phones a line, the first of several kept.
+
+    Raises:
+        UserError: It cannot be read, or a word has no phones.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as a dictionary ({error})") from error
+    words: dict[str, tuple[str, ...]] = {}
+    for number, line in enumerate(lines, start=1):
+        word, *phones = _fields(line)
+        if word and not phones:
+            raise UserError(f"{path}, line {number}: {word!r} has no phones")
+        if word:
+            words.setdefault(normalized(word.partition("(")[0]), tuple(phones))
+    return words
+
+
+def _fields(line: str) -> Sequence[str]:
+    # cmudict writes comments behind ;;; or #.
+    return line.partition(";;;")[0].partition("#")[0].split() or [""]

@@ -1,0 +1,218 @@
+"""Cross-modal code matching: sides of one clip belong together, and share one codebook alike.
+
+A clip's embedding is the sum of a continuous path (pooled frames of the side's encoder) and a
+discrete one (pooled entries of the shared codebook). A contrastive loss on embeddings says which
+clips belong together; code matching says that both sides of a clip choose the same entries, and
+without it the codebook splits into one part a side.
+
+Source: Liu et al., "Cross-Modal Discrete Representation Learning" (ACL 2022). Beyond it, by
+configuration: windows instead of whole clips, run-length weights, a covering score for mixtures and
+stems, a commitment loss, and more than two sides.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor, nn
+
+from audiossl import distributed
+from audiossl.batches import PairBatch
+from audiossl.errors import UserError
+from audiossl.losses.code_matching import clip_log_distribution, run_length_weights
+from audiossl.losses.margin_softmax import margin_softmax
+from audiossl.methods.code_scores import Choices, CodeScoresConfig, pair_code_loss
+from audiossl.methods.method import Losses
+from audiossl.models.side_encoders import SideEncoder
+from audiossl.nn.frames import Frames
+from audiossl.nn.lengths import valid_mask
+from audiossl.nn.pooling import masked_max, masked_mean
+from audiossl.nn.weights import load_exactly
+from audiossl.quantization.shared_codebook import Assigned, SharedCodebook, SharedCodebookConfig
+from audiossl.quantization.usage import joint_share
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodeMatchingConfig:
+    """What is trained around the sides' encoders."""
+
+    embedding_dim: int = 512
+    """Dimension of a clip's embedding."""
+    pooling: Literal["mean", "max"] = "mean"
+    """Of the continuous path, over valid frames."""
+    head: Literal["linear", "glu"] = "glu"
+    """From pooled frames to the embedding."""
+    path: Literal["continuous", "projected", "codes"] = "codes"
+    """continuous: no codebook, for the warm start and as a control; projected: the second path
+    without quantizing it, the fair control; codes: the method."""
+    codebook: SharedCodebookConfig = SharedCodebookConfig()
+    """What the sides share."""
+    alpha: float = 0.1
+    """Weight of code matching; 0 is the control whose codebook splits by side."""
+    matching: CodeScoresConfig = CodeScoresConfig()
+    """How the sides' choices are compared."""
+    margin: float = 0.001
+    """Of the loss on embeddings."""
+    directions: Literal["both", "first"] = "both"
+    """Of the loss on embeddings: its mean over both, or the first side's anchors alone."""
+    commitment_weight: float = 0.0
+    """Of the pull of frames to their entries; 0 is the paper. 0.25 makes more codes joint."""
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What the method makes of one side of a batch."""
+
+    clip: Float[Tensor, "batch embedding"]
+    """Continuous and discrete path together."""
+    frames: Frames
+    """Output of the side's encoder."""
+    assigned: Assigned | None
+    """What the codebook made of them, if there is one."""
+
+    @property
+    def log_distribution(self) -> Float[Tensor, "batch size"]:
+        """The clips' distributions over entries."""
+        assert self.assigned is not None
+        weights = self.assigned.valid.to(self.clip.dtype)
+        return clip_log_distribution(self.assigned.log_probabilities, weights)
+
+
+class CodeMatching(nn.Module):
+    """Encoders of the sides, their heads, and the codebook between them."""
+
+    def __init__(self, sides: Mapping[str, SideEncoder], config: CodeMatchingConfig) -> None:
+        super().__init__()
+        if len(sides) < 2:
+            raise UserError(f"code matching needs two sides or more, not {', '.join(sides)}")
+        self.config, self.sides = config, tuple(sides)
+        self.encoder = nn.ModuleDict(sides)
+        self.heads = nn.ModuleDict({s: _head(e.dim, config) for s, e in sides.items()})
+        self.codebook: SharedCodebook | None = None
+        self.code_heads = nn.ModuleDict()
+        if config.path != "continuous":
+            dims = {side: encoder.dim for side, encoder in sides.items()}
+            self.codebook = SharedCodebook(dims, config.codebook)
+            for side in sides:
+                self.code_heads[side] = nn.Linear(config.codebook.dim, config.embedding_dim)
+
+    def forward(self, batch: PairBatch, step: int, generator: torch.Generator) -> Losses:  # noqa: ARG002
+        """Compute the losses of finding each clip's other side, by embedding and by codes."""
+        rows = len(batch.concepts)
+        if rows * distributed.world_size() < 2:
+            raise UserError("a batch of one pair has nothing to be told from: batch_size >= 2")
+        found = {s: self.embed(s, batch.sides[s], batch.lengths[s]) for s in self.sides}
+        excluded = batch.concepts[:, None] == distributed.gather(batch.concepts)
+        pairs = list(combinations(self.sides, 2))
+        results = [self._pair(found[a], found[b], excluded) for a, b in pairs]
+        parts = {
+            name: torch.stack([result[name] for result in results]).mean()
+            for name in results[0]
+        }  # fmt: skip
+        total = parts["embedding_loss"]
+        if self.config.path == "codes":
+            commitment = self._commitment(found)
+            total = total + self.config.alpha * parts["code_loss"]
+            total = total + self.config.commitment_weight * commitment
+            parts |= {"commitment": commitment, "joint_share": self.joint_share()}
+        return Losses(total, float(rows), {name: v.detach() for name, v in parts.items()})
+
+    def embed(
+        self,
+        side: str,
+        values: Shaped[Tensor, "batch length *dims"],
+        lengths: Int[Tensor, " batch"],
+    ) -> Embedded:
+        """Embed one side of some clips."""
+        frames: Frames = self.encoder[side](values, lengths)
+        pool = masked_mean if self.config.pooling == "mean" else masked_max
+        clip = self.heads[side](pool(frames.vectors, frames.lengths))
+        if self.codebook is None:
+            return Embedded(clip, frames, None)
+        valid = valid_mask(frames.lengths, frames.vectors.shape[1])
+        if self.config.path == "projected":
+            second, assigned = self.codebook.project(side, frames.vectors, valid), None
+        else:
+            assigned = self.codebook(side, frames.vectors, valid)
+            second = assigned.quantized
+        clip = clip + self.code_heads[side](masked_mean(second, frames.lengths))
+        return Embedded(clip, frames, assigned)
+
+    def follow(self) -> None:
+        """Let the codebook follow its frames: once after each update."""
+        if self.codebook is not None:
+            self.codebook.follow()
+
+    def warm_start(self, state: Mapping[str, Tensor], source: str) -> None:
+        """Take encoders and heads of a method trained without a codebook.
+
+        Args:
+            state: Its state dict; what belongs to a codebook is left out.
+            source: Where it comes from, for messages.
+
+        Raises:
+            UserError: Encoders or heads are of other sizes, or missing.
+        """
+        for name in ("encoder", "heads"):
+            prefix = f"{name}."
+            kept = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            load_exactly(getattr(self, name), kept, f"{source} ({name})")
+
+    def joint_share(self) -> Float[Tensor, ""]:
+        """Measure which share of the recently used entries more than one side uses."""
+        assert self.codebook is not None
+        entries = self.codebook.entries
+        # Half a use a step is what an entry should have at the least to be called used.
+        return joint_share(entries.side_counts, least=0.5)
+
+    def _pair(
+        self, first: Embedded, second: Embedded, excluded: Bool[Tensor, "batch candidates"]
+    ) -> dict[str, Float[Tensor, ""]]:
+        """Compute the losses of two sides, with figures."""
+        offset = distributed.rank() * len(first.clip)
+        scores = first.clip @ distributed.gather(second.clip).T
+        margin = self.config.margin
+        loss = margin_softmax(scores, margin=margin, offset=offset, excluded=excluded)
+        if self.config.directions == "both":
+            back = second.clip @ distributed.gather(first.clip).T
+            other = margin_softmax(back, margin=margin, offset=offset, excluded=excluded)
+            loss = (loss + other) / 2
+        figures = {"embedding_loss": loss, "accuracy": _accuracy(scores, offset)}
+        if first.assigned is None or second.assigned is None:
+            return figures
+        choices = self._choices(first), self._choices(second)
+        found = pair_code_loss(*choices, excluded, self.config.matching)
+        return figures | {"code_loss": found.loss, "code_accuracy": found.accuracy}
+
+    def _choices(self, embedded: Embedded) -> Choices:
+        """Weigh the choices of a side's frames."""
+        assigned = embedded.assigned
+        assert assigned is not None
+        weights = assigned.valid.to(assigned.log_probabilities.dtype)
+        if self.config.matching.run_length:
+            weights = run_length_weights(assigned.codes, assigned.valid).to(weights)
+        return Choices(assigned.log_probabilities, weights, embedded.frames.frame_rate)
+
+    def _commitment(self, found: Mapping[str, Embedded]) -> Float[Tensor, ""]:
+        """Average over sides; each side's mean is over the frames of all ranks."""
+        terms = []
+        for embedded in found.values():
+            assert embedded.assigned is not None
+            own = embedded.assigned.valid.sum().to(embedded.assigned.commitment)
+            mean = distributed.total(own) / distributed.world_size()
+            terms.append(embedded.assigned.commitment * own / mean.clamp(min=1.0))
+        return torch.stack(terms).mean()
+
+
+def _head(dim: int, config: CodeMatchingConfig) -> nn.Module:
+    if config.head == "linear":
+        return nn.Linear(dim, config.embedding_dim)
+    return nn.Sequential(nn.Linear(dim, 2 * config.embedding_dim), nn.GLU(dim=1))
+
+
+def _accuracy(scores: Float[Tensor, "batch candidates"], offset: int) -> Float[Tensor, ""]:
+    targets = torch.arange(len(scores), device=scores.device) + offset
+    return (scores.detach().argmax(dim=1) == targets).float().mean()

@@ -1,0 +1,127 @@
+"""How the code distributions of two sides are compared: whole clips, or windows of equal time."""
+
+import math
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from audiossl import distributed
+from audiossl.losses.code_matching import (
+    clip_log_distribution,
+    code_matching,
+    code_similarity,
+    covering_similarity,
+    near_windows,
+    windows,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodeScoresConfig:
+    """How the sides' choices are compared."""
+
+    symmetric: bool = False
+    """Both directions, averaged; the paper finds second sides for first sides only, which gives
+    candidates with few entries an advantage."""
+    stop_gradient: bool = False
+    """Each side learns to predict the other's choices, which are taken as given."""
+    score: Literal["mutual", "covering"] = "mutual"
+    """mutual: minus the symmetric cross-entropy (the paper); covering: the first side (a mixture)
+    is to hold what the second (a stem) has, and may hold more."""
+    run_length: bool = False
+    """Runs of equal codes count as one frame, so that speech counts like its text."""
+    window: float | None = None
+    """Seconds; cut both sides into windows of it, for pairs that lie on one time axis. None: whole
+    clips (the paper)."""
+    gap: int = 2
+    """Windows of one clip that are nearer than this are no negatives of each other."""
+
+
+@dataclass(frozen=True)
+class CodeLoss:
+    """What code matching says of two sides of a batch."""
+
+    loss: Float[Tensor, ""]
+    accuracy: Float[Tensor, ""]
+    """Share of first sides whose own second side is the most similar."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the frames of one side of some clips choose from the codebook."""
+
+    log_probabilities: Float[Tensor, "batch frames size"]
+    weights: Float[Tensor, "batch frames"]
+    """How much each frame counts; 0 for padding."""
+    frame_rate: float
+    """Frames a second."""
+
+
+def pair_code_loss(
+    first: Choices, second: Choices, excluded: Bool[Tensor, "batch clips"], config: CodeScoresConfig
+) -> CodeLoss:
+    """Compare the sides' distributions, of this rank's clips against those of all ranks.
+
+    Args:
+        first: The first side.
+        second: The second side.
+        excluded: Pairs of clips that are no negatives.
+        config: How.
+    """
+    count = _num_windows(first, second, config.window)
+    (own, kept), (other, other_kept) = (_cut(side, count, config) for side in (first, second))
+    kept = kept & other_kept
+    masked = _excluded(excluded, kept, count, config.gap)
+    offset = distributed.rank() * len(own)
+    num_kept = distributed.total(kept.sum().to(own)) / distributed.world_size()
+    matched = partial(code_matching, offset=offset, excluded=masked, kept=kept, num_kept=num_kept)
+    scores = _scores(own, distributed.gather(other), config)
+    loss = matched(scores)
+    if config.symmetric:
+        loss = (loss + matched(_scores(distributed.gather(own), other, config).T)) / 2
+    targets = torch.arange(len(own), device=own.device) + offset
+    right = (scores.detach().argmax(dim=1) == targets) & kept
+    return CodeLoss(loss, right.sum() / num_kept.clamp(min=1))
+
+
+def _num_windows(first: Choices, second: Choices, window: float | None) -> int:
+    """Count the windows of the longest clip; padding is as long on all ranks."""
+    if window is None:
+        return 1
+    seconds = max(side.weights.shape[1] / side.frame_rate for side in (first, second))
+    return max(1, math.ceil(seconds / window - 1e-6))
+
+
+def _cut(
+    side: Choices, count: int, config: CodeScoresConfig
+) -> tuple[Float[Tensor, "pieces size"], Bool[Tensor, " pieces"]]:
+    values, weights = side.log_probabilities, side.weights
+    if config.window is not None:
+        values, weights = windows(values, weights, count, config.window * side.frame_rate)
+    return clip_log_distribution(values, weights), weights.sum(dim=1) > 0
+
+
+def _excluded(
+    clips: Bool[Tensor, "batch clips"], kept: Bool[Tensor, " pieces"], count: int, gap: int
+) -> Bool[Tensor, "pieces candidates"]:
+    """Say which windows are no negatives: of partners, of the same time, or not there."""
+    rows, columns = clips.shape
+    absent = ~distributed.gather(kept)
+    if count == 1:
+        return clips | absent
+    place = torch.arange(columns * count, device=clips.device)
+    clip = place // count
+    own = slice(distributed.rank() * rows * count, (distributed.rank() + 1) * rows * count)
+    near = near_windows(clip, place % count, gap)[own]
+    partners = clips.repeat_interleave(count, 0).repeat_interleave(count, 1)
+    return (partners & (clip[own, None] != clip)) | near | absent
+
+
+def _scores(first: Tensor, second: Tensor, config: CodeScoresConfig) -> Tensor:
+    if config.score == "covering":
+        return covering_similarity(first, second)
+    return code_similarity(first, second, stop_gradient=config.stop_gradient)

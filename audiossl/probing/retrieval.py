@@ -1,0 +1,102 @@
+"""Retrieval of one side of a clip by another: recall at k and ranks, with chance and intervals.
+
+A query may have several right candidates (two readings of one text, all stems of one window). To
+find any of them is right, and the others are never counted as errors: the rank of a query is one
+more than the number of wrong candidates that are as similar as its best right one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
+
+from audiossl.probing.bootstrap import BootstrapConfig, Interval, group_weights, percentiles
+
+KS = (1, 5, 10)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """How every query did, and how guessing would."""
+
+    ranks: Int[np.ndarray, " queries"]
+    """From 1."""
+    relevant: Int[np.ndarray, " queries"]
+    """Right candidates of each query."""
+    candidates: Int[np.ndarray, " queries"]
+    """All of its candidates."""
+    groups: Shaped[np.ndarray, " queries"]
+    """What is resampled."""
+
+    def chance(self, k: int) -> float:
+        """Recall at k of a random order."""
+        right, all_ = self.relevant.astype(float), self.candidates.astype(float)
+        missed = np.ones(len(right))
+        for step in range(min(k, int(all_.max()))):
+            # No right one among the first k: draws without replacement.
+            missed *= np.clip((all_ - right - step) / np.maximum(all_ - step, 1.0), 0.0, 1.0)
+        return float(1.0 - missed.mean())
+
+
+def rank_queries(
+    similarity: Float[np.ndarray, "queries candidates"],
+    relevant: Bool[np.ndarray, "queries candidates"],
+    groups: Shaped[np.ndarray, " queries"],
+    pool: Bool[np.ndarray, "queries candidates"] | None = None,
+) -> Ranks:
+    """Rank the best right candidate of every query; queries without one, or another, are left out.
+
+    Args:
+        similarity: Of queries to candidates.
+        relevant: Which candidates are right.
+        groups: Of the queries.
+        pool: Candidates that a query is to choose from, its right ones apart; all by default.
+    """
+    allowed = relevant if pool is None else relevant | pool
+    if pool is None:
+        allowed = np.ones_like(relevant)
+    best = np.where(relevant, similarity, -np.inf).max(axis=1, keepdims=True)
+    # Ties are no merit, and a similarity that is no number is no smaller than any.
+    above = ~(similarity < best) & allowed & ~relevant
+    count = relevant.sum(axis=1)
+    asked = (count > 0) & (allowed.sum(axis=1) > count)
+    return Ranks(
+        above.sum(axis=1)[asked] + 1, count[asked], allowed.sum(axis=1)[asked], groups[asked]
+    )
+
+
+def joined(parts: Sequence[Ranks]) -> Ranks:
+    """Put the queries of several draws of candidates together."""
+    columns = [(part.ranks, part.relevant, part.candidates, part.groups) for part in parts]
+    return Ranks(*(np.concatenate(column) for column in zip(*columns, strict=True)))
+
+
+def recall(found: Ranks, k: int, config: BootstrapConfig) -> Interval:
+    """Give recall at k with its interval over groups."""
+    hits = (found.ranks <= k).astype(np.float64)
+    return Interval(float(hits.mean()), *percentiles(_replicated(hits, found, config), config))
+
+
+def recall_difference(found: Ranks, control: Ranks, k: int, config: BootstrapConfig) -> Interval:
+    """Give recall at k above that of a control on the same queries, with its interval."""
+    gains = (found.ranks <= k).astype(np.float64) - (control.ranks <= k)
+    return Interval(float(gains.mean()), *percentiles(_replicated(gains, found, config), config))
+
+
+def median_rank(found: Ranks, config: BootstrapConfig) -> Interval:
+    """Give the median rank with its interval over groups."""
+    order = np.argsort(found.ranks, kind="stable")
+    medians = []
+    for weights in group_weights(found.groups, config):
+        cumulated = np.cumsum(weights[:, order], axis=1)
+        middle = (cumulated >= cumulated[:, -1:] / 2).argmax(axis=1)
+        medians.append(found.ranks[order][middle].astype(np.float64))
+    return Interval(float(np.median(found.ranks)), *percentiles(np.concatenate(medians), config))
+
+
+def _replicated(
+    values: Float[np.ndarray, " queries"], found: Ranks, config: BootstrapConfig
+) -> Float[np.ndarray, " replicates"]:
+    parts = [w @ values / w.sum(axis=1) for w in group_weights(found.groups, config)]
+    return np.concatenate(parts)

@@ -1,0 +1,1 @@
+"""Code matching: two sides of one clip, one codebook."""

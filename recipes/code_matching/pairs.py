@@ -1,0 +1,320 @@
+"""Stage: pairs of two modalities, of any of seven kinds, become columns that training maps."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, TypeAlias
+
+from typing_extensions import assert_never
+
+from audiossl import distributed
+from audiossl.data.corpus import Corpus
+from audiossl.data.lhotse_cuts import shar_shards
+from audiossl.data.pair_corpus import SideFacts, Values, checked, finish_pairs, write_pairs
+from audiossl.data.pairing import (
+    encoder_pairs,
+    reading_pairs,
+    score_pairs,
+    stem_pairs,
+    transcript_pairs,
+)
+from audiossl.data.pairs import Pair, Reference, pair_row, read_pairs
+from audiossl.data.shar_arrays import shar_array_pairs
+from audiossl.errors import Skip, UserError
+from recipes.code_matching.sides import Front, FrontConfig, fronts_of, positions
+from recipes.record import digest
+from recipes.shards import Outcome, Task, run_shards
+from recipes.stage import Resources, Stage, main
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stems:
+    """A mixture and each of its stems that sounds; sides `mixture` and `stem`."""
+
+    kind: Literal["stems"] = "stems"
+    stems: tuple[str, ...] = ()
+    """Names; all by default."""
+    window: float = 2.0
+    """Seconds of a pair."""
+    hop: float = 2.0
+    """Seconds from one pair to the next."""
+    active_dbfs: float = -40.0
+    """A stem sounds where its mean magnitude is above this."""
+    group: str = "group"
+    """Label that names the song."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transcripts:
+    """Speech and what is said; sides `speech` and `text`."""
+
+    kind: Literal["transcripts"] = "transcripts"
+    text: str = "text"
+    """Label that holds the transcript."""
+    group: str = "text"
+    """Label of what is resampled for intervals."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Readings:
+    """Two voices that read one text; sides `voice` and `other_voice`."""
+
+    kind: Literal["readings"] = "readings"
+    text: str = "text"
+    """Label that readings of one text share; a prompt's id will do."""
+    voice: str = "speaker"
+    """Label that tells voices apart."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """A recording and its performed score as MIDI; sides `audio` and `score`."""
+
+    kind: Literal["scores"] = "scores"
+    window: float = 5.0
+    """Seconds of a pair."""
+    score: str = "score"
+    """Label with the path of the MIDI file, in the folder that is given as source."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoders:
+    """One clip, as two encoders or front ends hear it; the sides have any names."""
+
+    kind: Literal["encoders"] = "encoders"
+    window: float = 5.0
+    """Seconds of a pair."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """Pairs as a .jsonl file lists them, which is given as source; see `audiossl.data.pairs`."""
+
+    kind: Literal["manifest"] = "manifest"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shar:
+    """Arrays in a Shar folder, which is given as source."""
+
+    kind: Literal["shar"] = "shar"
+    fields: dict[str, str] = field(default_factory=dict)
+    """Side to the name of its field."""
+
+
+PairsKind: TypeAlias = Stems | Transcripts | Readings | Scores | Encoders | Manifest | Shar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Pair two modalities."""
+
+    output: Path
+    """Where the pairs go."""
+    pairs: PairsKind
+    """What belongs together."""
+    sides: dict[str, FrontConfig]
+    """What is read at each side, in the order that losses have it; of kind sound, text, score or
+    array."""
+    cuts: tuple[Path, ...] = ()
+    """Output of a `prepare` stage, and of stages that add stems to it; for sides of sound."""
+    source: tuple[Path, ...] = ()
+    """One manifest (.jsonl), folder of scores, or Shar folder, where the kind of pairs needs it."""
+    lexicon: tuple[Path, ...] = ()
+    """A pronunciation dictionary, where text is to become phones."""
+    where: dict[str, list[str]] = field(default_factory=dict)
+    """Which cuts take part: labels and their values; all if empty."""
+    shard_size: int = 1000
+    """Pairs in a shard."""
+    max_skipped: float = 0.01
+    """Largest share of pairs that may be left out before the stage fails."""
+    resources: Resources = Resources()
+    """What to work with."""
+
+
+def make_pairs(config: Config, stage: Stage) -> dict[str, Any]:
+    """Write the values of all pairs, shard by shard."""
+    listed = [] if isinstance(config.pairs, Shar) else list(list_pairs(config))
+    known = [pair for pair in listed if isinstance(pair, Pair)]
+    if not known and not isinstance(config.pairs, Shar):
+        first = f"; the first reason: {listed[0]}" if listed else ""
+        raise UserError(f"there is not one pair of kind {config.pairs.kind}{first}")
+    tasks = _tasks(config, listed)
+    fronts = fronts_of(config.sides, known, config.cuts, config.lexicon, str(stage.device))
+    facts = {side: front.facts for side, front in fronts.items()}
+    if isinstance(config.pairs, Shar):
+        facts = _shar_facts(config.pairs, facts, tasks)
+    stage.log.info("%d pairs of %s in %d shards", len(known), config.pairs.kind, len(tasks))
+    make = partial(_worker, config, known, str(stage.device), facts)
+    totals = run_shards(stage, tasks, make, config.resources)
+    if distributed.is_first():
+        totals["pairs"] = finish_pairs(stage.output, len(tasks), facts)
+    return totals
+
+
+def list_pairs(config: Config) -> Iterator[Pair | Skip]:
+    """List pairs by reference, without reading any.
+
+    Raises:
+        UserError: What the kind needs is not given.
+    """
+    kind = config.pairs
+    if isinstance(kind, Manifest):
+        path = _source(config)
+        for pair in read_pairs(path, tuple(config.sides)):
+            yield pair if isinstance(pair, Skip) else _beside(pair, path.parent)
+        return
+    if not config.cuts:
+        raise UserError(f"pairs of kind {kind.kind} need the output of a prepare stage as cuts")
+    corpus = Corpus(*config.cuts)
+    yield from _corpus_pairs(config, corpus, corpus.select(config.where).tolist())
+
+
+def _corpus_pairs(config: Config, corpus: Corpus, cuts: Sequence[int]) -> Iterator[Pair | Skip]:
+    match config.pairs:
+        case Stems() as kind:
+            return stem_pairs(
+                corpus, cuts, stems=kind.stems, window=kind.window, hop=kind.hop,
+                active_dbfs=kind.active_dbfs, group=kind.group,
+            )  # fmt: skip
+        case Transcripts() as kind:
+            return transcript_pairs(corpus, cuts, text=kind.text, group=kind.group)
+        case Readings() as kind:
+            return reading_pairs(corpus, cuts, text=kind.text, voice=kind.voice)
+        case Scores() as kind:
+            folder = _source(config)
+            return score_pairs(corpus, cuts, folder=folder, window=kind.window, score=kind.score)
+        case Encoders() as kind:
+            return encoder_pairs(corpus, cuts, sides=tuple(config.sides), window=kind.window)
+        case Manifest() | Shar():
+            raise AssertionError("listed without a corpus")
+        case _:
+            assert_never(config.pairs)
+
+
+def _source(config: Config) -> Path:
+    if len(config.source) != 1:
+        raise UserError(
+            f"pairs of kind {config.pairs.kind} need one file or folder as source, "
+            f"{len(config.source)} are given"
+        )
+    return config.source[0]
+
+
+def _beside(pair: Pair, folder: Path) -> Pair:
+    """Read paths of files as relative to the manifest."""
+    sides = {
+        side: replace(ref, place=str(folder / ref.place)) if ref.kind in ("array", "score") else ref
+        for side, ref in pair.sides.items()
+    }
+    return replace(pair, sides=sides)
+
+
+def _tasks(config: Config, listed: Sequence[Pair | Skip]) -> list[Task]:
+    if isinstance(config.pairs, Shar):
+        shards = shar_shards(_source(config))
+        if not shards:
+            raise UserError(f"{config.source[0]}: no Shar folder (no cuts.*.jsonl* in it)")
+        return [Task(i, digest([p.name, p.stat().st_size]), p) for i, p in enumerate(shards)]
+    size = config.shard_size
+    pieces = [tuple(listed[first : first + size]) for first in range(0, len(listed), size)]
+    return [Task(index, digest([_named(p) for p in piece]), piece) for index, piece in
+            enumerate(pieces)]  # fmt: skip
+
+
+def _named(pair: Pair | Skip) -> Any:
+    return str(pair) if isinstance(pair, Skip) else pair_row(pair)
+
+
+def _shar_facts(
+    kind: Shar, facts: Mapping[str, SideFacts], tasks: Sequence[Task]
+) -> dict[str, SideFacts]:
+    """Learn the dimension of each side from the first cut that has all of them."""
+    if set(kind.fields) != set(facts) or any(f.modality != "array" for f in facts.values()):
+        raise UserError("pairs of kind shar: name a field for each side, all of kind array")
+    for task in tasks:
+        for found in shar_array_pairs(task.payload, kind.fields):
+            if not isinstance(found, Skip):
+                sizes = {side: values.shape[-1] for side, values in found[1].items()}
+                return {s: SideFacts(**{**asdict(f), "size": sizes[s]}) for s, f in facts.items()}
+    raise UserError("no cut of the Shar folder has a value in every field")
+
+
+def _worker(
+    config: Config, pairs: Sequence[Pair], device: str, facts: Mapping[str, SideFacts]
+) -> Callable[[Task], Outcome]:
+    """Load what reads the sides once, in the process that uses it."""
+    fronts = fronts_of(config.sides, pairs, config.cuts, config.lexicon, device)
+
+    def work(task: Task) -> Outcome:
+        skipped: list[dict[str, str]] = []
+        found = _read_shar if isinstance(config.pairs, Shar) else _read
+        rows = list(found(config, task.payload, fronts, facts, skipped))
+        files = write_pairs(rows, config.output, task.index, facts)
+        seconds = sum(
+            len(values[side]) / facts[side].frame_rate
+            for _, values in rows
+            for side in facts
+            if facts[side].modality == "sound"
+        )
+        return Outcome(files, len(rows) + len(skipped), seconds / 3600, tuple(skipped))
+
+    return work
+
+
+Rows = Iterator[tuple[Pair, dict[str, Values]]]
+
+
+def _read(
+    config: Config,  # noqa: ARG001 - the same for all kinds
+    pairs: Iterable[Pair | Skip],
+    fronts: Mapping[str, Front],
+    facts: Mapping[str, SideFacts],
+    skipped: list[dict[str, str]],
+) -> Rows:
+    for pair in pairs:
+        identity = pair.id if isinstance(pair, Pair) else ""
+        try:
+            if isinstance(pair, Skip):
+                raise pair
+            yield pair, {side: _side(pair, side, fronts[side]) for side in facts}
+        except Skip as error:
+            skipped.append({"id": identity, "reason": str(error)})
+
+
+def _side(pair: Pair, side: str, front: Front) -> Values:
+    reference: Reference | None = pair.sides.get(side)
+    if reference is None:
+        raise Skip(f"pair {pair.id!r} has no side {side!r} (it has {', '.join(pair.sides)})")
+    if reference.kind != front.facts.modality:
+        raise Skip(f"pair {pair.id!r}: {side} is a {reference.kind}, not a {front.facts.modality}")
+    return checked(front.values(reference), f"pair {pair.id!r}, {side}")
+
+
+def _read_shar(
+    config: Config,
+    cuts: Path,
+    fronts: Mapping[str, Front],  # noqa: ARG001 - the same for all kinds
+    facts: Mapping[str, SideFacts],
+    skipped: list[dict[str, str]],
+) -> Rows:
+    assert isinstance(config.pairs, Shar)
+    for found in shar_array_pairs(cuts, config.pairs.fields):
+        try:
+            if isinstance(found, Skip):
+                raise found
+            pair, arrays = found
+            yield (
+                pair,
+                {
+                    side: positions(arrays[side], f"cut {pair.id}, {side}", fact.size)
+                    for side, fact in facts.items()
+                },
+            )
+        except Skip as error:
+            skipped.append({"id": "", "reason": str(error)})
+
+
+if __name__ == "__main__":
+    main(Config, make_pairs, "recipes.code_matching.pairs")

@@ -1,0 +1,109 @@
+"""Stage: train encoders of two sides, with or without a codebook that they share."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from audiossl import distributed
+from audiossl.configs import plain
+from audiossl.data.pair_corpus import PairCorpus, PairSource, PairViewsConfig
+from audiossl.data.plan import PlanConfig
+from audiossl.errors import UserError
+from audiossl.methods.code_matching import CodeMatching, CodeMatchingConfig
+from audiossl.models.side_encoders import SideConfig
+from audiossl.nn.weights import read_weights
+from audiossl.pretrained.code_matching import WEIGHTS, Matching, build_matching, write_matching
+from audiossl.training.loop import LoopConfig, Place, train
+from audiossl.training.writers import read_metrics
+from recipes.pretraining import TrainingResources
+from recipes.stage import Stage, main
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Train the encoders of two sides, and the codebook between them."""
+
+    pairs: Path
+    """Output of `recipes.code_matching.pairs`."""
+    output: Path
+    """Where checkpoints, records and, at the end, the method go."""
+    where: dict[str, list[str]] = field(default_factory=dict)
+    """Which pairs take part: labels and their values, as in {split: [train]}; all if empty."""
+    encoders: dict[str, SideConfig]
+    """The network of each side."""
+    method: CodeMatchingConfig = CodeMatchingConfig()
+    """What is trained around them."""
+    views: PairViewsConfig = PairViewsConfig()
+    """How pairs are changed before they are learnt from."""
+    batch_size: int = 64
+    """Pairs in a batch, of all ranks."""
+    num_buckets: int = 1
+    """Batches are of pairs whose first sides have like lengths, in so many classes: less padding,
+    and lengths tell less. 1: batches of any lengths (the paper)."""
+    warm_start: tuple[Path, ...] = ()
+    """Output of this stage with `method.path: continuous`, at most one: where encoders and heads
+    begin. The paper's way; without it less is shared."""
+    loop: LoopConfig
+    """How long is trained, and how."""
+    resources: TrainingResources = TrainingResources()
+    """What to work with."""
+
+
+def code_matching(config: Config, stage: Stage) -> dict[str, Any]:
+    """Train on pairs."""
+    torch.manual_seed(config.loop.seed)
+    corpus = PairCorpus(config.pairs)
+    chosen = corpus.select(config.where)
+    if min(config.batch_size, len(chosen)) < 2:
+        raise UserError(
+            f"batches of {config.batch_size} of {len(chosen)} pairs: contrast needs two at least"
+        )
+    method = build_matching(corpus.sides, config.encoders, config.method)
+    _check_codebook(method, corpus, chosen)
+    _warm_start(method, config)
+    plan = PlanConfig(
+        seed=config.loop.seed, batch_size=config.batch_size, num_buckets=config.num_buckets
+    )
+    source = PairSource(corpus, chosen, plan, config.views)
+    count = sum(p.numel() for p in method.parameters())
+    stage.log.info("%d pairs, parameters: %d", len(chosen), count)
+    place = Place(stage.output, stage.device, config.resources, stage.log)
+    train(method, source, config.loop, place)
+    last: Mapping[str, Any] = {}
+    if distributed.is_first():
+        last = read_metrics(stage.output)[-1]
+        provenance = {"loop": plain(config.loop), "last": last}
+        matching = Matching(method.cpu(), corpus.sides)
+        write_matching(stage.output, matching, config.encoders, provenance)
+    return {"parameters": count, "last": last}
+
+
+def _check_codebook(method: CodeMatching, corpus: PairCorpus, chosen: np.ndarray) -> None:
+    """Refuse a codebook with more entries than an epoch has frames to move them."""
+    if method.codebook is None:
+        return
+    size = method.config.codebook.codebook_size
+    frames = 0
+    for side in corpus.sides:
+        stride = int(method.encoder[side].stride)  # type: ignore[arg-type]
+        frames += int(-(-corpus.lengths(side)[chosen] // stride).sum())
+    if size > frames:
+        raise UserError(
+            f"a codebook of {size} entries, but all sides of an epoch have {frames} frames: most "
+            "entries would never be chosen; lower method.codebook.codebook_size, or bring more"
+        )
+
+
+def _warm_start(method: CodeMatching, config: Config) -> None:
+    if len(config.warm_start) > 1:
+        raise UserError(f"warm_start: one run at most, but {len(config.warm_start)} are given")
+    for folder in config.warm_start:
+        method.warm_start(read_weights(folder / WEIGHTS), str(folder))
+
+
+if __name__ == "__main__":
+    main(Config, code_matching, "recipes.code_matching.pretrain")

@@ -1,0 +1,16 @@
+"""Compiled whole, without a break, the network computes the same and is compiled once a bucket."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.long
+def test_one_graph_a_bucket_with_the_gradients_of_the_plain_network():
+    # A program of its own: the checks of shapes around every function here are no part of a graph.
+    command = [sys.executable, "-m", "tests.models.zipformer.compiling"]
+    root = Path(__file__).parents[3]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]

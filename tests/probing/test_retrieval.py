@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from audiossl.probing.bootstrap import BootstrapConfig
+from audiossl.probing.retrieval import (
+    joined,
+    median_rank,
+    rank_queries,
+    recall,
+    recall_difference,
+)
+
+CONFIG = BootstrapConfig(replicates=200)
+
+
+def _random(queries: int, concepts: int, seed: int = 0):
+    generator = np.random.default_rng(seed)
+    named = generator.integers(concepts, size=queries)
+    return generator.standard_normal((queries, queries)), named[:, None] == named, named
+
+
+def test_ranks_count_wrong_candidates_only():
+    similarity = np.array([[3.0, 2.0, 1.0], [9.0, 2.0, 5.0], [3.0, 2.0, 1.0]])
+    relevant = np.array([[True, True, False], [True, True, False], [False, False, True]])
+    assert rank_queries(similarity, relevant, np.arange(3)).ranks.tolist() == [1, 1, 3]
+    similarity[1, 1] = -9  # a duplicate partner that is far away changes nothing
+    assert rank_queries(similarity, relevant, np.arange(3)).ranks.tolist() == [1, 1, 3]
+
+
+def test_ties_are_no_merit_and_nan_is_no_success():
+    for value in (0.0, np.nan):
+        found = rank_queries(np.full((4, 4), value), np.eye(4).astype(bool), np.arange(4))
+        assert found.ranks.tolist() == [4] * 4
+
+
+def test_chance_is_what_a_random_order_gives():
+    similarity, relevant, groups = _random(300, 40)
+    found = rank_queries(similarity, relevant, groups)
+    for k in (1, 5, 10):
+        score = recall(found, k, CONFIG)
+        assert score.low - 0.03 < found.chance(k) < score.high + 0.03
+    alone = rank_queries(similarity, np.eye(300).astype(bool), groups)
+    assert alone.chance(10) == pytest.approx(10 / 300)
+
+
+def test_a_hard_pool_leaves_others_out_and_queries_without_a_choice_too():
+    similarity = np.array([[1.0, 5.0, 2.0], [0.0, 3.0, 1.0], [0.0, 0.0, 1.0]])
+    same = np.array([[1, 0, 1], [0, 1, 0], [1, 0, 1]]).astype(bool)
+    found = rank_queries(similarity, np.eye(3).astype(bool), np.arange(3), same)
+    assert found.ranks.tolist() == [2, 1]
+    assert found.candidates.tolist() == [2, 2]
+    assert found.groups.tolist() == [0, 2]
+
+
+def test_intervals_hold_the_score():
+    similarity, relevant, _ = _random(200, 200)
+    ranks = rank_queries(similarity + 2 * relevant, relevant, np.arange(200) // 4)
+    score, median = recall(ranks, 10, CONFIG), median_rank(ranks, CONFIG)
+    assert score.low < score.score < score.high
+    assert median.low <= median.score <= median.high
+    assert median.score == np.median(ranks.ranks)
+
+
+def test_a_difference_to_itself_is_nothing_and_draws_are_put_together():
+    found = rank_queries(*_random(50, 10))
+    same = recall_difference(found, found, 10, CONFIG)
+    assert (same.score, same.low, same.high) == (0.0, 0.0, 0.0)
+    assert len(joined([found, found]).ranks) == 2 * len(found.ranks)
