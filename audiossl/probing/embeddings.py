@@ -48,6 +48,10 @@ class EmbeddingConfig:
     """Seconds: cuts are embedded in windows of this length; None: whole."""
     hop: float | None = None
     """Seconds from one window to the next; by default a window's."""
+    padded: bool = False
+    """A cut shorter than a window lies in the middle of silence, as crops of pretraining do, and
+    what is left at the end of a longer one is a window that ends with it. Otherwise a shorter cut
+    is embedded as it is, and a rest is left out."""
     storage: Literal["float32", "float16"] = "float32"
     """Type of the numbers on disk."""
 
@@ -104,20 +108,25 @@ def pooled(frames: Frames, config: EmbeddingConfig) -> dict[str, list[Tensor]]:
     for name, vectors in parts.items():
         for statistic in config.statistics:
             pool = _POOLS[statistic]
-            found[f"{name}.{statistic}"] = list(pool(vectors.float(), frames.lengths))
+            found[f"{name}.{statistic}"] = list(pool(vectors.float(), _lengths(frames, name)))
     return found
 
 
 def cut_windows(
     waveform: Float[np.ndarray, " samples"], config: EmbeddingConfig, sample_rate: int
 ) -> list[Float[np.ndarray, "_"]]:
-    """Cut a waveform into whole windows; a shorter one is one window, and a rest is left out."""
+    """Cut a waveform into whole windows; `EmbeddingConfig.padded` says what becomes of the rest."""
     if config.window is None:
         return [waveform]
     size = round(config.window * sample_rate)
     hop = round((config.hop or config.window) * sample_rate)
-    count = max(1, (len(waveform) - size) // hop + 1)
-    return [waveform[index * hop : index * hop + size] for index in range(count)]
+    missing = max(0, size - len(waveform))
+    if config.padded and missing:
+        waveform = np.pad(waveform, (missing // 2, missing - missing // 2))
+    starts = list(range(0, max(1, len(waveform) - size + 1), hop))
+    if config.padded and starts[-1] + size < len(waveform):
+        starts.append(len(waveform) - size)
+    return [waveform[start : start + size] for start in starts]
 
 
 def at_rate(waveform: Float[np.ndarray, " samples"], rate: int) -> Float[np.ndarray, " samples"]:
@@ -204,6 +213,12 @@ def read_embeddings(paths: Sequence[Path]) -> Embeddings:
     }
     counts = torch.cat([shard[ROWS] for shard in shards]).numpy()
     return Embeddings(vectors, np.concatenate([[0], np.cumsum(counts)]))
+
+
+def _lengths(frames: Frames, name: str) -> Tensor:
+    if name == "output" or frames.layer_lengths is None:
+        return frames.lengths
+    return frames.layer_lengths
 
 
 def _layers(frames: Frames, wanted: str) -> dict[str, Tensor]:

@@ -7,12 +7,14 @@ import torch
 from audiossl.data.corpus import Corpus
 from audiossl.errors import UserError
 from audiossl.models.batching import Batching
+from audiossl.nn.frames import Frames
 from audiossl.probing.embeddings import (
     EmbeddingConfig,
     content_key,
     cut_windows,
     embed_cuts,
     encoder_digest,
+    pooled,
     read_embeddings,
     write_embeddings,
 )
@@ -55,6 +57,26 @@ def test_windows_are_cut_where_they_say():
     waveform = np.arange(10, dtype=np.float32)
     pieces = cut_windows(waveform, EmbeddingConfig(window=4.0, hop=3.0), 1)
     assert [piece.tolist() for piece in pieces] == [[0, 1, 2, 3], [3, 4, 5, 6], [6, 7, 8, 9]]
+
+
+def test_padded_windows_lose_nothing_and_are_all_of_one_length():
+    config = EmbeddingConfig(window=4.0, padded=True)
+    rest = cut_windows(np.arange(10, dtype=np.float32), config, 1)
+    assert [piece.tolist() for piece in rest] == [[0, 1, 2, 3], [4, 5, 6, 7], [6, 7, 8, 9]]
+    whole = cut_windows(np.arange(8, dtype=np.float32), config, 1)
+    assert [piece.tolist() for piece in whole] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    (short,) = cut_windows(np.ones(1, dtype=np.float32), config, 1)
+    assert short.tolist() == [0, 1, 0, 0]
+
+
+def test_layers_at_another_rate_are_pooled_over_their_own_frames():
+    layer = torch.tensor([[[1.0], [2.0], [3.0], [100.0]]])
+    frames = Frames(
+        torch.ones(1, 2, 1), torch.tensor([1]), 25.0, (layer,),
+        layer_rate=50.0, layer_lengths=torch.tensor([3]),
+    )  # fmt: skip
+    found = pooled(frames, EmbeddingConfig(layers=("all",)))
+    assert found["layer0.mean"][0].tolist() == [2.0]
 
 
 def test_embeddings_survive_the_disk_and_find_their_cuts(tmp_path, corpus):
