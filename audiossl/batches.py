@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
+from audiossl.errors import UserError
+
 AnyBatch = TypeVar("AnyBatch")
 
 
@@ -45,6 +47,32 @@ class CodeBatch:
 
 
 @dataclass(frozen=True)
+class TextBatch:
+    """Cuts with what is said in them."""
+
+    waveforms: Float[Tensor, "batch samples"]
+    """Padded with zeros at the end."""
+    lengths: Int[Tensor, " batch"]
+    """Valid samples."""
+    symbols: Int[Tensor, "batch most_symbols"]
+    """Characters by number, from 1; padded with 0."""
+    symbol_counts: Int[Tensor, " batch"]
+    """Characters of each cut."""
+
+
+@dataclass(frozen=True)
+class TagBatch:
+    """Cuts with what sounds in them."""
+
+    waveforms: Float[Tensor, "batch samples"]
+    """Padded with zeros at the end."""
+    lengths: Int[Tensor, " batch"]
+    """Valid samples."""
+    tags: Float[Tensor, "batch tags"]
+    """1 where a tag is true."""
+
+
+@dataclass(frozen=True)
 class PairBatch:
     """Clips, each seen from several sides (modalities), by name of the side."""
 
@@ -62,13 +90,22 @@ def to_device(batch: AnyBatch, device: torch.device) -> AnyBatch:
 
 
 def split_batch(batch: AnyBatch, parts: int) -> list[AnyBatch]:
-    """Split the rows of a batch into equal parts; what is no tensor goes with each."""
+    """Split the rows of a batch into equal parts; what is no tensor goes with each.
+
+    Raises:
+        UserError: Its rows cannot be shared evenly.
+    """
     if parts == 1:
         return [batch]
     return [_mapped(batch, partial(_chunk, parts=parts, index=i)) for i in range(parts)]
 
 
 def _chunk(tensor: Tensor, parts: int, index: int) -> Tensor:
+    if len(tensor) % parts:
+        raise UserError(
+            f"a batch of {len(tensor)} cuts cannot be split into {parts} equal parts: let batch "
+            "sizes be multiples of ranks x loop.accumulate (plan.multiple, or batch_size)"
+        )
     return tensor.chunk(parts)[index]
 
 

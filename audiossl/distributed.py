@@ -6,8 +6,9 @@ came from. One process and several then have the same loss and the same gradient
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -15,6 +16,8 @@ import torch.distributed as dist
 from jaxtyping import Shaped
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+_PART: ContextVar[tuple[int, int]] = ContextVar("part", default=(0, 1))
 
 
 def rank() -> int:
@@ -73,6 +76,29 @@ def gather(values: Shaped[Tensor, "batch *dims"]) -> Shaped[Tensor, "whole *dims
 def own_rows(values: Shaped[Tensor, "whole *dims"]) -> Shaped[Tensor, "batch *dims"]:
     """Keep this rank's share of rows that every rank has drawn alike for the whole batch."""
     return values.chunk(world_size())[rank()]
+
+
+@contextmanager
+def part(index: int, parts: int) -> Iterator[None]:
+    """Say that one of the equal parts of this rank's rows is at hand, for `draw_rows`."""
+    token = _PART.set((index, parts))
+    try:
+        yield
+    finally:
+        _PART.reset(token)
+
+
+def draw_rows(
+    rows: int, draw: Callable[[int], Shaped[Tensor, "whole *dims"]]
+) -> Shaped[Tensor, "rows *dims"]:
+    """Let `draw` make the rows of a whole batch, of all ranks and parts, and keep those at hand.
+
+    One process and several, and a batch whole or in parts, then see the same chance, if `draw`
+    takes it from a generator that all of them have seeded alike.
+    """
+    index, parts = _PART.get()
+    whole = draw(rows * parts * world_size())
+    return whole.chunk(parts * world_size())[rank() * parts + index]
 
 
 def total(values: Shaped[Tensor, "*dims"]) -> Shaped[Tensor, "*dims"]:

@@ -22,23 +22,29 @@ class TrainingResources(Resources, LoopResources):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainConfig:
-    """Settings that every pretraining stage has."""
+class TrainingConfig:
+    """Settings that every stage that trains an encoder has."""
 
-    cuts: Path
-    """Output of a `prepare` stage."""
     output: Path
     """Where checkpoints, records and, at the end, the encoder go."""
-    where: dict[str, list[str]] = field(default_factory=dict)
-    """Which cuts take part: labels and their values, as in {split: [train]}; all if empty."""
     loop: LoopConfig
     """How long is trained, and how."""
     resources: TrainingResources = TrainingResources()
     """What to work with."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig(TrainingConfig):
+    """Settings of a pretraining stage that learns from one corpus without targets."""
+
+    cuts: Path
+    """Output of a `prepare` stage."""
+    where: dict[str, list[str]] = field(default_factory=dict)
+    """Which cuts take part: labels and their values, as in {split: [train]}; all if empty."""
+
+
 def pretrain(
-    method: nn.Module, source: BatchSource, config: PretrainConfig, stage: Stage
+    method: nn.Module, source: BatchSource, config: TrainingConfig, stage: Stage
 ) -> dict[str, Any]:
     """Train a `Method` and write its encoder; return the last figures for the record."""
     encoder = method.encoder

@@ -7,6 +7,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -93,24 +94,49 @@ def digest(content: Any) -> str:
 
 
 def split_inputs(config: Any) -> tuple[dict[str, Path], dict[str, Any]]:
-    """Tell inputs from settings: paths, and what `extra_inputs()` of the config names."""
+    """Tell inputs from settings: paths wherever they are, and what `extra_inputs()` names."""
     inputs: dict[str, Path] = {}
     identity = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
         if field.name in ("output", "resources", "max_skipped"):
             continue
-        if isinstance(value, Path):
-            inputs[field.name] = value
-        elif isinstance(value, tuple) and value and all(isinstance(v, Path) for v in value):
-            inputs.update({f"{field.name}.{index}": path for index, path in enumerate(value)})
-        elif isinstance(value, dict) and value and all(isinstance(v, Path) for v in value.values()):
-            inputs.update({f"{field.name}.{name}": path for name, path in value.items()})
-        else:
-            identity[field.name] = plain(value)
+        inputs.update(_paths(value, field.name))
+        if not _only_paths(value):
+            identity[field.name] = plain(_without_paths(value))
     if hasattr(config, "extra_inputs"):
         inputs.update(config.extra_inputs())
     return inputs, identity
+
+
+def _paths(value: Any, name: str) -> Iterator[tuple[str, Path]]:
+    """Find the paths in a setting, as corpora.0.cuts."""
+    if isinstance(value, Path):
+        yield name, value
+    for key, item in _members(value).items():
+        yield from _paths(item, f"{name}.{key}")
+
+
+def _without_paths(value: Any) -> Any:
+    """Leave the paths out of a setting."""
+    kept = {k: _without_paths(v) for k, v in _members(value).items() if not isinstance(v, Path)}
+    if isinstance(value, (tuple, list)):
+        return list(kept.values())
+    return kept if _members(value) else value
+
+
+def _only_paths(value: Any) -> bool:
+    parts = _members(value).values()
+    return isinstance(value, Path) or (bool(parts) and all(map(_only_paths, parts)))
+
+
+def _members(value: Any) -> dict[Any, Any]:
+    """Name the parts of a config, a list or a dict; nothing else has any."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, (tuple, list)):
+        return dict(enumerate(value))
+    return value if isinstance(value, dict) else {}
 
 
 def _check_same(previous: dict[str, Any], record: dict[str, Any], output: Path) -> None:

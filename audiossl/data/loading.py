@@ -15,7 +15,10 @@ from audiossl.errors import UserError
 class BatchSource(Protocol):
     """What can load any batch of a plan."""
 
-    plan: Plan
+    @property
+    def plan(self) -> Plan:
+        """The batches there are."""
+        ...
 
     def load(self, position: Position, rank: int = 0, world_size: int = 1) -> Any:
         """Load a rank's share of the batch at `position`."""

@@ -31,6 +31,8 @@ class CodebookScores:
     """Cross-entropy of each code, without gradient; 0 where ignored."""
     correct: Bool[Tensor, "frames codebooks"]
     """Whether the highest score is that of the code."""
+    valid: Bool[Tensor, " frames"]
+    """Whether a frame has codes."""
 
 
 def codebook_cross_entropy(
@@ -58,7 +60,7 @@ def codebook_cross_entropy(
         loss, negative_log, correct = _Portions.apply(
             frames.float(), weight.float(), bias.float(), codes, frame_weights.float(), portion
         )
-    return CodebookScores(loss, negative_log * valid[:, None], correct & valid[:, None])
+    return CodebookScores(loss, negative_log * valid[:, None], correct & valid[:, None], valid)
 
 
 class _Portions(torch.autograd.Function):

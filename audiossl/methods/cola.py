@@ -97,6 +97,7 @@ def losses(
 
 
 def _noise_like(waveforms: Tensor, generator: torch.Generator) -> Tensor:
-    whole = (len(waveforms) * distributed.world_size(), *waveforms.shape[1:])
-    draws = torch.randn(whole, generator=generator, device=waveforms.device)
-    return distributed.own_rows(draws)
+    size, device = waveforms.shape[1:], waveforms.device
+    return distributed.draw_rows(
+        len(waveforms), lambda rows: torch.randn(rows, *size, generator=generator, device=device)
+    )

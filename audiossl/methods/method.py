@@ -30,8 +30,9 @@ class Method(Protocol):
     """An encoder, the heads it needs in training, and a loss, as one module.
 
     `encoder` is what is exported at the end. Random draws come from `generator`, which every rank
-    has seeded alike by (seed, step): draw for the rows of all ranks and keep your own
-    (`distributed.own_rows`), and one process and several see the same masks.
+    has seeded alike by (seed, step), and which begins anew in each part of a batch: draw for the
+    rows of all ranks and parts and keep your own (`distributed.draw_rows`), and one process and
+    several, a batch whole and in parts, see the same masks.
     """
 
     encoder: nn.Module

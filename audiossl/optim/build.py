@@ -1,12 +1,14 @@
 """From a config to an optimizer, and to the rate it uses at each step."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import torch
 from torch import nn
 from typing_extensions import assert_never
 
+from audiossl.errors import UserError
 from audiossl.optim.eden import EdenConfig
 from audiossl.optim.scaled_adam import ScaledAdam
 from audiossl.optim.schedules import ConstantConfig, ScheduleConfig
@@ -52,25 +54,56 @@ class ScaledAdamConfig:
 OptimizerConfig: TypeAlias = AdamWConfig | ScaledAdamConfig
 
 
-def build_optimizer(config: OptimizerConfig, module: nn.Module) -> torch.optim.Optimizer:
-    """Make the optimizer of every parameter of `module` that is trained."""
-    trained = [p for p in module.parameters() if p.requires_grad]
+def build_optimizer(
+    config: OptimizerConfig, module: nn.Module, rate_scales: Mapping[str, float] | None = None
+) -> torch.optim.Optimizer:
+    """Make the optimizer of every parameter of `module` that is trained.
+
+    Args:
+        config: Which one.
+        module: What is trained.
+        rate_scales: Factor of the rate for parameters whose name begins with a prefix, as in
+            {"encoder": 0.05}; 1 for the others. Each group of the result has its own as "scale".
+
+    Raises:
+        UserError: No parameter has one of the prefixes.
+    """
+    groups: list[dict[str, Any]] = []
+    for scale, trained in _by_scale(module, rate_scales or {}).items():
+        match config:
+            case AdamWConfig():
+                matrices = [p for p in trained if p.dim() > 1]
+                vectors = [p for p in trained if p.dim() <= 1]
+                groups.append({"params": matrices, "weight_decay": config.decay, "scale": scale})
+                groups.append({"params": vectors, "weight_decay": 0.0, "scale": scale})
+            case ScaledAdamConfig():
+                groups.append({"params": trained, "scale": scale})
+            case _:
+                assert_never(config)
     match config:
         case AdamWConfig():
-            return _adamw(config, trained)
+            return torch.optim.AdamW(groups, config.rate, config.betas, config.epsilon)
         case ScaledAdamConfig():
             return ScaledAdam(
-                trained, config.rate, clipping_scale=config.clipping_scale, betas=config.betas
+                groups, config.rate, clipping_scale=config.clipping_scale, betas=config.betas
             )
         case _:
             assert_never(config)
 
 
-def _adamw(config: AdamWConfig, trained: list[nn.Parameter]) -> torch.optim.AdamW:
-    matrices = [p for p in trained if p.dim() > 1]
-    vectors = [p for p in trained if p.dim() <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": config.decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, config.rate, config.betas, config.epsilon)
+def _by_scale(
+    module: nn.Module, rate_scales: Mapping[str, float]
+) -> dict[float, list[nn.Parameter]]:
+    """Group the trained parameters by the factor of their rate."""
+    groups: dict[float, list[nn.Parameter]] = {}
+    unused = set(rate_scales)
+    for name, parameter in module.named_parameters():
+        prefixes = [p for p in rate_scales if name == p or name.startswith(f"{p}.")]
+        prefix = max(prefixes, key=len, default=None)
+        unused.discard(prefix or "")
+        if parameter.requires_grad:
+            scale = 1.0 if prefix is None else rate_scales[prefix]
+            groups.setdefault(scale, []).append(parameter)
+    if unused:
+        raise UserError(f"rate_scales: no parameter begins with {sorted(unused)[0]!r}")
+    return groups

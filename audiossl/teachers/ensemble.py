@@ -2,8 +2,9 @@
 
 Conventions. The waveform comes at the highest sample rate of the teachers and is resampled for the
 others. Frames come at the highest frame rate, or at the one that is asked for; a teacher of another
-rate gives the frame that sounds then. `Frames.layers` are the teachers' own vectors on that rate,
-in order, so that each can get a quantizer of its own.
+rate gives the frame that sounds then, and its last one for what is left at the end. A sound shorter
+than a frame of any teacher has none. `Frames.layers` are the teachers' own vectors on that rate, in
+order, so that each can get a quantizer of its own.
 """
 
 import math
@@ -52,15 +53,21 @@ class EnsembleTeacher(FrozenTeacher):
         """Compute the frames of a batch of waveforms."""
         waveforms = zero_padding(waveforms, lengths)
         given = [self._heard(teacher, waveforms, lengths) for teacher in self.teachers]
-        counts = [frames.lengths * self.frame_rate / frames.frame_rate for frames in given]
-        # A hair below a whole number is that number: rates are floats.
-        num_frames = (torch.stack(counts).amin(dim=0) + 1e-6).long()
+        num_frames = self._num_frames(given)
         longest = max(int(num_frames.max()), 1)
         layers = tuple(
-            nearest_frames(frames.vectors, frames.frame_rate, self.frame_rate, longest)
+            nearest_frames(_held(frames), frames.frame_rate, self.frame_rate, longest)
             for frames in given
         )
         return Frames(torch.cat(layers, dim=2), num_frames, self.frame_rate, layers=layers)
+
+    def _num_frames(self, given: Sequence[Frames]) -> Int[Tensor, " batch"]:
+        """Count the frames that all teachers have, but for the last one of slower teachers."""
+        fast = [frames for frames in given if frames.frame_rate > self.frame_rate - 1e-6]
+        counts = [frames.lengths * self.frame_rate / frames.frame_rate for frames in fast or given]
+        # A hair below a whole number is that number: rates are floats.
+        num_frames = (torch.stack(counts).amin(dim=0) + 1e-6).long()
+        return num_frames * torch.stack([frames.lengths > 0 for frames in given]).all(dim=0)
 
     def _heard(self, teacher: Teacher, waveforms: Tensor, lengths: Tensor) -> Frames:
         if teacher.sample_rate == self.sample_rate:
@@ -69,3 +76,12 @@ class EnsembleTeacher(FrozenTeacher):
         up, down = teacher.sample_rate // common, self.sample_rate // common
         resampled = audio.resample(waveforms, self.sample_rate, teacher.sample_rate)
         return teacher(resampled, -(-lengths * up // down))
+
+
+def _held(frames: Frames) -> Float[Tensor, "batch frames dim"]:
+    """Let the last valid frame of each sequence stand in its padding, too."""
+    if frames.vectors.shape[1] == 0:
+        return frames.vectors.new_zeros(len(frames.vectors), 1, frames.vectors.shape[2])
+    places = torch.arange(frames.vectors.shape[1], device=frames.vectors.device)
+    index = torch.minimum(places, (frames.lengths[:, None] - 1).clamp(min=0))
+    return frames.vectors.gather(1, index[..., None].expand_as(frames.vectors))

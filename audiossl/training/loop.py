@@ -7,7 +7,7 @@ on a CPU, and the number of ranks changes neither batches nor draws.
 
 import logging
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from audiossl.errors import UserError
 from audiossl.methods.method import Follower, Losses
 from audiossl.optim.build import AdamWConfig, OptimizerConfig, build_optimizer
 from audiossl.optim.schedules import rate_factor
+from audiossl.training.averaging import Averager, AveragingConfig
 from audiossl.training.checkpoints import read_last_checkpoint, write_checkpoint
 from audiossl.training.preemption import Preempted, StopFlag, stop_flag
 from audiossl.training.running_means import RunningMeans
@@ -43,6 +44,10 @@ class LoopConfig:
     accumulate: int = 1
     """Parts into which each batch is split to fit into memory; the update is that of the whole for
     losses that are means over items, and contrasts within each part for those that contrast."""
+    averaging: AveragingConfig | None = None
+    """Over which weights the encoder is a mean in the end; none: it has those of the last step."""
+    rate_scales: dict[str, float] = field(default_factory=dict)
+    """Factor of the rate for parameters whose name begins with a prefix: {encoder: 0.05}."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16: autocast on devices that compute in it; parameters and sums stay in float32."""
 
@@ -102,6 +107,7 @@ def train(method: nn.Module, source: BatchSource, config: LoopConfig, place: Pla
                 run.keep_records(records, flag)
     finally:
         records.close()
+    run.finish()
 
 
 class _Run:
@@ -110,9 +116,13 @@ class _Run:
     def __init__(self, method: nn.Module, config: LoopConfig, place: Place) -> None:
         self.method, self.config, self.place = method, config, place
         self.model = distributed.parallel(method, place.device)
-        self.optimizer = build_optimizer(config.optimizer, method)
+        self.optimizer = build_optimizer(config.optimizer, method, config.rate_scales)
         self.means = RunningMeans()
         self.step, self.position = 0, Position()
+        self.averager: Averager | None = None
+        if config.averaging:
+            encoder = method.get_submodule("encoder")
+            self.averager = Averager(encoder, config.averaging, config.steps)
 
     def state(self) -> dict[str, Any]:
         """Return what must survive a crash."""
@@ -122,6 +132,7 @@ class _Run:
             "method": self.method.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "means": self.means.state(),
+            "average": self.averager.state() if self.averager else {},
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -130,6 +141,14 @@ class _Run:
         self.method.load_state_dict(state["method"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.means.restore(state["means"])
+        if self.averager:
+            self.averager.restore(state["average"])
+
+    def finish(self) -> None:
+        """Leave the encoder with its mean weights, if they were asked for."""
+        if self.averager and not self.averager.finish():
+            period = self.averager.period
+            self.place.log.warning("no mean of weights: the run is shorter than %d steps", period)
 
     def update(self, batch: Any) -> None:
         """Update the parameters once."""
@@ -144,12 +163,14 @@ class _Run:
         optimizer = self.config.optimizer
         rate = optimizer.rate * rate_factor(optimizer.schedule, self.step, self.config.steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["scale"]
         self.optimizer.step()
         if isinstance(self.method, Follower):
             self.method.follow()
         self._note(results, norm, rate)
         self.step += 1
+        if self.averager:
+            self.averager.after(self.step)
 
     def keep_records(self, records: Records, flag: StopFlag) -> None:
         """Log and save where it is time, and stop if somebody asked for it."""
@@ -167,10 +188,14 @@ class _Run:
     def _backward(self, batch: Any) -> list[Losses]:
         """Add up the gradients of the batch's parts, each times its weight."""
         generator = seed_step(self.config.seed, self.step, self.place.device)
+        start = generator.get_state()
         parts = split_batch(batch, self.config.accumulate)
         results = []
         for index, part in enumerate(parts):
-            with distributed.synchronized(self.model, index == len(parts) - 1):
+            # Each part draws for the whole batch, and keeps its own rows (`draw_rows`).
+            generator.set_state(start)
+            last = index == len(parts) - 1
+            with distributed.synchronized(self.model, last), distributed.part(index, len(parts)):
                 with _autocast(self.place.device, self.config.precision):
                     losses: Losses = self.model(
                         to_device(part, self.place.device), self.step, generator

@@ -39,7 +39,8 @@ def test_vectors_stand_side_by_side_as_each_teacher_gives_them():
     mfcc, log_mel = MfccTeacher()(waveforms, lengths), LogMelTeacher()(waveforms, lengths)
     assert torch.equal(frames.lengths, log_mel.lengths)
     expected = torch.cat([mfcc.vectors, log_mel.vectors], dim=2)
-    assert torch.equal(frames.vectors, expected[:, : frames.vectors.shape[1]])
+    for row, length in enumerate(frames.lengths):
+        assert torch.equal(frames.vectors[row, :length], expected[row, :length])
 
 
 def test_a_slow_teachers_frame_stands_for_all_its_time():
@@ -51,6 +52,22 @@ def test_a_slow_teachers_frame_stands_for_all_its_time():
     halved = EnsembleTeacher([_Slow(), LogMelTeacher()], frame_rate=25.0)(waveforms, lengths)
     assert halved.lengths.tolist() == [24]
     assert torch.equal(halved.layers[0], slow[:, :24])
+
+
+def test_a_slow_teachers_last_frame_stands_for_what_is_left_in_every_row():
+    waveforms, lengths = torch.randn(2, 16600), torch.tensor([16600, 9700])
+    frames = EnsembleTeacher([_Slow(), LogMelTeacher()])(waveforms, lengths)
+    assert torch.equal(frames.lengths, LogMelTeacher()(waveforms, lengths).lengths)
+    for row, length in enumerate(lengths.tolist()):
+        slow = _Slow()(waveforms[row : row + 1, :length], lengths[row : row + 1]).vectors[0]
+        found = frames.layers[0][row, : frames.lengths[row]]
+        torch.testing.assert_close(
+            found[: 2 * len(slow)], slow.repeat_interleave(2, dim=0)[: len(found)]
+        )
+        assert (found[2 * len(slow) :] == found[-1]).all()
+    assert EnsembleTeacher([_Slow(), LogMelTeacher()])(
+        waveforms[:, :500], torch.tensor([500, 500])
+    ).lengths.tolist() == [0, 0]
 
 
 def test_nobody_is_no_ensemble():

@@ -5,11 +5,12 @@ import pytest
 import torch
 
 from audiossl.errors import UserError
+from audiossl.training.averaging import AveragingConfig
 from audiossl.training.checkpoints import read_last_checkpoint
 from audiossl.training.loop import train
 from audiossl.training.preemption import Preempted
 from audiossl.training.writers import read_metrics
-from tests.training.toy import Source, loop_config, method, place
+from tests.training.toy import SCALED_ADAM, Source, loop_config, method, place
 
 
 def _weights(trained):
@@ -34,14 +35,18 @@ def _crash():
     raise RuntimeError("power cut")
 
 
+AVERAGED = {"optimizer": SCALED_ADAM, "averaging": AveragingConfig(period=3, last=9)}
+
+
+@pytest.mark.parametrize("settings", [{}, AVERAGED])
 @pytest.mark.parametrize("crash_at", [3, 6, 11, 19])
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path, crash_at):
-    whole = method()
-    train(whole, Source(), loop_config(), place(tmp_path / "whole"))
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(tmp_path, crash_at, settings):
+    config, whole = loop_config(**settings), method()
+    train(whole, Source(), config, place(tmp_path / "whole"))
     with pytest.raises(RuntimeError, match="power cut"):
-        train(method(), _StopsAt(crash_at, _crash), loop_config(), place(tmp_path / "resumed"))
+        train(method(), _StopsAt(crash_at, _crash), config, place(tmp_path / "resumed"))
     resumed = method()
-    train(resumed, Source(), loop_config(), place(tmp_path / "resumed"))
+    train(resumed, Source(), config, place(tmp_path / "resumed"))
     assert torch.equal(_weights(resumed), _weights(whole))
     assert read_metrics(tmp_path / "resumed") == read_metrics(tmp_path / "whole")
 
@@ -69,14 +74,19 @@ def test_workers_change_nothing(tmp_path):
 
 def test_accumulated_parts_give_the_update_of_the_whole_batch(tmp_path):
     results = []
-    for parts in (1, 2, 3):
-        # Noise and dropout are drawn for each part: they are left out of the comparison.
-        trained = method(dropout=0.0, noise=0.0)
+    for parts in (1, 2, 4):
+        # Dropout is drawn for each part: it is left out of the comparison.
+        trained = method(dropout=0.0)
         config = loop_config(5, accumulate=parts)
         train(trained, Source(), config, place(tmp_path / str(parts)))
         results.append(_weights(trained))
     for result in results[1:]:
         torch.testing.assert_close(result, results[0], rtol=1e-5, atol=1e-6)
+
+
+def test_a_batch_that_cannot_be_split_is_refused(tmp_path):
+    with pytest.raises(UserError, match="8 cuts cannot be split into 3 equal parts"):
+        train(method(), Source(), loop_config(5, accumulate=3), place(tmp_path))
 
 
 def _train_on_all_ranks(folder):

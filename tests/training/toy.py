@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from audiossl import distributed
 from audiossl.data.plan import Plan, PlanConfig, Position
 from audiossl.methods.method import Losses
-from audiossl.optim.build import AdamWConfig
+from audiossl.optim.build import AdamWConfig, ScaledAdamConfig
+from audiossl.optim.eden import EdenConfig
 from audiossl.optim.schedules import CosineConfig
 from audiossl.training.loop import LoopConfig, LoopResources, Place
 
@@ -49,15 +50,20 @@ class Method(nn.Module):
         self.encoder = nn.Sequential(nn.Dropout(dropout), nn.Linear(10, 1))
 
     def forward(self, batch: Batch, step: int, generator: torch.Generator) -> Losses:
-        whole = torch.randn(len(batch.inputs) * distributed.world_size(), 10, generator=generator)
-        noisy = batch.inputs + self.noise * distributed.own_rows(whole)
+        noise = distributed.draw_rows(
+            len(batch.inputs), lambda rows: torch.randn(rows, 10, generator=generator)
+        )
+        noisy = batch.inputs + self.noise * noise
         errors = (self.encoder(noisy) - batch.targets).square()
         return Losses(errors.mean(), float(len(errors)), {"largest": errors.detach().max()})
 
 
+ADAM_W = AdamWConfig(rate=0.05, schedule=CosineConfig(warmup_steps=3), clip_norm=5.0)
+SCALED_ADAM = ScaledAdamConfig(schedule=EdenConfig(step_scale=10.0, warmup_steps=3))
+
+
 def loop_config(steps: int = 20, **settings: object) -> LoopConfig:
-    optimizer = AdamWConfig(rate=0.05, schedule=CosineConfig(warmup_steps=3), clip_norm=5.0)
-    return LoopConfig(steps=steps, optimizer=optimizer, **settings)
+    return LoopConfig(**{"steps": steps, "optimizer": ADAM_W, **settings})
 
 
 def place(folder: Path, **settings: object) -> Place:

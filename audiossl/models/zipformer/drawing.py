@@ -121,7 +121,7 @@ class _Dice:
         """Draw uniform numbers, `count` for each sequence of this rank."""
         if self.generator is None:
             return self.shared(self.batch, count)
-        return distributed.own_rows(self.shared(self.batch * distributed.world_size(), count))
+        return distributed.draw_rows(self.batch, lambda rows: self.shared(rows, count))
 
     def keeps(self, rates: list[list[float]]) -> list[list[Keep | None]]:
         """Draw who takes part, given how often each is skipped; None where that never happens."""

@@ -1,0 +1,178 @@
+"""Labeled cuts: batches of waveforms with what is said or what sounds in them, for fine-tuning.
+
+A batch is a function of (seed, epoch, number), as all batches are.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from audiossl.batches import TagBatch, TextBatch
+from audiossl.data.corpus import Corpus
+from audiossl.data.plan import Plan, PlanConfig, Position
+from audiossl.data.reading import SAMPLE_RATE
+from audiossl.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabeledConfig:
+    """Which cuts, and which of their labels."""
+
+    label: str
+    """Name of the label: text, tags, category, ..."""
+    where: dict[str, list[str]] = field(default_factory=dict)
+    """Which cuts take part: labels and their values; all if empty."""
+    separator: str = "|"
+    """Between the tags of a cut that has several."""
+    min_duration: float = 0.2
+    """Seconds; shorter cuts are left out."""
+    max_duration: float = 40.0
+    """Seconds; longer cuts are left out."""
+
+
+class LabeledCuts:
+    """The cuts of a corpus that have a label, and the label of each."""
+
+    def __init__(self, folder: Path, config: LabeledConfig) -> None:
+        """Find them.
+
+        Raises:
+            UserError: There are none.
+        """
+        self.corpus, self.config = Corpus(folder), config
+        chosen = set(self.corpus.select(config.where).tolist())
+        seconds = self.corpus.num_samples / SAMPLE_RATE
+        cuts, labels = [], []
+        for index, found in enumerate(self.corpus.labels()):
+            label = found.get(config.label, "")
+            long_enough = config.min_duration <= seconds[index] <= config.max_duration
+            if index in chosen and label and long_enough:
+                cuts.append(index)
+                labels.append(label)
+        if not cuts:
+            raise UserError(
+                f"{folder}: no cut of {config.min_duration} to {config.max_duration} s has label "
+                f"{config.label!r}{f' where {config.where}' if config.where else ''}"
+            )
+        self.cuts: Int[np.ndarray, " cuts"] = np.array(cuts)
+        self.labels: list[str] = labels
+
+    @property
+    def lengths(self) -> Int[np.ndarray, " cuts"]:
+        """Samples of each cut."""
+        return self.corpus.num_samples[self.cuts].astype(np.int64)
+
+    def waveforms(self, items: Sequence[int], width: int) -> Float[Tensor, "rows width"]:
+        """Read cuts, padded to `width` samples."""
+        rows = np.zeros((len(items), width), np.float32)
+        for row, item in zip(rows, items, strict=True):
+            waveform = self.corpus.waveform(int(self.cuts[item]))
+            row[: len(waveform)] = waveform
+        return torch.from_numpy(rows)
+
+    def in_order(self, batch_duration: float) -> Iterator[list[int]]:
+        """Put all cuts into batches once, like lengths together: for evaluation."""
+        order = np.argsort(-self.lengths, kind="stable").tolist()
+        while order:
+            longest = int(self.lengths[order[0]])
+            count = max(1, int(batch_duration * SAMPLE_RATE / longest))
+            yield order[:count]
+            order = order[count:]
+
+
+class Symbols:
+    """Characters and their numbers, from 1: 0 is CTC's blank."""
+
+    def __init__(self, characters: str) -> None:
+        self.characters = characters
+        self.numbers = {character: index + 1 for index, character in enumerate(characters)}
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> "Symbols":
+        """All characters that occur."""
+        return cls("".join(sorted(set("".join(map(normalized, texts))))))
+
+    def encode(self, text: str) -> list[int]:
+        """Number the characters of a text; those that are unknown are left out."""
+        return [self.numbers[c] for c in normalized(text) if c in self.numbers]
+
+    def decode(self, numbers: Sequence[int]) -> str:
+        """Spell numbers."""
+        return "".join(self.characters[number - 1] for number in numbers)
+
+
+def normalized(text: str) -> str:
+    """Small letters, digits and apostrophes, in words one space apart."""
+    kept = "".join(c if c.isalnum() or c in "'" else " " for c in text.lower())
+    return " ".join(kept.split())
+
+
+class TextCuts:
+    """A `BatchSource` of cuts with their transcripts."""
+
+    def __init__(self, cuts: LabeledCuts, symbols: Symbols, plan: PlanConfig) -> None:
+        self.cuts = cuts
+        self.texts = [symbols.encode(label) for label in cuts.labels]
+        self.plan = Plan(cuts.lengths, SAMPLE_RATE, plan)
+
+    def load(self, position: Position, rank: int = 0, world_size: int = 1) -> TextBatch:
+        """Read a rank's share of the batch at `position`."""
+        items, width = _share(self.plan, position, rank, world_size)
+        counts = [len(self.texts[item]) for item in items]
+        symbols = torch.zeros(len(items), max([1, *counts]), dtype=torch.int64)
+        for row, item, count in zip(symbols, items, counts, strict=True):
+            row[:count] = torch.tensor(self.texts[item])
+        lengths = torch.from_numpy(self.cuts.lengths[items])
+        return TextBatch(self.cuts.waveforms(items, width), lengths, symbols, torch.tensor(counts))
+
+
+class TagCuts:
+    """A `BatchSource` of cuts with their tags."""
+
+    def __init__(self, cuts: LabeledCuts, tags: Sequence[str], plan: PlanConfig) -> None:
+        """Prepare to read.
+
+        Args:
+            cuts: Cuts with labels.
+            tags: All tags, in order.
+            plan: How cuts are put into batches; of an even number of cuts, for mixup.
+        """
+        self.cuts = cuts
+        self.tags = tag_matrix(cuts, tags)
+        even = replace(plan, multiple=plan.multiple * (1 + plan.multiple % 2))
+        self.plan = Plan(cuts.lengths, SAMPLE_RATE, even)
+
+    def load(self, position: Position, rank: int = 0, world_size: int = 1) -> TagBatch:
+        """Read a rank's share of the batch at `position`."""
+        items, width = _share(self.plan, position, rank, world_size)
+        lengths = torch.from_numpy(self.cuts.lengths[items])
+        return TagBatch(self.cuts.waveforms(items, width), lengths, self.tags[items])
+
+
+def tags_of(cuts: LabeledCuts) -> list[str]:
+    """All tags that occur, sorted."""
+    return sorted({tag for label in cuts.labels for tag in label.split(cuts.config.separator)})
+
+
+def tag_matrix(cuts: LabeledCuts, tags: Sequence[str]) -> Float[Tensor, "cuts tags"]:
+    """1 where a cut has a tag; tags that are not listed are left out."""
+    numbers = {tag: index for index, tag in enumerate(tags)}
+    matrix = torch.zeros(len(cuts.labels), len(tags))
+    for row, label in zip(matrix, cuts.labels, strict=True):
+        for tag in label.split(cuts.config.separator):
+            if tag in numbers:
+                row[numbers[tag]] = 1.0
+    return matrix
+
+
+def _share(plan: Plan, position: Position, rank: int, world_size: int) -> tuple[list[int], int]:
+    """Find a rank's cuts of a batch, and the padded length of all."""
+    batches = plan.epoch(position.epoch)
+    whole = batches.cuts(position.batch)
+    width = int(plan.padded[batches.buckets[position.batch]])
+    return np.array_split(whole, world_size)[rank].tolist(), width

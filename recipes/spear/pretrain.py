@@ -1,0 +1,93 @@
+"""Stage: pretrain an encoder with SPEAR, on corpora that have the codes of their teachers."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from audiossl.data.coded_cuts import CodedCorpusConfig, CodedCuts, CodedCutsConfig
+from audiossl.data.plan import PlanConfig
+from audiossl.data.reading import SAMPLE_RATE
+from audiossl.errors import UserError
+from audiossl.methods.masked_codes import MaskedCodes, MaskedCodesConfig, Target
+from audiossl.models.zipformer.config import ZipformerConfig
+from audiossl.models.zipformer.model import Zipformer
+from audiossl.optim.eden import EdenConfig
+from audiossl.training.loop import LoopConfig
+from recipes.pretraining import TrainingConfig, pretrain
+from recipes.stage import Stage, main
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(TrainingConfig):
+    """Pretrain an encoder with SPEAR."""
+
+    corpora: tuple[CodedCorpusConfig, ...]
+    """The mixture: each corpus with its codes, its domain and its weight."""
+    data: CodedCutsConfig
+    """Which codes a cut must have, and which cuts take part."""
+    plan: PlanConfig
+    """How cuts are put into batches; `batch_duration` is of all ranks."""
+    encoder: ZipformerConfig = ZipformerConfig()
+    """The network."""
+    method: MaskedCodesConfig = MaskedCodesConfig()
+    """What is hidden, mixed and weighted."""
+
+
+def spear(config: Config, stage: Stage) -> dict[str, Any]:
+    """Train on masked cuts."""
+    source = coded_cuts(config)
+    seconds = seconds_per_step(config, source)
+    loop = with_seconds(config.loop, seconds)
+    epoch = len(source.plan.epoch(0))
+    stage.log.info("%d batches an epoch, %.0f s of audio a step", epoch, seconds)
+    method = build_method(config, source, seconds)
+    return pretrain(method, source, dataclasses.replace(config, loop=loop), stage)
+
+
+def coded_cuts(config: Config) -> CodedCuts:
+    """Open the corpora, and see that they bring what mixing asks for.
+
+    Raises:
+        UserError: Noise is asked for and there is none, or the corpora do not fit together.
+    """
+    if config.method.mixing.wants_noise and not config.data.noise:
+        raise UserError(
+            "method.mixing asks for noise, and data.noise names none: give the output of a prepare "
+            "stage for noise, or set mixing.audio_probability to 0 and mixing.utterance_share to 1"
+        )
+    plan = dataclasses.replace(config.plan, seed=config.loop.seed)
+    return CodedCuts(config.corpora, config.data, plan)
+
+
+def build_method(config: Config, source: CodedCuts, seconds: float) -> MaskedCodes:
+    """Make the untrained network and its heads, for the codes that the data has."""
+    targets = {
+        name: Target(facts.num_codebooks, facts.codebook_size, facts.frame_rate)
+        for name, facts in source.fields.items()
+    }
+    torch.manual_seed(config.loop.seed)
+    return MaskedCodes(Zipformer(config.encoder), config.method, targets, seconds)
+
+
+def seconds_per_step(config: Config, source: CodedCuts) -> float:
+    """Seconds of audio in a step, over all ranks: what schedules count."""
+    if config.plan.batch_size is None:
+        return config.plan.batch_duration
+    return float(source.plan.padded.mean()) / SAMPLE_RATE * config.plan.batch_size
+
+
+def with_seconds(loop: LoopConfig, seconds: float) -> LoopConfig:
+    """Tell a schedule that counts hours of audio how much a step hears."""
+    schedule = loop.optimizer.schedule
+    if not isinstance(schedule, EdenConfig):
+        return loop
+    schedule = dataclasses.replace(schedule, seconds_per_step=seconds)
+    return dataclasses.replace(
+        loop, optimizer=dataclasses.replace(loop.optimizer, schedule=schedule)
+    )
+
+
+if __name__ == "__main__":
+    main(Config, spear, "recipes.spear.pretrain")

@@ -1,0 +1,92 @@
+"""Each run.sh of SPEAR: what it would run can be parsed, and its corpus' layout can be read."""
+
+import json
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+import soundfile
+
+from audiossl.data.corpus import Corpus
+from recipes.settings import read_settings
+from tests.data.corpora import tone
+
+ROOT = Path(__file__).parents[2]
+RECIPES = {
+    "librispeech": ["train_quantizer", "preflight", "pretrain", "finetune_ctc"],
+    "audioset": ["train_quantizer", "preflight", "pretrain", "finetune_tagging"],
+    "libriheavy_gigaspeech_voxpopuli": ["train_quantizer", "encode", "preflight", "pretrain"],
+    "mini": ["embed_sample", "train_quantizer", "encode", "pretrain"],
+}
+"""Stages that each must run, among others."""
+
+
+def _run(corpus: str, *options: str) -> str:
+    script = ROOT / "egs" / corpus / "spear" / "run.sh"
+    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        ["bash", str(script), *options], capture_output=True, text=True, check=False,
+        env=environment, cwd=script.parent, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("corpus", RECIPES)
+def test_every_stage_of_a_dry_run_has_settings_that_parse(corpus, tmp_path, monkeypatch):
+    # As JSON, so that nothing depends on how a shell would quote it.
+    printer = tmp_path / "print_words"
+    printer.write_text(f"#!{sys.executable}\nimport json, sys\nprint(json.dumps(sys.argv[1:]))\n")
+    printer.chmod(0o755)
+    output = _run(corpus, "--stage", "1", "--launch", str(printer), "--exp-dir", str(tmp_path))
+    monkeypatch.chdir(ROOT / "egs" / corpus / "spear")
+    stages = []
+    for line in output.splitlines():
+        module, *words = json.loads(line)
+        config = import_module(module).Config
+        assert read_settings(config, module, words).output.is_relative_to(tmp_path)
+        stages.append(module.rpartition(".")[2])
+    assert set(stages) >= set(RECIPES[corpus])
+
+
+def _write(path: Path, seconds: float = 0.5) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, tone(seconds, 300), 16000)
+
+
+def _prepared(corpus: str, folder: Path) -> list[dict[str, str]]:
+    exp = folder / "exp"
+    _run(corpus, "--stop-stage", "0", "--corpus-dir", str(folder / "corpus"), "--exp-dir", str(exp))
+    return list(Corpus(exp / "cuts").labels())
+
+
+def test_librispeech_is_read_with_speakers_texts_and_splits(tmp_path):
+    for part, speaker in (("train-clean-100", 19), ("dev-clean", 84), ("test-clean", 121)):
+        chapter = tmp_path / "corpus" / part / str(speaker) / "198"
+        for number in range(2):
+            _write(chapter / f"{speaker}-198-000{number}.flac")
+        lines = [f"{speaker}-198-000{number} SAID {number}" for number in range(2)]
+        (chapter / f"{speaker}-198.trans.txt").write_text("\n".join(lines))
+    labels = _prepared("librispeech", tmp_path)
+    assert [row["split"] for row in labels] == ["valid", "valid", "test", "test", "train", "train"]
+    assert {row["speaker"] for row in labels} == {"19", "84", "121"}
+    assert labels[0]["text"] == "SAID 0"
+    assert labels[-1]["part"] == "train-clean-100"
+
+
+def test_audioset_is_read_with_tags_and_parts(tmp_path):
+    corpus = tmp_path / "corpus"
+    for part, name in (("balanced_train", "--4gqARaEJE"), ("eval", "-0_abcdefgh")):
+        _write(corpus / part / f"{name}_0.wav")
+        _write(corpus / part / "not_in_table_0.wav")
+        (corpus / f"{part}_segments.csv").write_text(
+            f"# Segments csv\n# YTID, start_seconds, end_seconds, positive_labels\n"
+            f'{name}, 0.000, 10.000, "/m/068hy,/m/07q6cd_"\n'
+        )
+    labels = _prepared("audioset", tmp_path)
+    assert [(row["part"], row["split"]) for row in labels] == [
+        ("balanced_train", "train"), ("eval", "test"),
+    ]  # fmt: skip
+    assert labels[0]["tags"] == "/m/068hy|/m/07q6cd_"

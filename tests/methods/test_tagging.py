@@ -1,0 +1,67 @@
+import torch
+
+from audiossl import distributed
+from audiossl.batches import TagBatch, split_batch
+from audiossl.features.spec_augment import SpecAugmentConfig
+from audiossl.methods.tagging import Tagging, TaggingConfig
+from audiossl.models.zipformer.model import Zipformer
+from tests.methods.codes import SMALL
+
+PLAIN = SpecAugmentConfig(probability=0.0)
+
+
+def _batch(rows: int = 200) -> TagBatch:
+    generator = torch.Generator().manual_seed(0)
+    lengths = torch.randint(200, 401, (rows,), generator=generator)
+    waveforms = torch.randn(rows, 400, generator=generator)
+    waveforms *= torch.arange(400) < lengths[:, None]
+    return TagBatch(waveforms, lengths, torch.randint(0, 2, (rows, 5), generator=generator).float())
+
+
+def _method(**settings) -> Tagging:
+    torch.manual_seed(0)
+    return Tagging(Zipformer(SMALL), TaggingConfig(augmentation=PLAIN, **settings), 5)
+
+
+def test_mixup_mixes_sound_and_tags_in_the_same_shares():
+    batch = _batch()
+    waveforms, lengths, tags = _method().mixed(batch, torch.Generator().manual_seed(0))
+    partner = torch.arange(200) ^ 1
+    own = []
+    for row in range(200):
+        mine, other = batch.waveforms[row], batch.waveforms[partner[row]]
+        share = ((waveforms[row] - other) @ (mine - other)) / (mine - other).square().sum()
+        torch.testing.assert_close(waveforms[row], share * mine + (1 - share) * other)
+        expected = share * batch.tags[row] + (1 - share) * batch.tags[partner[row]]
+        torch.testing.assert_close(tags[row], expected, rtol=1e-4, atol=1e-5)
+        own.append(float(share))
+        longest = max(batch.lengths[row], batch.lengths[partner[row]])
+        assert lengths[row] == (longest if share < 0.9999 else batch.lengths[row])
+    mixed = torch.tensor([share for share in own if share < 0.9999])
+    assert 0.35 < len(mixed) / 200 < 0.65
+    # Beta(10, 10) has mean 1/2 and standard deviation 1 / (2 sqrt 21).
+    assert abs(float(mixed.mean()) - 0.5) < 0.05
+    assert abs(float(mixed.std()) - 0.109) < 0.03
+
+
+def test_parts_of_a_batch_are_mixed_like_the_whole():
+    method, batch = _method(), _batch(8)
+    whole = method.mixed(batch, torch.Generator().manual_seed(0))[0]
+    parts = []
+    for index, part in enumerate(split_batch(batch, 4)):
+        with distributed.part(index, 4):
+            parts.append(method.mixed(part, torch.Generator().manual_seed(0))[0])
+    assert torch.equal(torch.cat(parts), whole)
+
+
+def test_the_loss_is_the_binary_cross_entropy_of_the_mean_frame():
+    method = _method(mixup_probability=0.0, dropout=0.0)
+    batch = _batch(4)
+    waveforms = torch.nn.functional.pad(batch.waveforms, (0, 8000)).repeat(1, 2)
+    batch = TagBatch(waveforms, torch.full((4,), waveforms.shape[1]), batch.tags)
+    losses = method(batch, 0, torch.Generator())
+    frames = method.encoder.encode_features(*method.encoder.features(waveforms, batch.lengths))
+    scores = method.classifier(frames.vectors.mean(1)).sigmoid()
+    expected = -(batch.tags * scores.log() + (1 - batch.tags) * (1 - scores).log()).mean()
+    torch.testing.assert_close(losses.total, expected, rtol=1e-4, atol=1e-5)
+    assert losses.weight == 4
