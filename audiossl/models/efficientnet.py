@@ -93,6 +93,10 @@ class EfficientNet(FeatureEncoder):
         self.dim = round_channels(TOP_CHANNELS, config.width)
         self.top = _ConvNorm(channels, self.dim, kernel=1, stride=1, activation=True)
         self.apply(_initialize)
+        # Filters laid out as the images are: half the time of a training step on a CPU.
+        for filters in self.parameters():
+            if filters.dim() == 4:
+                filters.data = filters.data.to(memory_format=torch.channels_last)
 
     def features(
         self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
