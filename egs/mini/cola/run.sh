@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 stage=0
 stop_stage=100
 dry_run=false
-effort=minutes            # minutes, or hour: three seeds and longer runs; smoke: a test of the plumbing
+effort=minutes            # minutes, or hour: three seeds and paired differences; smoke: a test of the plumbing
 seeds=                    # by default those of the effort
 corpus_dir=../data
 exp_dir=exp
