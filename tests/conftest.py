@@ -23,6 +23,14 @@ def _fixed_seeds() -> None:
 
 
 @pytest.fixture(autouse=True)
+def _threads_as_before() -> Iterator[None]:
+    """Stages choose their number of threads, and sums of floats depend on it."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     connect = socket.socket.connect
 

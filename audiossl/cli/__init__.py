@@ -30,7 +30,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; exit code 2 and one line on a mistake of the user."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        return _run(words)
+        code = _run(words)
+        # Here, and not when the interpreter ends, a reader that left can still be noticed.
+        sys.stdout.flush()
+        return code
     except UserError as error:
         print(f"audiossl: {error}", file=sys.stderr)
         return 2

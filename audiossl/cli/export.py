@@ -2,6 +2,8 @@
 
 A name that ends in .pt is written as icefall exports a model, {"model": tensors}; anything else is
 a folder as on the Hugging Face hub, with config.json and model.safetensors.
+
+example: audiossl export exp/spear models/mine.pt
 """
 
 import argparse

@@ -2,6 +2,8 @@
 
 The folder holds encoder.safetensors and config.json; what a checkpoint held beyond the encoder
 (mask embedding, heads) goes to extras.safetensors.
+
+example: audiossl import spear:models/spear-base exp/spear-base
 """
 
 import argparse
