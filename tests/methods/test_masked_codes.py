@@ -274,7 +274,7 @@ def test_what_does_not_fit_is_refused_by_name():
         cut = {**batch.codes, "speech": batch.codes["speech"][:, :20]}
         method(replace(batch, codes=cut), 0, _generator())
     with pytest.raises(UserError, match="did you mean 'speech'"):
-        masked_codes(targets={"speach": TARGETS["speech"]})
+        masked_codes(targets={"speechs": TARGETS["speech"]})
     with pytest.raises(UserError, match="no codes to learn"):
         module.MaskedCodes(Zipformer(SMALL), MaskedCodesConfig(), {}, 1.0)
     for wrong in ({"alpha": 1.1}, {"audio_weight": -0.1}, {"audio_weight": float("nan")}):
