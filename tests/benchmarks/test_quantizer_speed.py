@@ -72,12 +72,16 @@ def test_encoding_is_at_least_three_times_as_fast(make, least):
     with torch.no_grad():
         expected = library.encode(frames, 5)
         codes = ours.encode(frames, 5)
-        doubles = library.double().encode(frames[:24].double(), 5)
-    assert torch.equal(ours.double().encode(frames[:24].double(), 5), doubles)
+        exact = frames[:24] if frames.shape[1] == DIM else frames
+        doubles = library.double().encode(exact.double(), 5)
+    assert torch.equal(ours.double().encode(exact.double(), 5), doubles)
     agree = float((codes == expected).float().mean())
+    true = float((codes[: len(exact)] == doubles).float().mean())
     library.float(), ours.float()
     print(f"\n{make.__name__}: {agree:.2%} of float32 codes and all of float64 are the library's")
-    assert agree >= 0.999
+    print(f"{true:.2%} of ours in float32 are those of float64")
+    # In few dimensions near-ties are frequent, and float32 decides some of them either way.
+    assert (agree if frames.shape[1] == DIM else true) >= 0.999
 
     def peer():
         with torch.no_grad():
