@@ -1,6 +1,7 @@
 """The corpus of packages: labels, licences, nothing twice, and nothing in two splits."""
 
 import csv
+import platform
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import soundfile
 
 from egs.debian_packages.local import collect, music, sounds
-from egs.debian_packages.local.render import Synthesizer, render_stems
+from egs.debian_packages.local.render import Synthesizer, _libraries, render_stems
 from tests.egs.layouts import ROOT, packages
 from tests.egs.test_midi import score
 
@@ -121,3 +122,12 @@ def test_rendered_stems_sum_to_the_whole():
     assert set(stems) == {"bass", "drums", "voice"}
     # Modulation between notes is free-running in a synthesizer: equal up to -40 dB.
     assert np.linalg.norm(summed - gain * whole) < 0.01 * np.linalg.norm(summed)
+
+
+def test_libraries_that_lie_one_folder_deeper_are_found(tmp_path):
+    place = tmp_path / "synthesizer" / "libpulse0" / "usr/lib" / f"{platform.machine()}-linux-gnu"
+    deeper = place / "pulseaudio"
+    for file in (place / "libpulse.so.0", deeper / "libpulsecommon.so", place / "empty" / "notes"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    assert _libraries(tmp_path / "synthesizer") == [place, deeper]

@@ -41,8 +41,7 @@ class Synthesizer:
         font = folder / "unpacked" / "fluid-soundfont-gm" / "usr/share/sounds/sf2/FluidR3_GM.sf2"
         if program is None or not font.exists():
             raise FileNotFoundError(f"no fluidsynth, or no {font}: local/fetch.sh gets both")
-        libraries = (folder / "synthesizer").glob(f"*/usr/lib/{platform.machine()}-*")
-        paths = [*map(str, libraries), os.environ.get("LD_LIBRARY_PATH", "")]
+        paths = [*map(str, _libraries(folder / "synthesizer")), os.environ.get("LD_LIBRARY_PATH")]
         self.environment = {**os.environ, "LD_LIBRARY_PATH": ":".join(filter(None, paths))}
         self.command = [
             *(program, "--no-shell", "--no-midi-in", "--quiet", "--reverb=0", "--chorus=0"),
@@ -52,17 +51,29 @@ class Synthesizer:
         self.font = str(font)
 
     def render(self, score: Score) -> np.ndarray:
-        """Render a score as mono: (samples,) at RATE."""
+        """Render a score as mono: (samples,) at RATE.
+
+        Raises:
+            RuntimeError: The synthesizer failed; with what it said.
+        """
         with tempfile.TemporaryDirectory() as folder:
             midi, wave = Path(folder, "score.mid"), Path(folder, "score.wav")
             midi.write_bytes(write_score(score))
-            subprocess.run(
+            done = subprocess.run(
                 [*self.command, "-F", str(wave), self.font, str(midi)],
-                env=self.environment, check=True, timeout=SECONDS_ALLOWED,
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                env=self.environment, check=False, timeout=SECONDS_ALLOWED,
+                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
             )  # fmt: skip
+            if done.returncode:
+                raise RuntimeError(f"{self.command[0]} failed: {done.stderr.strip()[-500:]}")
             samples, rate = soundfile.read(wave, dtype="float32")
         return soxr.resample(samples.mean(1), rate, RATE)
+
+
+def _libraries(folder: Path) -> list[Path]:
+    """List the folders with libraries that were unpacked: some packages keep theirs one deeper."""
+    places = folder.glob(f"*/usr/lib/{platform.machine()}-*")
+    return [p for place in places for p in (place, *place.glob("*/")) if any(p.glob("*.so*"))]
 
 
 def render_stems(synthesizer: Synthesizer, score: Score) -> dict[str, np.ndarray]:
