@@ -244,8 +244,9 @@ class MaskedCodes(nn.Module):
                     parts |= {f"{place}/{figure}": value for figure, value in figures.items()}
                     weights |= {f"{place}/{figure}": weight for figure in figures}
         parts["masked"] = hidden.float().mean()
+        told = tuple(name for name in parts if name.endswith("/masked/accuracy"))
         total = torch.stack([scores.loss for scores in results.values()]).sum() / count
-        return Losses(total, float(count), parts, weights)
+        return Losses(total, float(count), parts, weights, told)
 
 
 class CodebookHeads(nn.Module):

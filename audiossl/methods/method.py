@@ -23,6 +23,8 @@ class Losses:
     vectors of such, one a codebook, say. NaN where a batch has nothing of the kind."""
     part_weights: Mapping[str, Float[Tensor, ""]] = field(default_factory=dict)
     """How many items a part is a mean of, where that is another number than `weight`."""
+    headlines: tuple[str, ...] | None = None
+    """Parts that somebody who watches wants to see; None: all. Records have all of them."""
 
 
 @runtime_checkable

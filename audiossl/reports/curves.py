@@ -7,28 +7,34 @@ from html import escape
 Rows = Sequence[Mapping[str, float | int]]
 """Lines of a metrics.jsonl."""
 SHOWN = ("loss", "accuracy")
+"""Names of figures, or what a name that is a path ends with: speech_codes/.../masked/accuracy."""
 _COLORS = 6
 
 
-def curves(runs: Mapping[str, Rows], figures: Sequence[str] = SHOWN) -> str:
-    """Draw figures of runs over their steps.
+def curves(runs: Mapping[str, Rows]) -> str:
+    """Draw the figures of runs over their steps.
 
     Args:
         runs: Name to the lines of its metrics.jsonl.
-        figures: Which; those that no run has are left out.
     """
     charts = "".join(
         _chart(figure, {name: _points(rows, figure) for name, rows in runs.items()})
-        for figure in figures
+        for figure in shown_figures(runs)
         if any(_points(rows, figure) for rows in runs.values())
     )
     if not charts:
         return ""
-    names = "".join(
+    legend = "".join(
         f'<li><i style="background:{color(index)}"></i>{escape(name)}</li>'
         for index, name in enumerate(runs)
     )
-    return f'<ul class="legend">{names}</ul><div class="grid">{charts}</div>'
+    return f'<ul class="legend">{legend}</ul><div class="grid">{charts}</div>'
+
+
+def shown_figures(runs: Mapping[str, Rows]) -> list[str]:
+    """Name the figures of runs that are drawn."""
+    names = sorted({name for rows in runs.values() for row in rows for name in row})
+    return [name for end in SHOWN for name in names if name.rpartition("/")[2] == end]
 
 
 def color(index: int) -> str:

@@ -5,7 +5,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from audiossl.reports.curves import SHOWN, Rows
+from audiossl.reports.curves import Rows, shown_figures
 from audiossl.reports.maps import Maps
 from audiossl.reports.scores import METRICS, label, ordered
 from audiossl.whole import whole_file
@@ -66,7 +66,7 @@ def _scores(tasks: Sequence[Mapping[str, Any]]) -> Any:
 
 
 def _curves(runs: Mapping[str, Rows]) -> Any:
-    shown = [name for name in SHOWN if any(name in row for rows in runs.values() for row in rows)]
+    shown = shown_figures(runs)
     if not shown:
         return None
     figure, axes = _axes(1, len(shown), 4.2, 2.8)

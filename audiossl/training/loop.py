@@ -119,6 +119,7 @@ class _Run:
         self.optimizer = build_optimizer(config.optimizer, method, config.rate_scales)
         self.means = RunningMeans()
         self.step, self.position = 0, Position()
+        self.told: set[str] | None = None
         self.averager: Averager | None = None
         if config.averaging:
             encoder = method.get_submodule("encoder")
@@ -176,7 +177,7 @@ class _Run:
         """Log and save where it is time, and stop if somebody asked for it."""
         resources, end = self.place.resources, self.step == self.config.steps
         if self.step % resources.log_every == 0 or end:
-            records.write(self.step, self.means.take())
+            records.write(self.step, self.means.take(), self.told)
         stop = distributed.any_rank(bool(flag))
         if self.step % resources.save_every == 0 or end or stop:
             if distributed.is_first():
@@ -219,6 +220,8 @@ class _Run:
 
     def _note(self, results: list[Losses], norm: Tensor, rate: float) -> None:
         """Add the figures of a step to the running means."""
+        headlines = results[0].headlines
+        self.told = None if headlines is None else {"loss", "gradient_norm", "rate", *headlines}
         for losses in results:
             self.means.add("loss", losses.total, losses.weight)
             for name, value in losses.parts.items():

@@ -27,12 +27,15 @@ class RunningMeans:
     def take(self) -> dict[str, float]:
         """Return the means over all ranks, sorted by name, and begin anew.
 
-        A vector gives its mean under its name, and its elements under name/00, name/01, ...
+        A vector gives its mean under its name, and its elements under name/00, name/01, ... What
+        had no items at all is left out.
         """
         means = {}
         for name in sorted(self.sums):
             pair = torch.stack([self.sums[name], self.weights[name].double()])
             total, weight = distributed.total(pair)
+            if not bool(weight.all()):
+                continue
             values = (total / weight).tolist()
             if isinstance(values, list):
                 means[name] = sum(values) / len(values)

@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +35,18 @@ class Records:
             initial=step, total=num_steps, unit="step", disable=not sys.stderr.isatty()
         )
 
-    def write(self, step: int, figures: dict[str, float]) -> None:
-        """Write figures of the steps up to `step`."""
+    def write(
+        self, step: int, figures: dict[str, float], told: Collection[str] | None = None
+    ) -> None:
+        """Write figures of the steps up to `step`; the line has those of the names `told`."""
         if not self.writes:
             return
         with self._path.open("a") as file:
             file.write(json.dumps({"step": step, **figures}) + "\n")
         for name, value in figures.items():
             self._board.add_scalar(name, value, step)
-        text = " ".join(f"{name}={value:.4g}" for name, value in figures.items())
+        shown = figures if told is None else {n: v for n, v in figures.items() if n in told}
+        text = " ".join(f"{name}={value:.4g}" for name, value in shown.items())
         self._bar.set_postfix_str(text, refresh=False)
         if self._bar.disable:
             self.log.info("step=%d/%d %s", step, self.num_steps, text)

@@ -9,7 +9,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from audiossl.reports.curves import curves, ticks
+from audiossl.reports.curves import curves, shown_figures, ticks
 from audiossl.reports.differences import overview_of_differences, task_differences, verdict
 from audiossl.reports.images import palette_png, spectrogram_png
 from audiossl.reports.maps import Maps, maps_section
@@ -162,6 +162,11 @@ def test_curves_leave_out_what_is_no_number():
     assert "nan" not in drawn.lower()
     assert drawn.count("<figure>") == 1
     assert curves({"run": [{"step": 1}]}) == ""
+
+
+def test_curves_show_the_accuracies_of_all_teachers_and_not_of_each_codebook():
+    row = {"step": 1, "speech/masked/accuracy": 0.1, "speech/masked/accuracy/00": 0.2, "rate": 1.0}
+    assert shown_figures({"run": [row]}) == ["speech/masked/accuracy"]
 
 
 def difference(low, score, high):

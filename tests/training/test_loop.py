@@ -1,3 +1,4 @@
+import logging
 import os
 import signal
 
@@ -9,7 +10,8 @@ from audiossl.training.averaging import AveragingConfig
 from audiossl.training.checkpoints import read_last_checkpoint
 from audiossl.training.loop import train
 from audiossl.training.preemption import Preempted
-from audiossl.training.writers import read_metrics
+from audiossl.training.running_means import RunningMeans
+from audiossl.training.writers import Records, read_metrics
 from tests.training.toy import SCALED_ADAM, Source, loop_config, method, place
 
 
@@ -159,6 +161,20 @@ def test_a_run_cut_off_in_the_middle_of_a_line_keeps_its_records(tmp_path):
         file.write('{"step": 21, "lo')
     assert read_metrics(tmp_path) == rows
     assert [row["step"] for row in rows] == [3, 6, 9, 12, 15, 18, 20]
+
+
+def test_the_line_has_the_headlines_and_the_records_have_all_that_is_known(tmp_path, caplog):
+    records = Records(tmp_path, 0, 1, logging.getLogger("told"))
+    means = RunningMeans()
+    means.add("accuracy", torch.tensor([0.25, 0.75]), torch.tensor(2.0))
+    means.add("absent", torch.tensor(float("nan")), torch.tensor(0.0))
+    means.add("loss", torch.tensor(3.0), 1.0)
+    with caplog.at_level("INFO"):
+        records.write(1, means.take(), {"loss", "absent"})
+    records.close()
+    known = {"loss": 3.0, "accuracy": 0.5, "accuracy/00": 0.25, "accuracy/01": 0.75}
+    assert read_metrics(tmp_path) == [{"step": 1, **known}]
+    assert caplog.messages == ["step=1/1 loss=3"]
 
 
 def test_the_loss_falls(tmp_path):
