@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import logging
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -24,6 +26,7 @@ RECORDINGS = (
     "singularity-music", "warzone2100-music", "fillets-ng-data", "asterisk-moh-opsound-wav",
     "hyperrogue-music", "supertux-data", "hedgewars-data",
 )  # fmt: skip
+_log = logging.getLogger("collect")
 _PLACES = {"fillets-ng-data": "music", "supertux-data": "music", "hyperrogue-music": "music"}
 _PLACES |= {"hedgewars-data": "Music"}
 
@@ -32,8 +35,13 @@ def scores(folder: Path, jobs: int) -> Iterator[Clip]:
     """Render the scores of freedoom and openttd-openmsx, excerpt by excerpt."""
     found = dict(_score_files(folder / "unpacked"))
     work = partial(_rendered, folder)
+    start = time.monotonic()
     with ProcessPoolExecutor(jobs) as pool:
-        for (collection, name), excerpts in zip(found, pool.map(work, found.items()), strict=True):
+        rendered = zip(found, pool.map(work, found.items()), strict=True)
+        for count, ((collection, name), excerpts) in enumerate(rendered, 1):
+            if count % 10 == 0:
+                left = (time.monotonic() - start) * (len(found) / count - 1) / 60
+                _log.info("%d of %d scores, about %.0f min left", count, len(found), left)
             package = "openttd-openmsx" if collection == "openmsx" else "freedoom"
             key = "score:" + hashlib.sha256(found[collection, name]).hexdigest()
             labels = {"kind": "rendered", "stems": "given", "collection": collection, "work": name}
