@@ -17,7 +17,21 @@ export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 export MALLOC_MMAP_MAX_=${MALLOC_MMAP_MAX_:-0} MALLOC_TRIM_THRESHOLD_=${MALLOC_TRIM_THRESHOLD_:-4294967296}
 export MALLOC_TOP_PAD_=${MALLOC_TOP_PAD_:-268435456}
 
+# Prints what a script, in whose folder we are, says of itself, and its options with their defaults.
+usage() {
+  sed -n '2,/^[^#]/s/^# \{0,1\}//p' "${0##*/}"
+  echo
+  sed -n '/^stage=/,/^# shellcheck source/s/^\([a-z_]*\)=\([^#]*[^ #]\)\{0,1\} *\(#.*\)\{0,1\}$/\1|\2|\3/p' "${0##*/}" |
+    while IFS='|' read -r name default comment; do
+      printf '  --%-18s %-14s %s\n' "${name//_/-}" "$default" "${comment#\# }"
+    done
+}
+
 while (($#)); do
+  if [[ $1 == --help || $1 == -h ]]; then
+    usage
+    exit
+  fi
   if [[ $1 == --dry-run && -n ${dry_run+set} ]]; then
     dry_run=true
     shift

@@ -97,6 +97,14 @@ def test_a_mistyped_option_is_named():
     assert "--efort" in done.stderr
 
 
+@pytest.mark.parametrize("script", sorted(ROOT.glob("egs/*/*/run.sh")), ids=lambda p: p.parts[-3])
+def test_every_script_says_what_it_does_and_its_options(script):
+    done = subprocess.run(["bash", script, "--help"], capture_output=True, text=True, check=True)
+    about, options = done.stdout.split("\n\n", 1)
+    assert about in script.read_text().replace("# ", "").replace("#\n", "\n")
+    assert {"--stage", "--stop-stage", "--exp-dir"} <= set(options.split())
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("corpus", CONFIGS)
 def test_the_whole_chain_on_a_folder_with_the_layout_of_the_corpus(corpus, tmp_path):
