@@ -45,4 +45,5 @@ class LogMelStatistics(FeatureEncoder):
     ) -> Frames:
         """Return the frames as they are, with their statistics as clip vectors."""
         pooled = masked_mean_std(features, feature_lengths)
-        return Frames(features, feature_lengths, self.frame_rate, pooled=pooled)
+        center = self.config.window_length / 2 / self.sample_rate
+        return Frames(features, feature_lengths, self.frame_rate, pooled=pooled, first_time=center)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -30,8 +31,34 @@ class Frames:
     """Frames a second of `layers`, where it is another one."""
     layer_lengths: Int[Tensor, " batch"] | None = None
     """Valid frames of each sequence in `layers`, where their rate is another one."""
+    first_time: float | None = None
+    """Seconds at the center of the first frame of a layer; None: half a frame. An output of a lower
+    rate has the mean of the layers' frames at its center."""
 
     @property
     def clip(self) -> Float[Tensor, "batch clip_dim"]:
         """One vector a clip: the encoder's own, or the mean over valid frames."""
         return masked_mean(self.vectors, self.lengths) if self.pooled is None else self.pooled
+
+    @property
+    def lengths_of_layers(self) -> Int[Tensor, " batch"]:
+        """Valid frames of each sequence in `layers`."""
+        return self.lengths if self.layer_lengths is None else self.layer_lengths
+
+    @property
+    def times(self) -> Float[Tensor, " frames"]:
+        """Seconds at the center of each frame of the output."""
+        rate = self.layer_rate or self.frame_rate
+        later = (rate / self.frame_rate - 1) / 2 / rate
+        return self._times(self.vectors, self.frame_rate, later)
+
+    @property
+    def times_of_layers(self) -> Float[Tensor, " layer_frames"]:
+        """Seconds at the center of each frame of `layers`; without layers, of the output."""
+        if not self.layers:
+            return self.times
+        return self._times(self.layers[0], self.layer_rate or self.frame_rate, 0.0)
+
+    def _times(self, frames: Tensor, rate: float, later: float) -> Tensor:
+        first = 0.5 / rate if self.first_time is None else self.first_time + later
+        return first + torch.arange(frames.shape[1], device=frames.device) / rate

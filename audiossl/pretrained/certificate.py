@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from audiossl.models.encoder import Encoder
-from audiossl.nn.frames import Frames
 from audiossl.nn.lengths import valid_mask
 
 
@@ -34,7 +33,7 @@ def compare_encoders(first: Encoder, second: Encoder, seconds: float = 2.0) -> l
     with torch.inference_mode():
         one, other = first(waveforms, lengths), second(waveforms, lengths)
     differences = [
-        _difference(f"layer {index}", *pair, _layer_lengths(one))
+        _difference(f"layer {index}", *pair, one.lengths_of_layers)
         for index, pair in enumerate(zip(one.layers, other.layers, strict=True), start=1)
     ]
     return [*differences, _difference("output", one.vectors, other.vectors, one.lengths)]
@@ -64,7 +63,3 @@ def _difference(name: str, one: Tensor, other: Tensor, lengths: Tensor) -> Diffe
     if one.shape != other.shape:
         return Difference(name, float("nan"), size)
     return Difference(name, float((one - other)[valid].abs().max()), size)
-
-
-def _layer_lengths(frames: Frames) -> Tensor:
-    return frames.lengths if frames.layer_lengths is None else frames.layer_lengths

@@ -7,7 +7,7 @@ windows and of the pooling. A file that carries the key is what a new computatio
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +32,8 @@ FORMAT = 1
 """Counted up when the same settings would give other numbers."""
 ROWS = "rows"
 """The tensor that says how many rows each cut has."""
+SEGMENTS = "segments/"
+"""What names of tensors begin with that are of segments."""
 _POOLS = {"mean": masked_mean, "mean_std": masked_mean_std, "max": masked_max}
 
 
@@ -54,6 +56,9 @@ class EmbeddingConfig:
     is embedded as it is, and a rest is left out."""
     storage: Literal["float32", "float16"] = "float32"
     """Type of the numbers on disk."""
+    segments: str | None = None
+    """A label of timed segments ("0.51-0.60 e|0.60-0.76 g"), such as phones: each is embedded, too,
+    by the mean of the frames in it, for tasks with `segments: true`."""
 
 
 def embed_cuts(
@@ -101,14 +106,15 @@ def pooled(frames: Frames, config: EmbeddingConfig) -> dict[str, list[Tensor]]:
     """Pool frames to the vectors that are asked for."""
     parts: dict[str, Tensor] = {}
     for wanted in config.layers:
-        parts.update(_layers(frames, wanted))
+        parts.update(layers_of(frames, wanted))
     found: dict[str, list[Tensor]] = {}
     if "clip" in config.layers:
         found["clip"] = list(frames.clip.float())
     for name, vectors in parts.items():
         for statistic in config.statistics:
             pool = _POOLS[statistic]
-            found[f"{name}.{statistic}"] = list(pool(vectors.float(), _lengths(frames, name)))
+            lengths = frames.lengths if name == "output" else frames.lengths_of_layers
+            found[f"{name}.{statistic}"] = list(pool(vectors.float(), lengths))
     return found
 
 
@@ -176,6 +182,8 @@ class Embeddings:
     """By name, cut after cut."""
     starts: Int[np.ndarray, " cuts_and_end"]
     """Where the rows of each cut begin."""
+    segments: "Embeddings | None" = None
+    """Those of timed segments, if there are any: a row a segment."""
 
     def examples(self, name: str, cuts: Int[np.ndarray, " items"], targets: np.ndarray) -> Examples:
         """Take the rows of some cuts.
@@ -185,11 +193,26 @@ class Embeddings:
             cuts: Cuts, in any order.
             targets: (items, classes), of these cuts.
         """
-        counts = self.starts[cuts + 1] - self.starts[cuts]
+        counts = self.counts(cuts)
         items = np.repeat(np.arange(len(cuts)), counts)
         within = np.arange(len(items)) - np.repeat(np.cumsum(counts) - counts, counts)
         rows = self.starts[cuts][items] + within
         return Examples(self.vectors[name][rows].astype(np.float32), items, targets)
+
+    def counts(self, cuts: Int[np.ndarray, " items"]) -> Int[np.ndarray, " items"]:
+        """Count the rows of some cuts."""
+        return self.starts[cuts + 1] - self.starts[cuts]
+
+    def of_segments(
+        self,
+        name: str,
+        cuts: Int[np.ndarray, " items"],
+        places: Int[np.ndarray, " items"],
+        targets: np.ndarray,
+    ) -> Examples:
+        """Take one row of each of some cuts, which may be there many times: the segment's."""
+        vectors = self.vectors[name][self.starts[cuts] + places].astype(np.float32)
+        return Examples(vectors, np.arange(len(cuts)), targets)
 
     def of_cuts(self, name: str) -> Float[np.ndarray, "cuts dim"]:
         """Average the windows of each cut."""
@@ -205,23 +228,32 @@ def read_embeddings(paths: Sequence[Path]) -> Embeddings:
         UserError: A file is missing or damaged.
     """
     shards: list[dict[str, Any]] = [read_weights(path) for path in paths]
+    known = all(f"{SEGMENTS}{ROWS}" in shard for shard in shards)
+    return replace(_joined(shards, ""), segments=_joined(shards, SEGMENTS) if known else None)
+
+
+def _joined(shards: Sequence[Mapping[str, Any]], prefix: str) -> Embeddings:
     # A shard of which every cut was left out has no embeddings.
-    names = {name: None for shard in shards for name in shard if name != ROWS}
+    names = {
+        name: None
+        for shard in shards
+        for name in shard
+        if name.startswith(prefix) and "/" not in name.removeprefix(prefix)
+    }
     vectors = {
-        name: torch.cat([shard[name] for shard in shards if name in shard]).numpy()
+        name.removeprefix(prefix): torch.cat([s[name] for s in shards if name in s]).numpy()
         for name in names
     }
-    counts = torch.cat([shard[ROWS] for shard in shards]).numpy()
+    counts = vectors.pop(ROWS)
     return Embeddings(vectors, np.concatenate([[0], np.cumsum(counts)]))
 
 
-def _lengths(frames: Frames, name: str) -> Tensor:
-    if name == "output" or frames.layer_lengths is None:
-        return frames.lengths
-    return frames.layer_lengths
+def layers_of(frames: Frames, wanted: str) -> dict[str, Tensor]:
+    """Name the frames that `EmbeddingConfig.layers` asks for; "clip" has none.
 
-
-def _layers(frames: Frames, wanted: str) -> dict[str, Tensor]:
+    Raises:
+        UserError: There is no such layer.
+    """
     if wanted == "clip":
         return {}
     if wanted == "output":

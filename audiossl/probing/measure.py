@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from typing_extensions import assert_never
 
+from audiossl.errors import UserError
 from audiossl.probing.bootstrap import BootstrapConfig, interval
 from audiossl.probing.embeddings import Embeddings
 from audiossl.probing.linear import LinearConfig, fit_linear
@@ -55,6 +56,8 @@ def measure(
         aggregate: How windows become one.
         device: For probes that are trained by gradient.
     """
+    if task.places is not None:
+        embeddings = segments_of(embeddings, task)
     fits: dict[str, Fitted] = {}
     for name in embeddings.vectors:
         train, valid = (_examples(task, embeddings, name, s, aggregate) for s in _CHOICE)
@@ -68,6 +71,22 @@ def measure(
         {"embedding": best, **fits[best].choice},
         {name: fitted.validation for name, fitted in fits.items()},
     )
+
+
+def segments_of(embeddings: Embeddings, task: Task) -> Embeddings:
+    """Find the embeddings of a task's segments.
+
+    Raises:
+        UserError: There are none, or of another label.
+    """
+    assert task.places is not None
+    found = embeddings.segments
+    if found is None or (found.counts(task.cuts) <= task.places).any():
+        raise UserError(
+            f"task {task.config.name}: there are no embeddings of the segments in "
+            f"{task.config.label!r}: embed with --embedding.segments {task.config.label}"
+        )
+    return found
 
 
 def fit_probe(probe: ProbeConfig, problem: Problem, device: torch.device | None = None) -> Fitted:
@@ -136,5 +155,7 @@ def _examples(
     task: Task, embeddings: Embeddings, name: str, split: Split, aggregate: Aggregate
 ) -> Examples:
     rows = task.rows(split)
+    if task.places is not None:
+        return embeddings.of_segments(name, task.cuts[rows], task.places[rows], task.targets[rows])
     examples = embeddings.examples(name, task.cuts[rows], task.targets[rows])
     return examples.averaged() if aggregate == "embeddings" else examples

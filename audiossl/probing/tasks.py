@@ -5,7 +5,7 @@ A task never sees audio: it is a table of targets over cuts of a corpus, in thre
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ from jaxtyping import Bool, Int, Shaped
 
 from audiossl.errors import UserError, did_you_mean
 from audiossl.probing.scores import MetricName
+from audiossl.probing.segments import parse_segments
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
@@ -49,6 +50,8 @@ class TaskConfig:
     group: str = "recording"
     """The label of what must not be in two splits, and what the bootstrap draws: recording, song,
     speaker, session."""
+    segments: bool = False
+    """The label has timed segments of a cut ("0.51-0.60 e|0.60-0.76 g"), and each is an item."""
     stratify: bool = False
     """Draw groups within each class ("single"), so that rare classes are in every replicate."""
 
@@ -66,6 +69,8 @@ class TaskConfig:
             raise UserError(
                 f"task {self.name}: {what} needs one class an item, but its kind is multi"
             )
+        if self.segments and self.kind == "multi":
+            raise UserError(f"task {self.name}: a segment has one class, but its kind is multi")
         if self.kind == "single" and self.unlabeled == "negative":
             raise UserError(f"task {self.name}: unlabeled: negative is for kind multi")
 
@@ -85,6 +90,8 @@ class Task:
     targets: Bool[np.ndarray, "items classes"]
     groups: Shaped[np.ndarray, " items"]
     splits: Shaped[np.ndarray, " items"]
+    places: Int[np.ndarray, " items"] | None = None
+    """Which segment of its cut an item is, counted from 0; None: items are cuts."""
 
     def rows(self, split: Split) -> Int[np.ndarray, " rows"]:
         """Number the items of a split."""
@@ -119,6 +126,7 @@ def build_task(config: TaskConfig, cuts: Iterable[Mapping[str, str]]) -> Task:
         targets=targets,
         groups=np.array([item.group for item in items]),
         splits=np.array([item.split for item in items]),
+        places=np.array([item.place for item in items]) if config.segments else None,
     )
 
 
@@ -129,6 +137,7 @@ class _Item:
     classes: frozenset[str]
     group: str
     split: Split
+    place: int = 0
 
 
 def _items(config: TaskConfig, cuts: Iterable[Mapping[str, str]]) -> list[_Item]:
@@ -139,8 +148,8 @@ def _items(config: TaskConfig, cuts: Iterable[Mapping[str, str]]) -> list[_Item]
         names.update(labels)
         split = split_of.get(labels.get(config.split, ""))
         asked = all(labels.get(name) in values for name, values in config.where.items())
-        classes = _classes_of(config, labels.get(config.label))
-        if split is None or not asked or classes is None:
+        value = labels.get(config.label)
+        if split is None or not asked or (value is None and config.unlabeled == "skip"):
             continue
         group = labels.get(config.group)
         if group is None:
@@ -148,7 +157,8 @@ def _items(config: TaskConfig, cuts: Iterable[Mapping[str, str]]) -> list[_Item]
                 f"task {config.name}: cut {labels['id']} has no label {config.group!r} to group by"
                 f"{did_you_mean(config.group, names)}"
             )
-        items.append(_Item(number, labels["id"], classes, group, split))
+        cut = _Item(number, labels["id"], frozenset(), group, split)
+        items += _items_of(config, cut, value)
     for wanted in (config.label, config.split, *config.where):
         if wanted not in names:
             raise UserError(
@@ -156,6 +166,18 @@ def _items(config: TaskConfig, cuts: Iterable[Mapping[str, str]]) -> list[_Item]
                 f"(there are {', '.join(sorted(names))})"
             )
     return items
+
+
+def _items_of(config: TaskConfig, cut: _Item, value: str | None) -> list[_Item]:
+    """List the items of a cut: itself, or its segments, if they have a class."""
+    if not config.segments or value is None:
+        classes = _classes_of(config, value)
+        return [] if classes is None else [replace(cut, classes=classes)]
+    return [
+        replace(cut, id=f"{cut.id}@{segment.begin:g}", classes=classes, place=place)
+        for place, segment in enumerate(parse_segments(value, cut.id))
+        if (classes := _classes_of(config, segment.name)) is not None
+    ]
 
 
 def _classes_of(config: TaskConfig, value: str | None) -> frozenset[str] | None:

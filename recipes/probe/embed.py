@@ -10,25 +10,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from audiossl import distributed
 from audiossl.data.corpus import RECORDING, Corpus
 from audiossl.data.shar import field_file
+from audiossl.errors import UserError, did_you_mean
 from audiossl.models.batching import Batching
 from audiossl.models.encoder import Encoder
 from audiossl.nn.weights import read_weights
 from audiossl.pretrained.load import load_encoder
 from audiossl.probing.embeddings import (
-    ROWS,
     EmbeddingConfig,
     content_key,
     embed_cuts,
     encoder_digest,
     write_embeddings,
 )
+from audiossl.probing.segment_embeddings import embed_segments
+from audiossl.probing.segments import parse_segments
 from audiossl.whole import read_json, whole_file, write_json
 from recipes.probe.encoders import Row, folders_of, with_baselines
 from recipes.shards import Outcome, Task, run_shards
@@ -86,6 +87,7 @@ def embed(config: Config, stage: Stage) -> dict[str, Any]:
     corpus = Corpus(config.cuts)
     shards = list(range(corpus.num_shards))
     audio = {shard: _audio(config.cuts, shard) for shard in shards}
+    segments = _segments_digests(corpus, config.embedding.segments)
     tasks: list[Task] = []
     facts: dict[str, dict[str, Any]] = {}
     for row in rows:
@@ -94,7 +96,8 @@ def embed(config: Config, stage: Stage) -> dict[str, Any]:
         stage.log.info("encoder %s: %s", row.name, facts[row.name])
         for shard in shards:
             digest = facts[row.name]["digest"]
-            key = content_key(digest, audio[shard], config.embedding, config.precision)
+            heard = audio[shard] + segments[shard]
+            key = content_key(digest, heard, config.embedding, config.precision)
             tasks.append(Task(len(tasks), key, _Part(row, shard, key)))
     make = partial(_worker, config, str(stage.device))
     totals = run_shards(stage, tasks, make, config.resources)
@@ -125,7 +128,7 @@ def _worker(config: Config, device: str) -> Callable[[Task], Outcome]:
         if known is not None and known.is_file():
             _link(known, path)
         else:
-            tensors = _embedded(config, corpus, cuts, load(part.row.source))
+            tensors = _embedded(config, corpus, part.shard, load(part.row.source))
             write_embeddings(path, tensors, part.key)
             if known is not None:
                 _link(path, known)
@@ -135,16 +138,39 @@ def _worker(config: Config, device: str) -> Callable[[Task], Outcome]:
     return work
 
 
-def _embedded(
-    config: Config, corpus: Corpus, cuts: np.ndarray, encoder: nn.Module
-) -> dict[str, Tensor]:
+def _embedded(config: Config, corpus: Corpus, shard: int, encoder: nn.Module) -> dict[str, Tensor]:
     resources = config.resources
     batching = Batching(batch_seconds=resources.batch_seconds, precision=config.precision)
     device = next((p.device for p in encoder.parameters()), torch.device("cpu"))
     ready = cast(Encoder, encoder)
-    return embed_cuts(
-        corpus, cuts.tolist(), ready, config.embedding, device=device, batching=batching
+    wanted, cuts = config.embedding, corpus.shard_cuts(shard).tolist()
+    tensors = embed_cuts(corpus, cuts, ready, wanted, device=device, batching=batching)
+    if wanted.segments is None:
+        return tensors
+    labels = corpus.shard_labels(shard)
+    segments = [parse_segments(of_cut.get(wanted.segments, ""), of_cut["id"]) for of_cut in labels]
+    return tensors | embed_segments(
+        corpus, cuts, segments, ready, wanted, device=device, batching=batching
     )
+
+
+def _segments_digests(corpus: Corpus, label: str | None) -> list[str]:
+    """Identify the segments of each shard by their content.
+
+    Raises:
+        UserError: No cut has the label.
+    """
+    if label is None:
+        return [""] * corpus.num_shards
+    of_shards = [list(corpus.shard_labels(shard)) for shard in range(corpus.num_shards)]
+    names = {name for shard in of_shards for labels in shard for name in labels}
+    if label not in names:
+        raise UserError(
+            f"embedding.segments: no cut has a label {label!r}{did_you_mean(label, names)} "
+            f"(there are {', '.join(sorted(names))})"
+        )
+    texts = ("\n".join(labels.get(label, "") for labels in shard) for shard in of_shards)
+    return [hashlib.sha256(text.encode()).hexdigest() for text in texts]
 
 
 def _link(source: Path, target: Path) -> None:
@@ -177,7 +203,7 @@ def _facts(row: Row, encoder: nn.Module) -> dict[str, Any]:
 
 def _sizes(path: Path) -> dict[str, int]:
     tensors: dict[str, Tensor] = read_weights(path)
-    return {name: tensor.shape[1] for name, tensor in tensors.items() if name != ROWS}
+    return {name: tensor.shape[1] for name, tensor in tensors.items() if tensor.ndim == 2}
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ _Pair = tuple[Path, Path]
 
 
 def reader(folder: Path) -> Iterator[Clip]:
-    """Find the sentences of festvox-ru: one Russian reader, with text."""
+    """Find the sentences of festvox-ru: one Russian reader, with text and phones."""
     root = folder / "unpacked/festvox-ru/usr/share/festival/voices/russian/msu_ru_nsh_clunits"
     sentences = root / "etc" / "txt.done.data"
     if not sentences.exists():
@@ -41,7 +41,25 @@ def reader(folder: Path) -> Iterator[Clip]:
         text = texts.get(path.stem, "")
         keys = (f"reader:{path.stem}", *_text_key(text))
         labels = {"speaker": "nsh", "language": "ru", "text": text}
+        aligned = root / "lab" / f"{path.stem}.lab"
+        if aligned.exists():
+            labels["phones"] = phones(aligned.read_text("utf-8"))
         yield _clip(folder, path, "festvox-ru", keys, labels)
+
+
+def phones(text: str) -> str:
+    """Turn an alignment into a label of timed segments, `0.51-0.60 e|0.60-0.76 gg`.
+
+    Lines of Festival's format are "0.512 125 pau": where a phone ends, a color, its name. Silence
+    ("pau") stays in, for those who want it.
+    """
+    begin, found = 0.0, []
+    for line in text.partition("#\n")[2].splitlines():
+        end, _, name = line.split()
+        if float(end) > begin:
+            found.append(f"{begin:g}-{float(end):g} {name}")
+        begin = float(end)
+    return "|".join(found)
 
 
 def actors(folder: Path) -> Iterator[Clip]:

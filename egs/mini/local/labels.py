@@ -1,4 +1,4 @@
-"""Join the three tables of the mini corpus into one, with a path, a domain and a group a row.
+"""Join the tables of the mini corpus into one, with a path, a domain and a group a row.
 
     python egs/mini/local/labels.py egs/mini/data exp/labels.csv
 
@@ -17,12 +17,16 @@ SAME_SPEAKER = {"asterisk_es": "allison_smith"}
 def rows(folder: Path) -> list[dict[str, str]]:
     """Read the tables and give all rows the same keys."""
     result = []
+    with (folder / "phones.csv").open(encoding="utf-8", newline="") as file:
+        phones = {row["path"]: row["phones"] for row in csv.DictReader(file)}
     for domain in ("speech", "sounds", "music"):
         with (folder / f"{domain}.csv").open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 path = row.pop("path", None) or row.pop("piece")
                 row |= {"path": path, "domain": domain}
                 row["group"] = group(domain, row)
+                if path in phones:
+                    row["phones"] = phones[path]
                 if "speaker" in row:
                     row["speaker"] = SAME_SPEAKER.get(row["speaker"], row["speaker"])
                 # Where stems are, the stage `separate` finds out; durations are measured.

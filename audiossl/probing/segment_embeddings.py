@@ -1,0 +1,96 @@
+"""Embeddings of timed segments inside cuts: of a phone, say, the mean of the frames in it.
+
+A cut is encoded whole, so that each frame has its context.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from audiossl.data.corpus import Corpus
+from audiossl.models.batching import Batching, encode_all
+from audiossl.models.encoder import Encoder
+from audiossl.nn.frames import Frames
+from audiossl.probing.embeddings import ROWS, SEGMENTS, EmbeddingConfig, at_rate, layers_of
+from audiossl.probing.segments import Segment
+
+
+def embed_segments(
+    corpus: Corpus,
+    cuts: Iterable[int],
+    segments: Sequence[Sequence[Segment]],
+    encoder: Encoder,
+    config: EmbeddingConfig,
+    *,
+    device: torch.device | None = None,
+    batching: Batching | None = None,
+) -> dict[str, Tensor]:
+    """Embed the segments of cuts.
+
+    Args:
+        corpus: Where the cuts are.
+        cuts: Which.
+        segments: Of each of them; a cut that has none is not encoded.
+        encoder: In evaluation mode, on `device`.
+        config: Which layers; an encoder's own clip vector says nothing of a segment.
+        device: Where the encoder is.
+        batching: How much at once.
+
+    Returns:
+        For each layer ("segments/layer3") a tensor (segments, dim), cut after cut; and
+        "segments/rows", how many segments each cut has.
+
+    Raises:
+        UserError: The encoder has not the layers that are asked for.
+    """
+    wanted = [(cut, found) for cut, found in zip(cuts, segments, strict=True) if found]
+
+    def waveforms() -> Iterator[Float[np.ndarray, " samples"]]:
+        for cut, _ in wanted:
+            yield at_rate(corpus.waveform(cut), encoder.sample_rate)
+
+    rows: dict[str, list[Tensor]] = {}
+    kept = encode_all(
+        encoder, waveforms(), lambda frames: _timed(frames, config), device=device,
+        batching=batching,
+    )  # fmt: skip
+    for (_, found), layers in zip(wanted, kept, strict=True):
+        for name, timed in layers.items():
+            rows.setdefault(name, []).append(pooled_segments(timed[:, 0], timed[:, 1:], found))
+    tensors = {f"{SEGMENTS}{name}": torch.cat(parts) for name, parts in rows.items()}
+    return {**tensors, f"{SEGMENTS}{ROWS}": torch.tensor([len(found) for found in segments])}
+
+
+def pooled_segments(
+    times: Float[Tensor, " frames"],
+    frames: Float[Tensor, "frames dim"],
+    segments: Sequence[Segment],
+) -> Float[Tensor, "segments dim"]:
+    """Average the frames whose centers lie in each segment; if there is none, take the nearest."""
+    bounds = torch.tensor([[segment.begin, segment.end] for segment in segments]).to(times)
+    begin, end = torch.searchsorted(times.contiguous(), bounds).unbind(dim=1)
+    middle = bounds.mean(dim=1)
+    nearest = (times[:, None] - middle).abs().argmin(dim=0)
+    begin = torch.where(end > begin, begin, nearest)
+    end = torch.where(end > begin, end, nearest + 1)
+    # Differences of sums, in float64: one pass whatever the number of segments.
+    sums = torch.cat([frames.new_zeros(1, frames.shape[1]), frames]).double().cumsum(dim=0)
+    return ((sums[end] - sums[begin]) / (end - begin)[:, None]).to(frames)
+
+
+def _timed(frames: Frames, config: EmbeddingConfig) -> dict[str, list[Tensor]]:
+    """Keep the valid frames of each layer, with the time of its center before each of them."""
+    found = {}
+    for wanted in config.layers:
+        for name, layer in layers_of(frames, wanted).items():
+            output = name == "output"
+            times = (frames.times if output else frames.times_of_layers)[:, None].to(layer)
+            lengths = (frames.lengths if output else frames.lengths_of_layers).tolist()
+            found[name] = [
+                torch.cat([times[:count], row[:count].float()], dim=1)
+                for row, count in zip(layer, lengths, strict=True)
+            ]
+    return found
