@@ -82,6 +82,11 @@ def test_an_encoder_in_the_cache_is_not_run_again(experiment, tmp_path, monkeypa
         again(experiment, tmp_path / "other", **{"embedding.window": "0.5"})
 
 
+def test_segments_of_a_label_that_no_cut_has_are_refused_before_anything_runs(experiment, tmp_path):
+    with pytest.raises(UserError, match=r"no cut has a label 'kinds'; did you mean 'kind'"):
+        again(experiment, tmp_path / "out", **{"embedding.segments": "kinds"})
+
+
 def test_an_interrupted_embedding_goes_on_and_ends_the_same(experiment, tmp_path, monkeypatch):
     made = []
     original = embed.embed_cuts
