@@ -76,8 +76,9 @@ pretrain 6 "$exp_dir/spear_second" "$exp_dir/second_speech" "$exp_dir/second_aud
 
 if stage 7 "probes: $exp_dir/spear, $exp_dir/spear_second -> $exp_dir/probe"; then
   $launch recipes.probe.embed --cuts "$cuts" --output "$exp_dir/embeddings" \
-    --encoders "{spear: $exp_dir/spear, spear_second: $exp_dir/spear_second}"
-  $launch recipes.probe.fit --config ../conf/tasks.yaml --cuts "$cuts" \
+    --encoders "{spear: $exp_dir/spear, spear_second: $exp_dir/spear_second}" --random_seeds "[0, 1, 2]" \
+    --config conf/probe.yaml --resources.workers 2
+  $launch recipes.probe.fit --config conf/tasks.yaml --resources.workers 2 --cuts "$cuts" \
     --embeddings "$exp_dir/embeddings" --output "$exp_dir/probe"
   $launch recipes.probe.report --fitted "$exp_dir/probe" --output "$exp_dir/report" \
     --runs "{spear: $exp_dir/spear, spear_second: $exp_dir/spear_second}"
