@@ -25,6 +25,10 @@ class Losses:
     """How many items a part is a mean of, where that is another number than `weight`."""
 
 
+# Where parameters are sharded, hooks look for `total` in what a forward pass returns.
+torch.export.register_dataclass(Losses)
+
+
 @runtime_checkable
 class Method(Protocol):
     """An encoder, the heads it needs in training, and a loss, as one module.
