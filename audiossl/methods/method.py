@@ -17,7 +17,8 @@ class Losses:
     """Mean over this rank's items; what is minimized."""
     weight: float = 1.0
     """How many items (pairs, frames) `total` is a mean of; ranks and accumulated batches are
-    averaged with it, so that splitting a batch changes nothing."""
+    averaged with it, so that splitting a batch changes nothing. 0 where nothing counts,
+    with a `total` of 0."""
     parts: Mapping[str, Float[Tensor, "*figures"]] = field(default_factory=dict)
     """Named figures for the log, detached, the same names in every batch: means over the items, or
     vectors of such, one a codebook, say. NaN where a batch has nothing of the kind."""

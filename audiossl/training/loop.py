@@ -187,7 +187,8 @@ class _Run:
         results = self._backward(batch)
         weight = sum(losses.weight for losses in results)
         norm = self._scale_gradients(weight)
-        loss = sum(float(losses.total.detach()) * losses.weight for losses in results) / weight
+        loss = sum(float(losses.total.detach()) * losses.weight for losses in results)
+        loss /= weight or 1.0
         if not distributed.all_ranks(math.isfinite(loss) and bool(norm.isfinite())):
             self._stop_at_nan(batch, loss, float(norm))
         optimizer = self.config.optimizer
@@ -242,7 +243,8 @@ class _Run:
         shards = [distributed.local(gradient) for gradient in gradients]
         whole = torch.tensor(weight, dtype=torch.float64, device=self.place.device)
         # Gradients were averaged over ranks, and are to be divided by what all ranks summed.
-        factor = distributed.world_size() / float(distributed.total(whole))
+        # Where nothing counted, they are zero.
+        factor = distributed.world_size() / (float(distributed.total(whole)) or 1.0)
         torch._foreach_mul_(shards, factor)
         norm = distributed.norm(gradients)
         most = self.config.optimizer.clip_norm
