@@ -10,8 +10,10 @@ import pytest
 import soundfile
 
 from audiossl.data.corpus import Corpus
+from egs.libriheavy_gigaspeech_voxpopuli.spear.local import gigaspeech
 from recipes.settings import read_settings
 from tests.data.corpora import tone
+from tests.egs.layouts import english
 
 ROOT = Path(__file__).parents[2]
 RECIPES = {
@@ -90,3 +92,50 @@ def test_audioset_is_read_with_tags_and_parts(tmp_path):
         ("balanced_train", "train"), ("eval", "test"),
     ]  # fmt: skip
     assert labels[0]["tags"] == "/m/068hy|/m/07q6cd_"
+
+
+ENGLISH = "libriheavy_gigaspeech_voxpopuli"
+
+
+def _english(folder: Path, *options: str) -> None:
+    _run(
+        ENGLISH, "--effort", "smoke", "--corpus-dir", str(folder / "corpus"),
+        "--exp-dir", str(folder / "exp"), "--libriheavy-parts", "small medium",
+        "--launch", "python -m", "--teacher", "log_mel:40", *options,
+    )  # fmt: skip
+
+
+def test_three_corpora_of_english_are_read_as_they_are_published(tmp_path):
+    english(tmp_path / "corpus")
+    _english(tmp_path, "--stop-stage", "0")
+    cuts = tmp_path / "exp" / "cuts"
+    for part in ("small", "medium"):
+        labels = list(Corpus(cuts / f"libriheavy_{part}").labels())
+        assert [row["speaker"] for row in labels] == ["100"] * 8
+    spoken = Corpus(cuts / "gigaspeech")
+    # The eighth segment is music.
+    assert [row["text"] for row in spoken.labels()] == ["HELLO, YOU."] * 7
+    waveform = spoken.waveform(1)
+    table = json.loads((tmp_path / "corpus" / "gigaspeech" / "GigaSpeech.json").read_text())
+    segment = table["audios"][0]["segments"][1]
+    assert len(waveform) == round((segment["end_time"] - segment["begin_time"]) * 16000)
+    assert float(abs(waveform).max()) > 0.05
+    assert len(list(Corpus(cuts / "voxpopuli").labels())) == 6
+
+
+@pytest.mark.long
+def test_the_chain_of_three_corpora_leaves_an_encoder(tmp_path):
+    english(tmp_path / "corpus")
+    _english(tmp_path)
+    forecast = json.loads((tmp_path / "exp" / "preflight" / "forecast.json").read_text())
+    assert forecast["hours"] > 0
+    assert (tmp_path / "exp" / "pretrain" / "encoder.safetensors").exists()
+    # Again: the manifest that is made is the same, to the byte, and everything is up to date.
+    _english(tmp_path)
+
+
+def test_subsets_that_gigaspeech_does_not_have_are_refused(tmp_path):
+    english(tmp_path)
+    for arguments in ((str(tmp_path), "x.gz"), (str(tmp_path / "gigaspeech"), "x.gz", "XS")):
+        with pytest.raises(SystemExit, match=r"GigaSpeech.json(: no segment is of| is missing)"):
+            gigaspeech.main(*arguments)
