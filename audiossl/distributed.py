@@ -6,9 +6,11 @@ came from. One process and several then have the same loss and the same gradient
 """
 
 import os
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +18,8 @@ import torch.distributed as dist
 from jaxtyping import Shaped
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from audiossl.errors import UserError
 
 _PART: ContextVar[tuple[int, int]] = ContextVar("part", default=(0, 1))
 
@@ -149,7 +153,11 @@ def all_ranks(flag: bool) -> bool:
 @contextmanager
 def synchronized(model: nn.Module, wanted: bool) -> Iterator[None]:
     """Average gradients over ranks in a backward pass, or leave that to a later one."""
-    if wanted or not isinstance(model, DistributedDataParallel):
+    if _shards(model):
+        sharded: Any = model
+        sharded.set_requires_gradient_sync(wanted)
+        yield
+    elif wanted or not isinstance(model, DistributedDataParallel):
         yield
     else:
         with model.no_sync():
@@ -157,13 +165,150 @@ def synchronized(model: nn.Module, wanted: bool) -> Iterator[None]:
 
 
 def parallel(module: nn.Module, device: torch.device) -> nn.Module:
-    """Average the gradients of `module` over ranks in its backward pass."""
-    if world_size() == 1 or not any(p.requires_grad for p in module.parameters()):
+    """Average the gradients of `module`, unless it is sharded, over ranks in its backward pass."""
+    trained = any(p.requires_grad for p in module.parameters())
+    if world_size() == 1 or not trained or _shards(module):
         return module
     # Buffers are kept equal by the modules that own them (batch norm, codebooks), whose statistics
     # are those of the whole batch: broadcasting them each step would only hide a mistake.
     ids = [device.index] if device.type == "cuda" else None
     return DistributedDataParallel(module, device_ids=ids, broadcast_buffers=False)
+
+
+def shard(module: nn.Module, units: Iterable[nn.Module], device: torch.device) -> None:
+    """Spread parameters, gradients and what is made of them over ranks, in place (FSDP2).
+
+    Parameters are sharded along their first dimension, those of a unit are gathered while it runs,
+    and the rest while `module` does. Scalars stay whole; their gradients are averaged by
+    `average_whole`. Weights must be alike on all ranks.
+
+    Args:
+        module: What is trained, called through its forward.
+        units: Modules in it that are called through theirs.
+        device: Where to.
+    """
+    if world_size() == 1:
+        module.to(device)
+        return
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    whole = {parameter for parameter in module.parameters() if parameter.dim() == 0}
+    for parameter in whole:
+        parameter.data = parameter.data.to(device)
+    mesh = init_device_mesh(device.type, (world_size(),))
+    for part in (*units, module):
+        fully_shard(part, mesh=mesh, ignored_params=whole)
+
+
+def is_sharded(tensor: Tensor) -> bool:
+    """Whether this rank holds only its shard."""
+    return hasattr(tensor, "to_local")
+
+
+def local(tensor: Tensor) -> Tensor:
+    """What this rank holds of a tensor, without gradient: all of it, or its shard."""
+    held: Any = tensor.detach()
+    here: Tensor = held.to_local() if is_sharded(tensor) else held
+    return here
+
+
+def sharded_like(shard: Tensor, tensor: Tensor) -> Tensor:
+    """Say that `shard` is what this rank holds of a tensor sharded as `tensor` is."""
+    from torch.distributed.tensor import DTensor
+
+    if not isinstance(tensor, DTensor):
+        return shard
+    return DTensor.from_local(
+        shard, tensor.device_mesh, tensor.placements, run_check=False, shape=tensor.shape,
+        stride=tensor.stride(),
+    )  # fmt: skip
+
+
+def norm(tensors: Sequence[Tensor]) -> Tensor:
+    """Compute the Euclidean norm of all elements of tensors, of which some may be sharded."""
+    norms = torch._foreach_norm([local(tensor) for tensor in tensors])
+    return norm_of_norms(torch.stack(norms), [is_sharded(tensor) for tensor in tensors])
+
+
+def norm_of_norms(norms: Shaped[Tensor, " tensors"], sharded: Sequence[bool]) -> Tensor:
+    """Compute the norm of tensors from those of what this rank holds of each."""
+    if not any(sharded):
+        return torch.linalg.vector_norm(norms)
+    here = torch.tensor(sharded, device=norms.device)
+    of_whole = torch.linalg.vector_norm(norms[~here])
+    return torch.hypot(of_whole, total(norms[here].square().sum()).sqrt())
+
+
+@torch.no_grad()
+def average_whole(module: nn.Module) -> None:
+    """Average over ranks the gradients of the parameters that `shard` left whole."""
+    if not _shards(module):
+        return
+    gradients = [
+        p.grad for p in module.parameters() if p.grad is not None and not is_sharded(p.grad)
+    ]
+    if gradients:
+        torch._foreach_copy_(gradients, list(mean(torch.stack(gradients)).unbind()))
+
+
+@torch.no_grad()
+def copy_whole(sharded: nn.Module, module: nn.Module) -> None:
+    """Give `module` the state of its sharded copy, gathered tensor by tensor on every rank."""
+    mine = module.state_dict()
+    for name, value in sharded.state_dict().items():
+        mine[name].copy_(value.full_tensor() if is_sharded(value) else value)
+
+
+def write_shards(folder: Path, tensors: dict[str, Tensor]) -> None:
+    """Write tensors, of which every rank writes what only it holds.
+
+    Raises:
+        UserError: A rank could not write its part.
+    """
+    from torch.distributed.checkpoint.api import CheckpointException
+    from torch.distributed.checkpoint.filesystem import FileSystemWriter
+    from torch.distributed.checkpoint.state_dict_saver import save
+
+    try:
+        with _quiet():
+            save(tensors, storage_writer=FileSystemWriter(folder), no_dist=world_size() == 1)
+    except CheckpointException as error:
+        raise UserError(f"{folder}: cannot be written ({_first_reason(error)})") from error
+
+
+def read_shards(folder: Path, tensors: dict[str, Tensor]) -> None:
+    """Fill tensors, sharded or not, with what any number of ranks has written.
+
+    Raises:
+        UserError: A rank could not read its part.
+    """
+    from torch.distributed.checkpoint.api import CheckpointException
+    from torch.distributed.checkpoint.filesystem import FileSystemReader
+    from torch.distributed.checkpoint.state_dict_loader import load
+
+    try:
+        with _quiet():
+            load(tensors, storage_reader=FileSystemReader(folder), no_dist=world_size() == 1)
+    except CheckpointException as error:
+        raise UserError(f"{folder}: damaged ({_first_reason(error)})") from error
+
+
+def _shards(module: nn.Module) -> bool:
+    return hasattr(module, "set_requires_gradient_sync")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep torch from warning, at every checkpoint, that one process is one process."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)
+        yield
+
+
+def _first_reason(error: Any) -> str:
+    reason = next(iter(error.failures.values()))[0]
+    return " ".join(str(reason).split()) or type(reason).__name__
 
 
 class _Gather(torch.autograd.Function):

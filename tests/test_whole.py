@@ -3,7 +3,14 @@ import errno
 import pytest
 
 from audiossl.errors import UserError
-from audiossl.whole import read_json, whole_file, write_json
+from audiossl.whole import (
+    begin_folder,
+    finish_folder,
+    read_json,
+    remove_folder,
+    whole_file,
+    write_json,
+)
 
 
 def test_a_crash_leaves_the_old_file_and_no_rubbish(tmp_path):
@@ -28,3 +35,17 @@ def test_broken_json_names_the_file(tmp_path):
     path.write_text("{half")
     with pytest.raises(UserError, match=r"record\.json: not valid JSON"):
         read_json(path)
+
+
+def test_a_folder_has_its_name_when_it_is_whole(tmp_path):
+    path = tmp_path / "deep" / "step"
+    (begin_folder(path) / "left_by_a_crash").write_text("half")
+    assert not path.exists()
+    (begin_folder(path) / "new").write_text("whole")
+    finish_folder(path)
+    assert [file.name for file in path.iterdir()] == ["new"]
+    (begin_folder(path) / "newer").write_text("whole")
+    finish_folder(path)
+    assert [file.name for file in path.iterdir()] == ["newer"]
+    remove_folder(path)
+    assert list(path.parent.iterdir()) == []

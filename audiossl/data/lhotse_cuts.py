@@ -14,18 +14,23 @@ _BOOKKEEPING = ("shard_origin", "shar_epoch", "dataloading_info")
 """Fields that lhotse's readers add to cuts."""
 
 
-def lhotse_items(manifest: Path, supervisions: Path | None = None) -> list[Item]:
+def lhotse_items(
+    manifest: Path, supervisions: Path | None = None, root: Path | None = None
+) -> list[Item]:
     """List the cuts of a manifest (.jsonl, .jsonl.gz).
 
     Args:
         manifest: Cuts, or recordings.
         supervisions: Supervisions of the recordings; each becomes a cut.
+        root: Where relative paths of recordings begin.
 
     Raises:
         UserError: It cannot be read, or is another kind of manifest.
     """
     try:
         cuts = _cuts(load_manifest_lazy(manifest), supervisions, manifest)
+        if root is not None:
+            cuts = cuts.with_recording_path_prefix(root)
         return without_duplicates(cut_item(cut) for cut in cuts)
     except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
         raise UserError(f"{manifest}: not a manifest of lhotse ({error})") from error

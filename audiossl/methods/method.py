@@ -17,7 +17,8 @@ class Losses:
     """Mean over this rank's items; what is minimized."""
     weight: float = 1.0
     """How many items (pairs, frames) `total` is a mean of; ranks and accumulated batches are
-    averaged with it, so that splitting a batch changes nothing."""
+    averaged with it, so that splitting a batch changes nothing. 0 where nothing counts,
+    with a `total` of 0."""
     parts: Mapping[str, Float[Tensor, "*figures"]] = field(default_factory=dict)
     """Named figures for the log, detached, the same names in every batch: means over the items, or
     vectors of such, one a codebook, say. NaN where a batch has nothing of the kind."""
@@ -25,6 +26,10 @@ class Losses:
     """How many items a part is a mean of, where that is another number than `weight`."""
     headlines: tuple[str, ...] | None = None
     """Parts that somebody who watches wants to see; None: all. Records have all of them."""
+
+
+# Where parameters are sharded, hooks look for `total` in what a forward pass returns.
+torch.export.register_dataclass(Losses)
 
 
 @runtime_checkable

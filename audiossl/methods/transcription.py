@@ -2,12 +2,16 @@
 
 Source: the fine-tuning of SPEAR's authors, of whose two heads (CTC and a pruned transducer) this is
 the simpler one.
+
+A cut takes part if CTC can spell its text: it has one, and frames for its characters and for the
+blanks between equal ones. Others, a cut too short for any frame among them, count for nothing; the
+figure `left_out` is their share.
 """
 
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,6 +20,7 @@ from audiossl.features.spec_augment import SpecAugmentConfig, spec_augment
 from audiossl.methods.method import Losses
 from audiossl.models.encoder import FeatureEncoder
 from audiossl.nn.frames import Frames
+from audiossl.nn.lengths import valid_mask
 
 BLANK = 0
 """The symbol between symbols."""
@@ -51,18 +56,26 @@ class Transcription(nn.Module):
         self.classifier = nn.Linear(encoder.dim, num_symbols + 1)
 
     def forward(self, batch: TextBatch, step: int, generator: torch.Generator) -> Losses:  # noqa: ARG002
-        """Compute the loss of a batch, in nats a character."""
+        """Compute the loss of a batch, in nats a character; of no weight if no cut takes part."""
         features, lengths = self.encoder.features(batch.waveforms, batch.lengths)
         features = spec_augment(features, lengths, self.config.augmentation, generator)
         frames = self.encoder.encode_features(features, lengths)
         scores = self.scores(frames)
-        with torch.autocast(scores.device.type, enabled=False):
-            loss = F.ctc_loss(
-                scores.transpose(0, 1), batch.symbols, frames.lengths, batch.symbol_counts,
-                blank=BLANK, reduction="sum", zero_infinity=True,
-            )  # fmt: skip
-        count = max(1, int(batch.symbol_counts.sum()))
-        return Losses(loss / count, float(count))
+        fits = can_be_spelled(batch.symbols, batch.symbol_counts, frames.lengths)
+        counts = batch.symbol_counts[fits]
+        count = int(counts.sum())
+        # All parameters take part, as parallel training wants it, if no cut does.
+        loss = 0.0 * scores.sum()
+        if count:
+            with torch.autocast(scores.device.type, enabled=False):
+                loss = F.ctc_loss(
+                    scores[fits].transpose(0, 1), batch.symbols[fits], frames.lengths[fits], counts,
+                    blank=BLANK, reduction="sum",
+                )  # fmt: skip
+        return Losses(
+            loss / max(1, count), float(count), {"left_out": (~fits).float().mean()},
+            {"left_out": torch.tensor(float(len(fits)))},
+        )  # fmt: skip
 
     def scores(self, frames: Frames) -> Float[Tensor, "batch frames symbols"]:
         """Log-probabilities of symbols in each frame."""
@@ -79,6 +92,17 @@ class Transcription(nn.Module):
             collapsed(row[:length])
             for row, length in zip(best, frames.lengths.tolist(), strict=True)
         ]
+
+
+def can_be_spelled(
+    symbols: Int[Tensor, "batch symbols"],
+    counts: Int[Tensor, " batch"],
+    frame_counts: Int[Tensor, " batch"],
+) -> Bool[Tensor, " batch"]:
+    """Whether a path of CTC spells each text: a frame a symbol, and a blank between equal ones."""
+    valid = valid_mask(counts, symbols.shape[1])
+    repeats = ((symbols[:, 1:] == symbols[:, :-1]) & valid[:, 1:]).sum(dim=1)
+    return (counts > 0) & (counts + repeats <= frame_counts)
 
 
 def collapsed(symbols: Int[Tensor, " frames"]) -> list[int]:

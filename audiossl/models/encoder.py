@@ -39,6 +39,14 @@ class FeatureEncoder(nn.Module):
     frame_rate: float
     dim: int
 
+    @property
+    def units(self) -> tuple[nn.Module, ...]:
+        """Modules that are called through their forward, in turn: what sharding gathers at once.
+
+        Without any, all parameters are gathered together.
+        """
+        return ()
+
     @abstractmethod
     def features(
         self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]

@@ -9,6 +9,7 @@ from torch import nn
 from typing_extensions import assert_never
 
 from audiossl.errors import UserError
+from audiossl.optim import scaled_adam
 from audiossl.optim.eden import EdenConfig
 from audiossl.optim.scaled_adam import ScaledAdam
 from audiossl.optim.schedules import ConstantConfig, ScheduleConfig
@@ -52,6 +53,8 @@ class ScaledAdamConfig:
 
 
 OptimizerConfig: TypeAlias = AdamWConfig | ScaledAdamConfig
+SHAPED_STATE = (*scaled_adam.SHAPED_STATE, "exp_avg", "exp_avg_sq")
+"""What optimizers keep for each element of a parameter, and is sharded as it is."""
 
 
 def build_optimizer(

@@ -6,6 +6,9 @@ the median of recent norms, which are relative to sizes too.
 
 Source: Zipformer (Yao et al., 2024), section 3.5 and appendix, and its public implementation, which
 is followed to the digit. Tensors of one shape are updated together; the state is that of each.
+
+Tensors may be sharded over ranks: each rank updates its shards, and what is of a whole tensor, its
+size and the sums behind changes of size, is added up over ranks.
 """
 
 from collections import defaultdict
@@ -18,6 +21,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.optim import Optimizer
 
+from audiossl import distributed
+
 SIZE_PERIOD = 4
 """Steps from one update of sizes to the next."""
 CLIPPING_PERIOD = 100
@@ -25,7 +30,9 @@ CLIPPING_PERIOD = 100
 SCALAR_LIMIT = 10.0
 """Parameters of one element stay within ± this."""
 TINY = 1e-20
-STATE = ("delta", "square", "rms", "scale_square", "scale_gradients")
+SHAPED_STATE = ("delta", "square")
+"""What is kept for each element of a parameter, and is sharded as it is."""
+STATE = (*SHAPED_STATE, "rms", "scale_square", "scale_gradients")
 """What is kept for each parameter."""
 
 
@@ -104,7 +111,10 @@ class ScaledAdam(Optimizer):
 
 @dataclass
 class _Stack:
-    """Parameters of one shape, and their state, stacked; the states of each are views of it."""
+    """Parameters of one shape, and their state, stacked; the states of each are views of it.
+
+    Of sharded parameters, this rank's shards are stacked, which may be empty.
+    """
 
     params: list[Tensor]
     delta: Float[Tensor, "count *shape"]
@@ -120,7 +130,16 @@ class _Stack:
 
     def gradients(self) -> Float[Tensor, "count *shape"]:
         grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.params]
-        return torch.stack(grads)
+        return torch.stack([distributed.local(grad) for grad in grads])
+
+    def sums(self, values: Float[Tensor, "count *shape"]) -> Float[Tensor, " count"]:
+        """Add up the elements of each parameter, all ranks' shards of it."""
+        sums = _flat(values).sum(dim=1)
+        return distributed.total(sums) if self.is_sharded else sums
+
+    @property
+    def is_sharded(self) -> bool:
+        return distributed.is_sharded(self.params[0])
 
     @property
     def is_scalar(self) -> bool:
@@ -130,27 +149,36 @@ class _Stack:
 def _stacks(group: dict[str, Any], state: dict[Tensor, dict[str, Tensor]]) -> list[_Stack]:
     by_shape: dict[Any, list[Tensor]] = defaultdict(list)
     for param in group["params"]:
-        by_shape[param.shape, param.dtype, param.device].append(param)
+        kind = (param.shape, param.dtype, param.device, distributed.is_sharded(param))
+        by_shape[kind].append(param)
     stacks = []
     for params in by_shape.values():
         for param in params:
             if not state[param]:
                 state[param] = _first_state(param)
-        stack = _Stack(params, *(torch.stack([state[p][key] for p in params]) for key in STATE))
-        for key in STATE:
-            for param, value in zip(params, getattr(stack, key), strict=True):
-                state[param][key] = value
+        stacked = {
+            key: torch.stack([distributed.local(state[p][key]) for p in params]) for key in STATE
+        }
+        stack = _Stack(params, **stacked)
+        for key, values in stacked.items():
+            for param, value in zip(params, values, strict=True):
+                shaped = key in SHAPED_STATE
+                state[param][key] = distributed.sharded_like(value, param) if shaped else value
         stacks.append(stack)
     return stacks
 
 
 def _first_state(param: Tensor) -> dict[str, Tensor]:
+    here = distributed.local(param)
+    square = here.square().sum()
+    if distributed.is_sharded(param):
+        square = distributed.total(square)
     return {
         "delta": torch.zeros_like(param),
         "square": torch.zeros_like(param),
-        "rms": param.square().mean().sqrt(),
-        "scale_square": param.new_zeros(()),
-        "scale_gradients": param.new_zeros(SIZE_PERIOD),
+        "rms": (square / param.numel()).sqrt(),
+        "scale_square": here.new_zeros(()),
+        "scale_gradients": here.new_zeros(SIZE_PERIOD),
     }
 
 
@@ -162,11 +190,11 @@ def _clip(group: dict[str, Any], stacks: list[_Stack], gradients: list[Tensor]) 
     if group["clipping_scale"] is None or not stacks:
         return
     norms = [
-        torch.linalg.vector_norm(gradient.reshape(len(gradient), -1), dim=1)
-        * (1.0 if stack.is_scalar else stack.rms)
+        torch.linalg.vector_norm(_flat(gradient), dim=1) * (1.0 if stack.is_scalar else stack.rms)
         for stack, gradient in zip(stacks, gradients, strict=True)
     ]
-    norm = torch.linalg.vector_norm(torch.cat(norms))
+    sharded = [stack.is_sharded for stack in stacks for _ in stack.params]
+    norm = distributed.norm_of_norms(torch.cat(norms), sharded)
     finite = torch.isfinite(norm)
     scale = _clipping_factor(group, torch.where(finite, norm, torch.inf))
     for gradient in gradients:
@@ -193,14 +221,15 @@ def _clipping_factor(group: dict[str, Any], norm: Float[Tensor, ""]) -> Float[Te
 def _update(group: dict[str, Any], stack: _Stack, gradient: Tensor) -> None:
     mean_decay, square_decay = group["betas"]
     step, rate = group["step"], group["lr"]
-    params = torch.stack(stack.params)
+    shards = [distributed.local(param) for param in stack.params]
+    params = torch.stack(shards)
     stack.delta.mul_(mean_decay)
     factor: float | Tensor = -rate * (1.0 - mean_decay)
     if stack.is_scalar:
         factor *= group["scalar_lr_scale"]
         params.clamp_(-SCALAR_LIMIT, SCALAR_LIMIT)
     else:
-        stack.scale_gradients[:, step % SIZE_PERIOD] = _sum(params * gradient)
+        stack.scale_gradients[:, step % SIZE_PERIOD] = stack.sums(params * gradient)
         if step % SIZE_PERIOD == SIZE_PERIOD - 1:
             _update_size(group, stack, params)
         factor = _like(stack.rms.clamp(min=group["param_rms"][0]) * factor, params)
@@ -209,7 +238,7 @@ def _update(group: dict[str, Any], stack: _Stack, gradient: Tensor) -> None:
     unbiased = stack.square / correction if correction < 0.99 else stack.square
     stack.delta.add_(gradient.div_(unbiased.sqrt().add_(group["eps"])).mul_(factor))
     params.add_(stack.delta)
-    torch._foreach_copy_(stack.params, list(params.unbind()))
+    torch._foreach_copy_(shards, list(params.unbind()))
 
 
 def _update_size(group: dict[str, Any], stack: _Stack, params: Tensor) -> None:
@@ -217,7 +246,7 @@ def _update_size(group: dict[str, Any], stack: _Stack, params: Tensor) -> None:
     mean_decay, square_decay = group["betas"]
     least, greatest = group["param_rms"]
     period_decay = square_decay**SIZE_PERIOD
-    stack.rms.copy_((_sum(params.square()) / params[0].numel()).sqrt())
+    stack.rms.copy_((stack.sums(params.square()) / stack.params[0].numel()).sqrt())
     gradients = stack.scale_gradients
     mean_square = gradients.square().mean(dim=1)
     stack.scale_square.mul_(period_decay).add_(mean_square, alpha=1.0 - period_decay)
@@ -230,8 +259,9 @@ def _update_size(group: dict[str, Any], stack: _Stack, params: Tensor) -> None:
     stack.delta.add_(params * _like(change, params), alpha=1.0 - mean_decay)
 
 
-def _sum(stacked: Tensor) -> Float[Tensor, " count"]:
-    return stacked.reshape(len(stacked), -1).sum(dim=1)
+def _flat(stacked: Tensor) -> Float[Tensor, "count elements"]:
+    # The number of elements is said: a shard without any could have any shape.
+    return stacked.reshape(len(stacked), stacked[0].numel())
 
 
 def _like(values: Float[Tensor, " count"], stacked: Tensor) -> Tensor:

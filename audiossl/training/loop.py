@@ -5,6 +5,7 @@ plan; both are in the checkpoint. A resumed run therefore equals an uninterrupte
 on a CPU, and the number of ranks changes neither batches nor draws.
 """
 
+import copy
 import logging
 import math
 from dataclasses import asdict, dataclass, field
@@ -21,10 +22,11 @@ from audiossl.data.loading import BatchSource, stream
 from audiossl.data.plan import Position
 from audiossl.errors import UserError
 from audiossl.methods.method import Follower, Losses
-from audiossl.optim.build import AdamWConfig, OptimizerConfig, build_optimizer
+from audiossl.models.encoder import FeatureEncoder
+from audiossl.optim.build import SHAPED_STATE, AdamWConfig, OptimizerConfig, build_optimizer
 from audiossl.optim.schedules import rate_factor
 from audiossl.training.averaging import Averager, AveragingConfig
-from audiossl.training.checkpoints import read_last_checkpoint, write_checkpoint
+from audiossl.training.checkpoints import Sharding, read_last_checkpoint, write_checkpoint
 from audiossl.training.preemption import Preempted, StopFlag, stop_flag
 from audiossl.training.running_means import RunningMeans
 from audiossl.training.writers import Records
@@ -64,6 +66,9 @@ class LoopResources:
     """Steps between checkpoints."""
     keep: int = 2
     """Checkpoints that are kept."""
+    sharding: Sharding = "none"
+    """full: parameters, gradients, moments and means of weights are spread over ranks (FSDP2). A
+    run keeps to one, whatever the number of ranks."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +95,8 @@ def train(method: nn.Module, source: BatchSource, config: LoopConfig, place: Pla
         UserError: A loss or a gradient is not finite.
         Preempted: A signal asked to stop; a checkpoint has been written.
     """
-    run = _Run(method.to(place.device), config, place)
-    state = read_last_checkpoint(place.folder)
+    run = _Run(_placed(method, place), config, place)
+    state = read_last_checkpoint(place.folder, place.resources.sharding, run.layout())
     if state is not None:
         run.restore(state)
         place.log.info("going on after step %d", run.step)
@@ -108,6 +113,19 @@ def train(method: nn.Module, source: BatchSource, config: LoopConfig, place: Pla
     finally:
         records.close()
     run.finish()
+    if run.method is not method:
+        distributed.copy_whole(run.method, method.to(place.device))
+
+
+def _placed(method: nn.Module, place: Place) -> nn.Module:
+    """Bring a method to its device, or spread a copy of it over the ranks."""
+    if place.resources.sharding == "none" or distributed.world_size() == 1:
+        return method.to(place.device)
+    # The method itself waits where it is, and is given the trained weights in the end.
+    spread = copy.deepcopy(method)
+    encoders = [module for module in spread.modules() if isinstance(module, FeatureEncoder)]
+    distributed.shard(spread, [unit for one in encoders for unit in one.units], place.device)
+    return spread
 
 
 class _Run:
@@ -136,6 +154,18 @@ class _Run:
             "average": self.averager.state() if self.averager else {},
         }
 
+    def layout(self) -> dict[str, Tensor]:
+        """Name the tensors of a state that are sharded as parameters are."""
+        named = dict(self.method.named_parameters())
+        layout: dict[str, Tensor] = {f"method/{name}": named[name] for name in named}
+        groups = self.optimizer.param_groups
+        for index, parameter in enumerate(p for group in groups for p in group["params"]):
+            layout |= {f"optimizer/state/{index}/{key}": parameter for key in SHAPED_STATE}
+        for name, parameter in named.items():
+            for kind in ("mean", "start"):
+                layout[f"average/{kind}/{name.removeprefix('encoder.')}"] = parameter
+        return layout
+
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
         self.step, self.position = state["step"], Position(**state["position"])
@@ -158,7 +188,8 @@ class _Run:
         results = self._backward(batch)
         weight = sum(losses.weight for losses in results)
         norm = self._scale_gradients(weight)
-        loss = sum(float(losses.total.detach()) * losses.weight for losses in results) / weight
+        loss = sum(float(losses.total.detach()) * losses.weight for losses in results)
+        loss /= weight or 1.0
         if not distributed.all_ranks(math.isfinite(loss) and bool(norm.isfinite())):
             self._stop_at_nan(batch, loss, float(norm))
         optimizer = self.config.optimizer
@@ -180,9 +211,10 @@ class _Run:
             records.write(self.step, self.means.take(), self.told)
         stop = distributed.any_rank(bool(flag))
         if self.step % resources.save_every == 0 or end or stop:
-            if distributed.is_first():
-                write_checkpoint(self.place.folder, self.step, self.state(), resources.keep)
-            distributed.barrier()
+            state = self.state()
+            write_checkpoint(
+                self.place.folder, self.step, state, resources.keep, resources.sharding
+            )
         if stop and not end:
             raise Preempted
 
@@ -207,15 +239,18 @@ class _Run:
 
     def _scale_gradients(self, weight: float) -> Tensor:
         """Turn sums into means over the items of all ranks and parts, and clip; return the norm."""
+        distributed.average_whole(self.model)
         gradients = [p.grad for p in self.method.parameters() if p.grad is not None]
+        shards = [distributed.local(gradient) for gradient in gradients]
         whole = torch.tensor(weight, dtype=torch.float64, device=self.place.device)
         # Gradients were averaged over ranks, and are to be divided by what all ranks summed.
-        factor = distributed.world_size() / float(distributed.total(whole))
-        torch._foreach_mul_(gradients, factor)
-        norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+        # Where nothing counted, they are zero.
+        factor = distributed.world_size() / (float(distributed.total(whole)) or 1.0)
+        torch._foreach_mul_(shards, factor)
+        norm = distributed.norm(gradients)
         most = self.config.optimizer.clip_norm
         if most is not None:
-            torch._foreach_mul_(gradients, (most / (norm + 1e-12)).clamp(max=1.0))
+            torch._foreach_mul_(shards, (most / (norm + 1e-12)).clamp(max=1.0))
         return norm
 
     def _note(self, results: list[Losses], norm: Tensor, rate: float) -> None:

@@ -46,9 +46,14 @@ class RunningMeans:
         return means
 
     def state(self) -> dict[str, dict[str, Tensor]]:
-        """Return what must survive a crash."""
-        return {"sums": self.sums, "weights": self.weights}
+        """Return what must survive a crash: the sums of all ranks."""
+        return {"sums": _totals(self.sums), "weights": _totals(self.weights)}
 
     def restore(self, state: dict[str, dict[str, Tensor]]) -> None:
-        """Go on from a state."""
-        self.sums, self.weights = dict(state["sums"]), dict(state["weights"])
+        """Go on from a state, which the first rank takes over for all."""
+        if distributed.is_first():
+            self.sums, self.weights = dict(state["sums"]), dict(state["weights"])
+
+
+def _totals(values: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: distributed.total(torch.as_tensor(values[name])) for name in sorted(values)}

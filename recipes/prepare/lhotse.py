@@ -18,6 +18,8 @@ class Config(PrepareConfig):
     """A file of cuts or recordings (.jsonl, .jsonl.gz), or a folder of Shar."""
     supervisions: tuple[Path, ...] = ()
     """Supervisions of the recordings, at most one file; each becomes a cut."""
+    root: str = "."
+    """Folder in which relative paths of recordings begin, in manifests of others."""
 
 
 def prepare(config: Config, stage: Stage) -> dict[str, Any]:
@@ -30,7 +32,8 @@ def prepare(config: Config, stage: Stage) -> dict[str, Any]:
             raise UserError(f"{config.manifest}: no Shar in it (no cuts.*.jsonl.gz)")
         return prepare_shar(shards, config, stage)
     supervisions = config.supervisions[0] if config.supervisions else None
-    return prepare_items(lhotse_items(config.manifest, supervisions), config, stage)
+    root = None if config.root == "." else Path(config.root)
+    return prepare_items(lhotse_items(config.manifest, supervisions, root), config, stage)
 
 
 if __name__ == "__main__":

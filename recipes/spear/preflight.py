@@ -4,6 +4,9 @@ Steps are those of the loop itself, on noise with random codes, in the shapes of
 bucket of median length and the longest one. From them come the time of the whole run, the peak of
 memory, the largest batch that is safe, and the disk that checkpoints need. A plan that cannot work
 is refused here, in a minute, and not in the middle of the night.
+
+What trials do not have is reckoned: the means of weights; and, where parameters are sharded over
+more ranks than are at work, what each rank of the run holds of them.
 """
 
 import dataclasses
@@ -37,6 +40,12 @@ SAFE = 0.9
 """Share of the memory that a run may use."""
 STEPS = 4
 """Steps of each trial; the first is not timed."""
+STATES = 16
+"""Bytes of a parameter, its gradient and two moments, in float32."""
+MEANS = 16
+"""Bytes of the two means of a weight, in float64."""
+GATHERED = 12
+"""Bytes of a parameter that is gathered: it, its gradient, and one of the unit that comes next."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +58,7 @@ class Config(pretrain.Config):
     """Memory of each rank, GiB; by default what the device has."""
     ranks: int | None = None
     """Ranks of the run that is planned; by default those at work now. With more than one, the share
-    of one rank is measured, without communication."""
+    of one rank is measured, without communication: that of sharded parameters is not timed."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +189,8 @@ def _trial(config: Config, source: CodedCuts, stage: Stage, shape: tuple[int, in
     noise = _Noise(config, source, *_even(shape, config))
     loop = dataclasses.replace(config.loop, steps=STEPS, averaging=None)
     method = pretrain.build_method(config, source, pretrain.seconds_per_step(config, source))
-    train(method, noise, loop, Place(folder, stage.device, LoopResources(keep=1), stage.log))
+    resources = LoopResources(keep=1, sharding=config.resources.sharding)
+    train(method, noise, loop, Place(folder, stage.device, resources, stage.log))
     seconds = statistics.median(np.diff(noise.times[1:]).tolist())
     sizes = [path.stat().st_size for path in (folder / FOLDER).rglob("*") if path.is_file()]
     distributed.barrier()
@@ -217,8 +227,10 @@ def _forecast(
     fewer, _ = _even(_shape(source, len(padded) - 1, ranks, divide=2), config)
     per_row = max(0.0, whole.peak - small.peak) / max(1, rows - fewer)
     memory = config.memory * 2**30 if config.memory else _memory(stage.device)
+    reckoned = reckon(config, source, ranks)
+    peak = whole.peak + reckoned.memory
     # Gradients, moments and the means of weights do not grow with the batch.
-    fixed = whole.peak - per_row * rows
+    fixed = peak - per_row * rows
     room = (SAFE * memory - fixed) / per_row if per_row else math.inf
     largest = max(0.0, room) * longest * ranks * config.loop.accumulate
     started = time.monotonic()
@@ -228,13 +240,40 @@ def _forecast(
         seconds_per_step=seconds,
         hours=seconds * config.loop.steps / 3600,
         audio_hours_per_hour=audio / seconds,
-        peak_gib=whole.peak / 2**30,
+        peak_gib=peak / 2**30,
         memory_gib=memory / 2**30,
         largest_batch_duration=min(largest, 1e9),
-        disk_gib=whole.checkpoint * keep / 2**30,
+        disk_gib=(whole.checkpoint + reckoned.checkpoint) * keep / 2**30,
         free_disk_gib=shutil.disk_usage(stage.output).free / 2**30,
         load_seconds=time.monotonic() - started,
     )
+
+
+@dataclass(frozen=True)
+class Reckoned:
+    """What a rank of the run has more than one of the trials, or less."""
+
+    memory: float
+    """Bytes."""
+    checkpoint: int
+    """Bytes, of all ranks."""
+
+
+def reckon(config: Config, source: CodedCuts, ranks: int) -> Reckoned:
+    """Count the means of weights, and the shards of `ranks` ranks instead of those at work."""
+    with torch.device("meta"):
+        method = pretrain.build_method(config, source, 1.0)
+    means = MEANS * _count(method.encoder) if config.loop.averaging else 0
+    if config.resources.sharding == "none":
+        return Reckoned(means, means)
+    here = distributed.world_size()
+    shards = STATES * _count(method) * (1 / ranks - 1 / here)
+    gathered = GATHERED * max(_count(unit) for unit in method.encoder.units)
+    return Reckoned(means / ranks + shards + (gathered if ranks > here == 1 else 0), means)
+
+
+def _count(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _memory(device: torch.device) -> float:

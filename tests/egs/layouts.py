@@ -1,6 +1,7 @@
 """Folders with the layout of public corpora, and audio of the mini corpus inside."""
 
 import csv
+import gzip
 import json
 import os
 import shutil
@@ -151,6 +152,81 @@ def _scores(folder: Path) -> None:
     wad = folder / "unpacked" / "freedoom" / "usr" / "share" / "games" / "doom" / "freedoom1.wad"
     wad.parent.mkdir(parents=True)
     wad.write_bytes(struct.pack("<4sII", b"IWAD", len(pieces), 12 + len(body)) + body + directory)
+
+
+def english(folder: Path) -> Path:
+    """Build three corpora of English speech: chapters, podcasts, and pieces of sessions."""
+    voices = [_read(path) for path in sorted((MINI / "speech" / "en_allison_smith").glob("*.ogg"))]
+    voices = [voice[: 6 * RATE] for voice in voices if len(voice) > RATE][:30]
+    _libriheavy(folder / "libriheavy", voices[:16])
+    _gigaspeech(folder / "gigaspeech", voices[16:24])
+    for number, voice in enumerate(voices[24:]):
+        year, session = 2009 + number // 4, f"20090112-0900-PLENARY-{number}-en_20090112"
+        _write(
+            folder / "voxpopuli" / "unlabelled_data" / "en" / f"{year}" / f"{session}.ogg", voice
+        )
+    return folder
+
+
+def _libriheavy(folder: Path, voices: list[np.ndarray]) -> None:
+    """Write two parts of eight cuts, each of one chapter of Libri-Light."""
+    for part, said in (("small", voices[:8]), ("medium", voices[8:])):
+        chapter = f"{part}/100/sea_fairies_0812_librivox_64kb_mp3/01_baum_sea_fairies_64kb"
+        source = f"download/librilight/{chapter}.flac"
+        _write(folder / source, np.concatenate(said))
+        recording = _recording(chapter, source, sum(map(len, said)))
+        cuts, start = [], 0.0
+        for number, voice in enumerate(said):
+            place, name = {"start": start, "duration": len(voice) / RATE}, f"{chapter}_{number}"
+            spoken = {
+                "id": name, "recording_id": chapter, "start": 0, "duration": place["duration"],
+                "channel": 0, "language": "English", "speaker": "100",
+                "custom": {"texts": ["Sea fairies.", "sea fairies"], "begin_byte": 0},
+            }  # fmt: skip
+            cuts.append(
+                {
+                    "id": name, **place, "channel": 0, "supervisions": [spoken],
+                    "recording": recording, "custom": {"text_path": "x.txt"}, "type": "MonoCut",
+                }
+            )  # fmt: skip
+            start += place["duration"]
+        with gzip.open(folder / f"libriheavy_cuts_{part}.jsonl.gz", "wt") as file:
+            file.writelines(json.dumps(cut) + "\n" for cut in cuts)
+
+
+def _recording(name: str, source: str, samples: int) -> dict[str, object]:
+    return {
+        "id": name, "sources": [{"type": "file", "channels": [0], "source": source}],
+        "sampling_rate": RATE, "num_samples": samples, "duration": samples / RATE,
+        "channel_ids": [0],
+    }  # fmt: skip
+
+
+def _gigaspeech(folder: Path, voices: list[np.ndarray]) -> None:
+    """Write one podcast in Opus, whose last segment is music."""
+    path = "audio/podcast/P0000/POD0000000001.opus"
+    (folder / path).parent.mkdir(parents=True)
+    sound = np.concatenate(voices)
+    soundfile.write(folder / path, sound, RATE, format="OGG", subtype="OPUS")
+    segments, start = [], 0.0
+    for number, voice in enumerate(voices):
+        last = number == len(voices) - 1
+        segments.append(
+            {
+                "sid": f"POD0000000001_S000000{number}", "speaker": "N/A",
+                "begin_time": start, "end_time": start + len(voice) / RATE,
+                "text_tn": "<MUSIC>" if last else "HELLO <COMMA> YOU <PERIOD>",
+                "subsets": ["{XL}"],
+            }
+        )  # fmt: skip
+        start += len(voice) / RATE
+    audio = {
+        "aid": "POD0000000001", "path": path, "source": "podcast", "codec": "opus", "channels": 1,
+        "duration": len(sound) / RATE, "sample_rate": RATE, "subsets": ["{XL}"],
+        "segments": segments,
+    }  # fmt: skip
+    table = {"dataset": "GigaSpeech", "language": "EN", "version": "v1.0.0", "audios": [audio]}
+    (folder / "GigaSpeech.json").write_text(json.dumps(table))
 
 
 def environment() -> dict[str, str]:

@@ -13,7 +13,12 @@ def _drawn(lengths, size, seed=0, **settings):
 
 @pytest.mark.parametrize(
     ("probability", "span", "least", "size", "expected"),
-    [(0.5, 10, 2, 1500, 0.40), (0.65, 10, 2, 1500, 0.49), (0.25, 15, 0, 128, 0.23)],
+    [
+        (0.5, 10, 2, 1500, 0.40),
+        (0.65, 10, 2, 1500, 0.49),
+        (0.25, 15, 0, 128, 0.23),
+        (0.25, 20, 0, 128, 0.23),
+    ],
 )
 def test_coverage_is_that_of_the_authors_scheme(probability, span, least, size, expected):
     masks = _drawn([size] * 2000, size, probability=probability, span=span, min_spans=least)

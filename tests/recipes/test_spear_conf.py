@@ -58,6 +58,7 @@ def test_configs_have_the_values_of_the_specification(name):
     gpus = gpus or {"base": 8, "large": 16, "xlarge": 32}[name.removeprefix("dual_")]
     assert config.plan.multiple % (gpus * config.method.mixing.block) == 0
     assert config.plan.batch_duration / config.data.max_duration >= config.plan.multiple
+    assert config.resources.sharding == ("full" if name == "dual_xlarge" else "none")
 
 
 @pytest.mark.parametrize("name", PAPER)

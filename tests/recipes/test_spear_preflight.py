@@ -5,7 +5,8 @@ import pytest
 from audiossl.data.plan import PlanConfig
 from audiossl.errors import UserError
 from audiossl.whole import read_json
-from recipes.spear.preflight import Config, Forecast, check, preflight
+from recipes.spear.preflight import Config, Forecast, check, preflight, reckon
+from recipes.spear.pretrain import build_method, coded_cuts
 from recipes.stage import run
 from tests.recipes.spear_corpora import spear_config, write_corpora
 
@@ -52,3 +53,41 @@ def test_batches_that_the_ranks_cannot_share_are_refused(config, tmp_path):
     odd = replace(config, output=tmp_path, plan=PlanConfig(batch_size=6, num_buckets=1), ranks=4)
     with pytest.raises(UserError, match=r"cannot be shared by 4 ranks x 1 parts x blocks of 2"):
         run(odd, preflight, MODULE)
+
+
+def _sharded(config: Config, **changes: object) -> Config:
+    return replace(config, resources=replace(config.resources, sharding="full"), **changes)
+
+
+def test_what_trials_do_not_have_is_reckoned(config):
+    source = coded_cuts(config)
+    method = build_method(config, source, 1.0)
+    encoder = sum(p.numel() for p in method.encoder.parameters())
+    every = sum(p.numel() for p in method.parameters())
+    means = reckon(config, source, 8)
+    assert means.memory == means.checkpoint == 16 * encoder
+    unit = max(sum(p.numel() for p in u.parameters()) for u in method.encoder.units)
+    sharded = reckon(_sharded(config), source, 8)
+    assert sharded.memory == pytest.approx(2 * encoder - 14 * every + 12 * unit)
+    assert sharded.checkpoint == 16 * encoder
+    plain = replace(config, loop=replace(config.loop, averaging=None))
+    assert reckon(plain, source, 8).memory == 0
+
+
+def _forecast(config):
+    return run(config, preflight, MODULE)["results"]
+
+
+@pytest.mark.long
+def test_ranks_that_share_parameters_are_measured_together(config, tmp_path, two_processes):
+    """Four equal steps on both ranks, whose checkpoint has the parts of both."""
+    alone = _forecast(replace(config, output=tmp_path / "one", plan=_plan(2)))
+    together = _sharded(config, output=tmp_path / "two", plan=_plan(4))
+    first, second = two_processes.run(_forecast, together)
+    assert first["seconds_per_step"] > 0
+    assert second["seconds_per_step"] > 0
+    assert first["disk_gib"] == pytest.approx(alone["disk_gib"], rel=0.5)
+
+
+def _plan(size: int) -> PlanConfig:
+    return PlanConfig(batch_size=size, num_buckets=1)

@@ -8,7 +8,9 @@ from audiossl.data.coded_cuts import CodedCorpusConfig, CodedCuts, CodedCutsConf
 from audiossl.data.plan import PlanConfig
 from audiossl.errors import UserError
 from audiossl.methods.masked_codes import MaskedCodesConfig
+from audiossl.optim.build import AdamWConfig
 from audiossl.pretrained.load import load_encoder
+from audiossl.training.averaging import AveragingConfig
 from audiossl.training.checkpoints import read_last_checkpoint
 from audiossl.training.loop import Place, train
 from audiossl.training.writers import read_metrics
@@ -118,6 +120,51 @@ def test_two_processes_train_as_one_and_one_goes_on_where_two_stopped(
     resumed = _train_steps(folder, tmp_path / "changed", 6)
     torch.testing.assert_close(resumed, alone, rtol=1e-3, atol=2e-5)
     assert config.plan.batch_size == 4
+
+
+def _sharded(folder, output, sharding, settings):
+    """Run the whole stage; returns what it leaves behind."""
+    encoder = replace(SMALL, **settings.get("encoder", {}))
+    plan = PlanConfig(batch_size=8, num_buckets=1)
+    config = spear_config(folder, output, encoder=encoder, plan=plan)
+    shorter = {"steps": 4, "averaging": AveragingConfig(period=1, last=2)}
+    config = replace(
+        config, loop=replace(config.loop, **shorter, **settings.get("loop", {})),
+        resources=replace(config.resources, sharding=sharding),
+    )  # fmt: skip
+    run(config, spear, MODULE)
+    return load_encoder(output).state_dict(), read_metrics(output)[-1]["loss"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"loop": {"accumulate": 2}, "encoder": {"checkpoint_stacks": True}},
+        {
+            "loop": {"optimizer": AdamWConfig(rate=1e-3, clip_norm=1.0)},
+            "encoder": {"output_stride": 2},
+        },
+    ],
+)
+def test_ranks_that_share_parameters_export_what_one_process_does(
+    folder, tmp_path, two_processes, settings
+):
+    weights, loss = _sharded(folder, tmp_path / "one", "none", settings)
+    (other, other_loss), _ = two_processes.run(_sharded, folder, tmp_path / "two", "full", settings)
+    assert other_loss == pytest.approx(loss, rel=1e-4)
+    for name, value in weights.items():
+        torch.testing.assert_close(other[name], value, rtol=1e-3, atol=2e-5, msg=name)
+
+
+def test_ranks_that_share_parameters_train_in_bfloat16_with_regularizers(
+    folder, tmp_path, two_processes
+):
+    settings = {"loop": {"precision": "bfloat16"}, "encoder": {"machinery": True}}
+    (weights, loss), (others, _) = two_processes.run(_sharded, folder, tmp_path, "full", settings)
+    assert 0 < loss < 10
+    for name, value in weights.items():
+        assert torch.isfinite(value).all()
+        assert torch.equal(others[name], value)
 
 
 def test_bfloat16_trains(folder, tmp_path):

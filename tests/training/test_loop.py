@@ -6,13 +6,15 @@ import pytest
 import torch
 
 from audiossl.errors import UserError
+from audiossl.methods.method import Losses
+from audiossl.optim.build import AdamWConfig
 from audiossl.training.averaging import AveragingConfig
 from audiossl.training.checkpoints import read_last_checkpoint
 from audiossl.training.loop import train
 from audiossl.training.preemption import Preempted
 from audiossl.training.running_means import RunningMeans
 from audiossl.training.writers import Records, read_metrics
-from tests.training.toy import SCALED_ADAM, Source, loop_config, method, place
+from tests.training.toy import SCALED_ADAM, Method, Source, loop_config, method, place
 
 
 def _weights(trained):
@@ -181,3 +183,24 @@ def test_the_loss_falls(tmp_path):
     train(method(dropout=0.0), Source(), loop_config(60), place(tmp_path))
     losses = [row["loss"] for row in read_metrics(tmp_path)]
     assert losses[-1] < 0.1 * losses[0]
+
+
+class _Sometimes(Method):
+    """Finds nothing that counts in every second batch, and in every second part of the others."""
+
+    def forward(self, batch, step, generator):
+        losses = super().forward(batch, step, generator)
+        counts = step % 2 == 0 and float(batch.inputs.sum()) > 0
+        return Losses(losses.total * counts, losses.weight * counts)
+
+
+def test_batches_in_which_nothing_counts_have_no_gradient(tmp_path):
+    torch.manual_seed(0)
+    trained = _Sometimes()
+    before = _weights(trained)
+    config = loop_config(2, accumulate=8, optimizer=AdamWConfig(rate=0.05))
+    train(trained, Source(), config, place(tmp_path))
+    assert torch.isfinite(_weights(trained)).all()
+    assert not torch.equal(_weights(trained), before)
+    (row,) = read_metrics(tmp_path)
+    assert row["loss"] > 0

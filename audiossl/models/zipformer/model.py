@@ -59,6 +59,11 @@ class Zipformer(FeatureEncoder):
         self.idle_plan = idle_plan(config)
         self.apply(initialize)
 
+    @property
+    def units(self) -> tuple[nn.Module, ...]:
+        """The front end and the stacks: as `checkpoint_stacks`, sharding is by stack."""
+        return (self.encoder_embed, *self.encoder.encoders)
+
     def features(
         self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
     ) -> tuple[Float[Tensor, "batch frames bins"], Int[Tensor, " batch"]]:
