@@ -11,12 +11,15 @@ from jaxtyping import Int
 from audiossl.data.alignments import AlignedWord, read_ctm
 from audiossl.data.pair_corpus import PairCorpus
 from audiossl.errors import UserError
+from audiossl.probing.leakage import side_leakage
 from audiossl.probing.localization import code_overlap, frame_retrieval
 from audiossl.probing.shared_codes import agreement, code_figures, count_labels
 from audiossl.probing.word_codes import CodeWord, code_words
 from recipes.code_matching.embedded import Embedded
 
 BEST_WORDS = 10
+LEAST_USES = 5
+"""Of a code beside words: one that fires once is right by accident."""
 Rows = Int[np.ndarray, " chosen"]
 
 
@@ -44,6 +47,9 @@ def shared_codes(
     result: dict[str, Any] = asdict(code_figures(label_counts(run, np.zeros(len(rows), np.int64))))
     for kept in ("purity", "cluster_purity", "majority", "shared_information", "transfer"):
         result.pop(kept)
+    groups = np.array([corpus.rows[row]["group"] for row in rows])
+    shares = [np.exp(s.distributions) for s in run.sides.values() if s.distributions is not None]
+    result["side_leakage"] = side_leakage(shares, groups)
     result["labels"] = {}
     for label in labels:
         numbers, _ = numbered(corpus, rows, label)
@@ -133,7 +139,8 @@ def _words(run: Embedded, side: str, words: Sequence[Sequence[AlignedWord]]) -> 
     """Score codes as detectors of words, on clips that have some."""
     known = [index for index, said in enumerate(words) if said]
     codes = [run.sides[side].codes[index] for index in known]
-    found = code_words(codes, [words[index] for index in known], run.sides[side].frame_rate)
+    all_found = code_words(codes, [words[index] for index in known], run.sides[side].frame_rate)
+    found = [row for row in all_found if row[0].uses >= LEAST_USES]
     best = [row[0].f1 for row in found]
     return {
         "codes": len(found),
