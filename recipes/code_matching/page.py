@@ -53,8 +53,8 @@ def _retrieval(runs: Mapping[str, Any]) -> str:
     columns = ["run", "by", "from", "R@1", "R@5", "R@10", "chance at 10", "median rank"]
     about = (
         "Embeddings are what the method retrieves with; codes are the histograms of a clip alone; "
-        "fused adds the ranks of both. R@k is the share of queries with a right clip among the "
-        "best k; both directions count together here."
+        "fused, where it was asked for, adds the ranks of both. R@k is the share of queries with a "
+        "right clip among the best k; both directions count together here."
     )
     main, rest = [], []
     for name, run in runs.items():
