@@ -151,7 +151,11 @@ def _averaged(values: Sequence[Any]) -> Any:
         return averaged(values)
     if isinstance(first, tuple) and all(isinstance(item, (int, float)) for item in first):
         return [_averaged(items) for items in zip(*values, strict=True)]
-    return float(np.mean(values)) if isinstance(first, (int, float)) else first
+    if not isinstance(first, (int, float)):
+        return first
+    # What is undefined for one seed (no code in common, say) is that of the others.
+    defined = [value for value in values if np.isfinite(value)]
+    return float(np.mean(defined)) if defined else float("nan")
 
 
 def _fusion_weights(

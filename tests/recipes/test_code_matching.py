@@ -1,6 +1,7 @@
 """The stages of code matching, from a manifest or a corpus to a page, and what they refuse."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -216,6 +217,15 @@ def test_codes_are_localized_on_a_common_time_axis_and_held_against_words(speech
         assess(speech, ("run",), "other", alignments={"a": ctm})
     with pytest.raises(UserError, match="no side of sound 'c'"):
         assess(speech, ("run",), "none", alignments={"c": ctm})
+
+
+def test_a_mean_over_seeds_is_of_those_that_have_a_value():
+    seeds = [
+        {"a": {"x": 1.0, "names": ["p"]}, "pair": (1.0, math.nan)},
+        {"a": {"x": 2.0, "names": ["q"]}, "pair": (3.0, 5.0)},
+    ]
+    assert evaluate.averaged(seeds) == {"a": {"x": 1.5, "names": ["p"]}, "pair": [2.0, 5.0]}
+    assert math.isnan(evaluate.averaged([{"x": math.nan}, {"x": math.nan}])["x"])
 
 
 def test_words_of_texts_are_known_by_themselves(manifest):
