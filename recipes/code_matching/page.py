@@ -36,12 +36,13 @@ def write_page(
     ]
     shown = _most_joint(scores["runs"])
     if shown is not None:
+        first = ", its first seed" if scores["runs"][shown]["seeds"] > 1 else ""
         about = (
-            f"Codes of {shown}, those that all sides use most first. Of each side, clips in which "
-            "the code fires longest, if possible of different groups (songs, texts); a click on a "
-            "picture plays it, from a little before to a little after. Blue bars (in text, marked "
-            "letters) are where the code fires. The gray box has both sides of one clip: what is "
-            "marked there should be the same thing."
+            f"Of the run {shown}{first}; codes that all sides use most come first. Of each side, "
+            "clips in which the code fires longest, if possible of different groups (songs, "
+            "texts); a click on a picture plays it, from a little before to a little after. Blue "
+            "bars (in text, marked letters) are where the code fires. The gray box has both sides "
+            "of one clip: what is marked there should be the same thing."
         )
         cards = Cards(runs[shown], show)
         sections.append(Section("Listen and look", paragraph(about, "meta") + cards.html()))
