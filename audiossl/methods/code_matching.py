@@ -58,6 +58,9 @@ class CodeMatchingConfig:
     """Of the loss on embeddings."""
     directions: Literal["both", "first"] = "both"
     """Of the loss on embeddings: its mean over both, or the first side's anchors alone."""
+    code_heads: Literal["random", "zero"] = "random"
+    """How the maps from pooled entries to the embedding start: at random (the paper), or at zero,
+    so that a warm start is at first what it was, and short training spends nothing on it."""
     commitment_weight: float = 0.0
     """Of the pull of frames to their entries; 0 is the paper. 0.25 makes more codes joint."""
 
@@ -97,7 +100,7 @@ class CodeMatching(nn.Module):
             dims = {side: encoder.dim for side, encoder in sides.items()}
             self.codebook = SharedCodebook(dims, config.codebook)
             for side in sides:
-                self.code_heads[side] = nn.Linear(config.codebook.dim, config.embedding_dim)
+                self.code_heads[side] = _code_head(config)
 
     def forward(self, batch: PairBatch, step: int, generator: torch.Generator) -> Losses:  # noqa: ARG002
         """Compute the losses of finding each clip's other side, by embedding and by codes."""
@@ -211,6 +214,14 @@ def _head(dim: int, config: CodeMatchingConfig) -> nn.Module:
     if config.head == "linear":
         return nn.Linear(dim, config.embedding_dim)
     return nn.Sequential(nn.Linear(dim, 2 * config.embedding_dim), nn.GLU(dim=1))
+
+
+def _code_head(config: CodeMatchingConfig) -> nn.Linear:
+    head = nn.Linear(config.codebook.dim, config.embedding_dim)
+    if config.code_heads == "zero":
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
+    return head
 
 
 def _accuracy(scores: Float[Tensor, "batch candidates"], offset: int) -> Float[Tensor, ""]:

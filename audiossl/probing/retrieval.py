@@ -10,8 +10,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
+from scipy.stats import rankdata
 
-from audiossl.probing.bootstrap import BootstrapConfig, Interval, group_weights, percentiles
+from audiossl.probing.bootstrap import (
+    BootstrapConfig,
+    Interval,
+    group_weights,
+    percentiles,
+    run_weights,
+)
 
 KS = (1, 5, 10)
 
@@ -72,31 +79,74 @@ def joined(parts: Sequence[Ranks]) -> Ranks:
     return Ranks(*(np.concatenate(column) for column in zip(*columns, strict=True)))
 
 
-def recall(found: Ranks, k: int, config: BootstrapConfig) -> Interval:
-    """Give recall at k with its interval over groups."""
-    hits = (found.ranks <= k).astype(np.float64)
-    return Interval(float(hits.mean()), *percentiles(_replicated(hits, found, config), config))
+def fused(
+    similarity: Float[np.ndarray, "queries candidates"],
+    other: Float[np.ndarray, "queries candidates"],
+    weight: float,
+) -> Float[np.ndarray, "queries candidates"]:
+    """Add two similarities by their ranks among each query's candidates, which have no scale.
+
+    Args:
+        similarity: Of queries to candidates.
+        other: Another similarity of the same.
+        weight: Of the other's ranks; that of the first is 1.
+    """
+    return normalized_ranks(similarity) + weight * normalized_ranks(other)
 
 
-def recall_difference(found: Ranks, control: Ranks, k: int, config: BootstrapConfig) -> Interval:
-    """Give recall at k above that of a control on the same queries, with its interval."""
-    gains = (found.ranks <= k).astype(np.float64) - (control.ranks <= k)
-    return Interval(float(gains.mean()), *percentiles(_replicated(gains, found, config), config))
+def normalized_ranks(
+    similarity: Float[np.ndarray, "queries candidates"],
+) -> Float[np.ndarray, "queries candidates"]:
+    """Give the best candidate of a query 1 and its worst nearly 0; ties share their mean."""
+    return rankdata(similarity, axis=1) / similarity.shape[1]
 
 
-def median_rank(found: Ranks, config: BootstrapConfig) -> Interval:
-    """Give the median rank with its interval over groups."""
+def recall(runs: Sequence[Ranks], k: int, config: BootstrapConfig) -> Interval:
+    """Give recall at k with its interval over groups, and over runs if there are several seeds.
+
+    Args:
+        runs: The same queries under each seed of a system.
+        k: How many candidates are looked at.
+        config: Of the interval.
+    """
+    return _interval([found.ranks <= k for found in runs], runs[0], config)
+
+
+def recall_difference(
+    runs: Sequence[Ranks], control: Sequence[Ranks], k: int, config: BootstrapConfig
+) -> Interval:
+    """Give recall at k above that of a control on the same queries, seed by seed."""
+    gains = [
+        (found.ranks <= k).astype(np.float64) - (other.ranks <= k)
+        for found, other in zip(runs, control, strict=True)
+    ]
+    return _interval(gains, runs[0], config)
+
+
+def median_rank(runs: Sequence[Ranks], config: BootstrapConfig) -> Interval:
+    """Give the median rank, averaged over runs, with its interval."""
+    medians = np.stack([_medians(found, config) for found in runs])
+    replicates = (medians * run_weights(len(runs), config)).sum(axis=0)
+    score = float(np.mean([np.median(found.ranks) for found in runs]))
+    return Interval(score, *percentiles(replicates, config))
+
+
+def _medians(found: Ranks, config: BootstrapConfig) -> Float[np.ndarray, " replicates"]:
     order = np.argsort(found.ranks, kind="stable")
     medians = []
     for weights in group_weights(found.groups, config):
         cumulated = np.cumsum(weights[:, order], axis=1)
         middle = (cumulated >= cumulated[:, -1:] / 2).argmax(axis=1)
         medians.append(found.ranks[order][middle].astype(np.float64))
-    return Interval(float(np.median(found.ranks)), *percentiles(np.concatenate(medians), config))
+    return np.concatenate(medians)
 
 
-def _replicated(
-    values: Float[np.ndarray, " queries"], found: Ranks, config: BootstrapConfig
-) -> Float[np.ndarray, " replicates"]:
-    parts = [w @ values / w.sum(axis=1) for w in group_weights(found.groups, config)]
-    return np.concatenate(parts)
+def _interval(
+    values: Sequence[Shaped[np.ndarray, " queries"]], found: Ranks, config: BootstrapConfig
+) -> Interval:
+    stacked = np.stack(values).astype(np.float64)
+    parts = [
+        stacked @ weights.T / weights.sum(axis=1) for weights in group_weights(found.groups, config)
+    ]
+    replicates = np.concatenate(parts, axis=1) * run_weights(len(values), config)
+    return Interval(float(stacked.mean()), *percentiles(replicates.sum(axis=0), config))

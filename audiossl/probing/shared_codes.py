@@ -28,6 +28,9 @@ class CodeFigures:
     """Of each side: as many equally likely codes would be as uncertain."""
     purity: tuple[float, ...]
     """Of each side: share of frames whose label is the most frequent one of their code."""
+    cluster_purity: tuple[float, ...]
+    """Of each side: share of frames whose code is the most frequent one of their label; it falls
+    where a label is split over codes."""
     majority: tuple[float, ...]
     """Of each side: share of the most frequent label, which is the purity of a single code."""
     shared_information: tuple[float, ...]
@@ -57,6 +60,7 @@ def code_figures(counts: Counts) -> CodeFigures:
         active=int((uses.sum(axis=0) > 0).sum()),
         perplexity=tuple(float(np.exp(_entropy(uses[side]))) for side in sides),
         purity=tuple(float(c.max(axis=1).sum() / max(c.sum(), 1)) for c in counts),
+        cluster_purity=tuple(float(c.max(axis=0).sum() / max(c.sum(), 1)) for c in counts),
         majority=tuple(float(c.sum(axis=0).max() / max(c.sum(), 1)) for c in counts),
         shared_information=tuple(_shared_information(c) for c in counts),
         transfer=tuple(_transfer(counts[s], counts[(s + 1) % len(counts)]) for s in sides),

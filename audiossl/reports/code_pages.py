@@ -17,6 +17,8 @@ class Heard:
     waveform: Float[np.ndarray, " samples"]
     """At 16 kHz."""
     caption: str
+    places: tuple[tuple[float, float], ...] = ()
+    """Where in it the code fires, as shares of its length."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,17 @@ class CodeCard:
     code: int
     uses: Mapping[str, float]
     """Share of each side's frames."""
-    names: str
-    """What labels its frames have most."""
+    names: Mapping[str, str]
+    """What its frames on each side are labelled most, if that is known."""
     examples: Mapping[str, Sequence[Example]]
-    """Of each side."""
+    """Of each side, those in which it fires longest."""
+    together: Mapping[str, Example]
+    """One clip that both sides have it in, if there is one."""
 
 
 def code_cards(cards: Sequence[CodeCard]) -> str:
     """Write codes as cards, one side beside the other."""
-    return "".join(_card(card) for card in cards)
+    return f'<div class="codes">{"".join(_card(card) for card in cards)}</div>'
 
 
 def marked(text: Read) -> str:
@@ -73,24 +77,34 @@ def marked(text: Read) -> str:
 
 
 def _card(card: CodeCard) -> str:
-    uses = ", ".join(f"{side} {share:.1%}" for side, share in card.uses.items())
-    said = f"{uses}; {card.names}" if card.names else uses
-    columns = "".join(
-        f'<div><p class="meta">{escape(side)}</p>{"".join(_example(e) for e in examples)}</div>'
-        for side, examples in card.examples.items()
-    )
+    uses = ", ".join(f"{share:.1%} of {side}" for side, share in card.uses.items())
+    sides = "".join(_side(card, side, examples) for side, examples in card.examples.items())
+    together = ""
+    if card.together:
+        both = "".join(f"<div>{_example(example)}</div>" for example in card.together.values())
+        together = (
+            f'<div class="together"><h4>In one clip: {escape(" and ".join(card.together))}</h4>'
+            f'<div class="grid">{both}</div></div>'
+        )
     return (
-        f'<article><h3>Code {card.code}</h3><p class="meta">{escape(said)}</p>'
-        f'<div class="grid">{columns}</div></article>'
+        f'<article id="code-{card.code}"><h3>Code {card.code}</h3><p class="meta">fires in '
+        f'{escape(uses)}</p><div class="grid">{sides}</div>{together}</article>'
     )
+
+
+def _side(card: CodeCard, side: str, examples: Sequence[Example]) -> str:
+    names = f'<p class="meta">{escape(card.names[side])}</p>' if card.names.get(side) else ""
+    shown = "".join(_example(example) for example in examples)
+    shown = shown or '<p class="meta">it never fires here</p>'
+    return f'<div><h4>{escape(side)}</h4>{names}<div class="examples">{shown}</div></div>'
 
 
 def _example(example: Example) -> str:
     match example:
         case Heard():
-            return sound(example.waveform, example.caption)
+            return sound(example.waveform, example.caption, example.places)
         case Read():
-            caption = f' <span class="meta">{escape(example.caption)}</span>'
+            caption = f'<br><span class="meta">{escape(example.caption)}</span>'
             return f"<p>{marked(example)}{caption if example.caption else ''}</p>"
         case Told():
             return f'<p class="meta">{escape(example.caption)}</p>'

@@ -1,6 +1,7 @@
 """A sound on a page: its spectrogram, which is also its player."""
 
 import base64
+from collections.abc import Sequence
 from html import escape
 
 import numpy as np
@@ -14,7 +15,11 @@ _LOUDNESS = 0.1
 """Root mean square that sounds are played at: -20 dBFS."""
 
 
-def sound(waveform: Float[np.ndarray, " samples"], caption: str) -> str:
+def sound(
+    waveform: Float[np.ndarray, " samples"],
+    caption: str,
+    marks: Sequence[tuple[float, float]] = (),
+) -> str:
     """Show a sound and let it be heard.
 
     It is played at a common loudness, whatever its own: what was leveled for training would be
@@ -23,13 +28,19 @@ def sound(waveform: Float[np.ndarray, " samples"], caption: str) -> str:
     Args:
         waveform: At 16 kHz.
         caption: What it is.
+        marks: Places to point out, as shares of its length.
     """
     picture = base64.b64encode(spectrogram_png(waveform)).decode()
     audio = base64.b64encode(flac_bytes(audible(waveform), SAMPLE_RATE)).decode()
     said = escape(caption)
+    bars = "".join(
+        f'<b style="left:{100 * first:.2f}%;width:{100 * (last - first):.2f}%"></b>'
+        for first, last in marks
+    )
     return (
         f'<figure class="sound"><button type="button" aria-label="play {said}">'
-        f'<img alt="spectrogram of {said}" src="data:image/png;base64,{picture}"><i></i></button>'
+        f'<img alt="spectrogram of {said}" src="data:image/png;base64,{picture}">'
+        f"{bars}<i></i></button>"
         f'<audio controls preload="none" src="data:audio/flac;base64,{audio}"></audio>'
         f"<figcaption>{said}</figcaption></figure>"
     )

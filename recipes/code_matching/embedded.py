@@ -1,6 +1,7 @@
 """Every pair under a trained method: embeddings, code distributions and codes of each side."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from jaxtyping import Float, Int
 from audiossl.batches import to_device
 from audiossl.data.pair_corpus import PairCorpus
 from audiossl.errors import UserError
+from audiossl.methods.code_matching import Embedded as EmbeddedBatch
 from audiossl.pretrained.code_matching import load_matching
 
 BATCH = 64
@@ -27,6 +29,8 @@ class Side:
     """Of each pair; empty without a codebook."""
     frame_rate: float
     """Frames a second, or frames a token."""
+    frames: list[Float[np.ndarray, "frames dim"]] = field(default_factory=list)
+    """What was quantized, of each pair, if it was asked for."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,12 @@ class Embedded:
 
 
 def embed_pairs(
-    folder: Path, corpus: PairCorpus, rows: Int[np.ndarray, " chosen"], device: torch.device
+    folder: Path,
+    corpus: PairCorpus,
+    rows: Int[np.ndarray, " chosen"],
+    device: torch.device,
+    *,
+    frames: bool = False,
 ) -> Embedded:
     """Embed pairs.
 
@@ -47,6 +56,7 @@ def embed_pairs(
         corpus: The pairs.
         rows: Which of them.
         device: Where to compute.
+        frames: Whether quantized frames are kept.
 
     Raises:
         UserError: The run was trained on sides of other names or sizes.
@@ -58,28 +68,51 @@ def embed_pairs(
             f"{_said(corpus.sides)}: make both from the same pairs, or with the same settings"
         )
     method = matching.method.to(device)
-    parts: dict[str, list[tuple[np.ndarray, ...]]] = {side: [] for side in corpus.sides}
-    codes: dict[str, list[np.ndarray]] = {side: [] for side in corpus.sides}
-    rates = {}
+    parts: dict[str, list[_Part]] = {side: [] for side in corpus.sides}
     with torch.inference_mode():
         for first in range(0, len(rows), BATCH):
             batch = to_device(corpus.batch(rows[first : first + BATCH].tolist()), device)
             for side in corpus.sides:
                 found = method.embed(side, batch.sides[side], batch.lengths[side])
-                rates[side] = found.frames.frame_rate
-                columns = [found.clip.float().cpu().numpy()]
-                if found.assigned is not None:
-                    columns.append(found.log_distribution.cpu().numpy())
-                    lengths = found.frames.lengths.tolist()
-                    chosen = found.assigned.codes.cpu().numpy()
-                    codes[side] += [c[:n] for c, n in zip(chosen, lengths, strict=True)]
-                parts[side].append(tuple(columns))
-    sides = {}
-    for side, pieces in parts.items():
-        joined = [np.concatenate(column) for column in zip(*pieces, strict=True)]
-        distributions = joined[1] if len(joined) > 1 else None
-        sides[side] = Side(joined[0], distributions, codes[side], rates[side])
+                parts[side].append(_part(found, frames))
+    sides = {side: _joined(pieces) for side, pieces in parts.items()}
     return Embedded(sides, method.config.codebook.codebook_size)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One side of a batch."""
+
+    clips: np.ndarray
+    distributions: np.ndarray | None
+    codes: list[np.ndarray]
+    frames: list[np.ndarray]
+    frame_rate: float
+
+
+def _part(found: EmbeddedBatch, frames: bool) -> _Part:
+    clips, rate = found.clip.float().cpu().numpy(), found.frames.frame_rate
+    if found.assigned is None:
+        return _Part(clips, None, [], [], rate)
+    lengths = found.frames.lengths.tolist()
+    codes = _trimmed(found.assigned.codes.cpu().numpy(), lengths)
+    vectors = _trimmed(found.assigned.frames.float().cpu().numpy(), lengths) if frames else []
+    return _Part(clips, found.log_distribution.cpu().numpy(), codes, vectors, rate)
+
+
+def _trimmed(padded: np.ndarray, lengths: Sequence[int]) -> list[np.ndarray]:
+    return [row[:length] for row, length in zip(padded, lengths, strict=True)]
+
+
+def _joined(parts: Sequence[_Part]) -> Side:
+    distributions = [part.distributions for part in parts if part.distributions is not None]
+    return Side(
+        np.concatenate([part.clips for part in parts]),
+        np.concatenate(distributions) if distributions else None,
+        [codes for part in parts for codes in part.codes],
+        parts[0].frame_rate,
+        [frames for part in parts for frames in part.frames],
+    )
 
 
 def _said(sides: object) -> str:

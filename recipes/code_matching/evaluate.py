@@ -1,30 +1,29 @@
 """Stage: what runs of code matching find and share, on pairs that they were not trained on."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
 
 from audiossl.data.pair_corpus import PairCorpus
 from audiossl.errors import UserError
 from audiossl.probing.bootstrap import BootstrapConfig, Interval
-from audiossl.probing.retrieval import (
-    KS,
-    Ranks,
-    joined,
-    median_rank,
-    rank_queries,
-    recall,
-    recall_difference,
-)
-from audiossl.probing.shared_codes import agreement, code_figures, count_labels
 from audiossl.whole import write_json
-from recipes.code_matching.embedded import Embedded, embed_pairs
+from recipes.code_matching.cards import Shown
+from recipes.code_matching.codes import known_words, shared_codes
+from recipes.code_matching.embedded import embed_pairs
 from recipes.code_matching.page import write_page
+from recipes.code_matching.ranking import (
+    choose_weight,
+    differences,
+    draw_pools,
+    rank_pairs,
+    recalls,
+    shortened,
+)
 from recipes.stage import Resources, Stage, main
 
 
@@ -36,11 +35,15 @@ class Config:
     """Output of `recipes.code_matching.pairs`."""
     runs: tuple[Path, ...]
     """Outputs of `recipes.code_matching.pretrain`; the first is the control that others are
-    compared with."""
+    compared with. Names that differ in a number at their end, as codes_0 and codes_1, are seeds of
+    one system: it has their mean."""
     output: Path
     """Where scores.json and report.html go."""
     where: dict[str, list[str]] = field(default_factory=dict)
     """Which pairs: labels and their values, as in {split: [test]}."""
+    fuse_on: dict[str, list[str]] = field(default_factory=dict)
+    """On which other pairs the weight of ranks by codes is chosen that are added to those by
+    embeddings, as in {split: [valid]}; nothing is added if empty."""
     labels: tuple[str, ...] = ()
     """Labels that codes are compared with; the frames of a clip inherit them."""
     hard: str = ""
@@ -51,7 +54,10 @@ class Config:
     """Draws, where there are more pairs than the pool holds."""
     aligned: bool = False
     """Whether both sides lie on one time axis at one frame rate: codes are then compared frame by
-    frame."""
+    frame, and localized."""
+    alignments: dict[str, Path] = field(default_factory=dict)
+    """Side of sound to a CTM file (recording, channel, start, duration, word), for codes as
+    detectors of words. Texts in characters need none."""
     bootstrap: BootstrapConfig = BootstrapConfig()
     """Intervals, over the pairs' groups."""
     cuts: tuple[Path, ...] = ()
@@ -61,192 +67,145 @@ class Config:
 
 
 def evaluate(config: Config, stage: Stage) -> dict[str, Any]:
-    """Write the scores of every run, and a page."""
+    """Write the scores of every system, and a page."""
     corpus = PairCorpus(config.pairs)
     rows = corpus.select(config.where)
-    names = [path.name for path in config.runs]
-    if len(set(names)) < len(names):
-        raise UserError(f"runs {', '.join(names)}: their folders need different names")
+    systems = seeds_of([path.name for path in config.runs])
+    paths = {path.name: path for path in config.runs}
     found = {
-        name: embed_pairs(path, corpus, rows, stage.device)
-        for name, path in zip(names, config.runs, strict=True)
+        name: embed_pairs(path, corpus, rows, stage.device, frames=config.aligned)
+        for name, path in paths.items()
     }
-    ranks = {name: retrieval(run, corpus, rows, config) for name, run in found.items()}
+    weights = _fusion_weights(config, corpus, paths, stage)
+    draws = draw_pools(len(rows), config.pool, config.draws, config.bootstrap.seed)
+    ranks = {
+        name: rank_pairs(
+            run, corpus, rows, hard=config.hard, draws=draws, weight=weights.get(name)
+        )
+        for name, run in found.items()
+    }  # fmt: skip
+    by_system = {
+        system: {key: [ranks[name][key] for name in names] for key in ranks[names[0]]}
+        for system, names in systems.items()
+    }
+    words = known_words(corpus, rows, config.alignments)
+    codes = {
+        name: shared_codes(
+            run, corpus, rows, labels=config.labels, aligned=config.aligned, words=words
+        )
+        for name, run in found.items()
+    }
     scores: dict[str, Any] = {
         "pairs": len(rows),
         "concepts": len(np.unique(corpus.concepts[rows])),
         "runs": {
-            name: {
-                "retrieval": {key: _scored(r, config.bootstrap) for key, r in ranks[name].items()},
-                "codes": shared_codes(run, corpus, rows, config),
+            system: {
+                "seeds": len(names),
+                "retrieval": {
+                    key: recalls(seeds, config.bootstrap)
+                    for key, seeds in by_system[system].items()
+                },
+                "codes": averaged([codes[name] for name in names]),
+                "joint_share_of_seeds": [codes[n]["joint_share"] for n in names if codes[n]],
+                "fusion_weights": [weights[name] for name in names if name in weights],
             }
-            for name, run in found.items()
+            for system, names in systems.items()
         },
-        "differences": _differences(ranks, config.bootstrap),
+        "differences": differences(by_system, config.bootstrap),
     }
     write_json(stage.output / "scores.json", scores)
-    write_page(stage.output, scores, found, corpus, rows, cuts=config.cuts)
+    shown = {system: found[names[0]] for system, names in systems.items()}
+    show = Shown(corpus, rows, config.cuts, config.labels, words)
+    write_page(stage.output, scores, shown, show)
     for line in summary(scores):
         stage.log.info("%s", line)
     return {"runs": {name: _headline(run) for name, run in scores["runs"].items()}}
 
 
-def retrieval(
-    run: Embedded, corpus: PairCorpus, rows: Int[np.ndarray, " chosen"], config: Config
-) -> dict[str, Ranks]:
-    """Rank by embeddings and by codes, in both directions, from easy and hard pools.
+def seeds_of(names: Sequence[str]) -> dict[str, list[str]]:
+    """Put runs together whose names differ in a number at their end; one alone keeps its name.
 
-    Returns:
-        "<what>, <pool>, <query> to <candidate>", and both directions together, to its ranks.
+    Raises:
+        UserError: Two runs have one name.
     """
-    concepts = corpus.concepts[rows]
-    groups = np.array([corpus.rows[row]["group"] for row in rows])
-    pools: dict[str, np.ndarray | None] = {"all": None}
-    if config.hard:
-        values = np.array([corpus.rows[row]["labels"].get(config.hard, "") for row in rows])
-        pools[f"same {config.hard}"] = values[:, None] == values
-    draws = _draws(len(rows), config)
-    result: dict[str, Ranks] = {}
-    for first, second in combinations(run.sides, 2):
-        for what, scores in similarities(run, first, second).items():
-            for pool, mask in pools.items():
-                ways = {f"{first} to {second}": scores, f"{second} to {first}": scores.T}
-                parts = {
-                    way: joined([_drawn(s, concepts, groups, mask, d) for d in draws])
-                    for way, s in ways.items()
-                }
-                parts["both"] = joined(list(parts.values()))
-                result |= {f"{what}, {pool}, {way}": part for way, part in parts.items()}
-    return result
+    if len(set(names)) < len(names):
+        raise UserError(f"runs {', '.join(names)}: their folders need different names")
+    systems: dict[str, list[str]] = {}
+    for name in names:
+        systems.setdefault(re.sub(r"_\d+$", "", name), []).append(name)
+    return {
+        system if len(seeds) > 1 else seeds[0]: seeds for system, seeds in systems.items()
+    }  # fmt: skip
 
 
-def similarities(
-    run: Embedded, first: str, second: str
-) -> dict[str, Float[np.ndarray, "pairs pairs"]]:
-    """Score all clips of one side against all of the other: by embedding, and by codes."""
-    one, other = run.sides[first], run.sides[second]
-    result = {"embeddings": one.clips @ other.clips.T}
-    if one.distributions is not None and other.distributions is not None:
-        p, q = one.distributions, other.distributions
-        result["codes"] = np.exp(p) @ q.T + p @ np.exp(q).T
-    return result
+def averaged(figures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Average numbers that stand at the same place; of what has no mean, the first is kept."""
+    return {key: _averaged([each[key] for each in figures]) for key in figures[0]}
 
 
-def shared_codes(
-    run: Embedded, corpus: PairCorpus, rows: Int[np.ndarray, " chosen"], config: Config
-) -> dict[str, Any]:
-    """Compare the codes of the sides with each other, and with labels."""
-    if any(not side.codes for side in run.sides.values()):
+def _averaged(values: Sequence[Any]) -> Any:
+    first = values[0]
+    if len(values) == 1:
+        return first
+    if isinstance(first, Mapping):
+        return averaged(values)
+    if isinstance(first, tuple) and all(isinstance(item, (int, float)) for item in first):
+        return [_averaged(items) for items in zip(*values, strict=True)]
+    if not isinstance(first, (int, float)):
+        return first
+    # What is undefined for one seed (no code in common, say) is that of the others.
+    defined = [value for value in values if np.isfinite(value)]
+    return float(np.mean(defined)) if defined else float("nan")
+
+
+def _fusion_weights(
+    config: Config, corpus: PairCorpus, paths: Mapping[str, Path], stage: Stage
+) -> dict[str, float]:
+    """Choose the weight of each run on pairs that are not scored.
+
+    Raises:
+        UserError: They are.
+    """
+    if not config.fuse_on:
         return {}
-    result: dict[str, Any] = {"labels": {}}
-    everything = np.zeros(len(rows), np.int64)
-    result |= asdict(code_figures(_counts(run, everything)))
-    for kept in ("purity", "majority", "shared_information", "transfer"):
-        result.pop(kept)
-    for label in config.labels:
-        values = [corpus.rows[row]["labels"].get(label, "") for row in rows]
-        numbers = np.unique(values, return_inverse=True)[1]
-        result["labels"][label] = asdict(code_figures(_counts(run, numbers)))
-    if config.aligned:
-        result["agreement"] = _agreement(run)
-    return result
+    others = corpus.select(config.fuse_on)
+    if np.isin(others, corpus.select(config.where)).any():
+        raise UserError("fuse_on: names pairs that are scored; choose the weight on other ones")
+    chosen = {
+        name: choose_weight(embed_pairs(path, corpus, others, stage.device), corpus, others)
+        for name, path in paths.items()
+    }
+    return {name: weight for name, weight in chosen.items() if weight is not None}
 
 
 def summary(scores: Mapping[str, Any]) -> list[str]:
     """Say the main figures, a line each."""
     lines = []
     for name, run in scores["runs"].items():
+        name = f"{name} ({run['seeds']} seeds)" if run["seeds"] > 1 else name
         for key, found in run["retrieval"].items():
-            if key.endswith(", both"):
+            if key.rpartition(", ")[2].startswith("both") and found["queries"]:
                 at10 = found["recall@10"]
                 lines.append(
                     f"{name}: R@10 {_said(at10)}, chance {found['chance@10']:.3f}, median rank "
-                    f"{found['median_rank']['score']:g} ({key.removesuffix(', both')})"
+                    f"{found['median_rank']['score']:g} ({shortened(key)})"
                 )
         if run["codes"]:
-            lines.append(f"{name}: joint code use {run['codes']['joint_share']:.3f}")
+            each = ", ".join(f"{share:.3f}" for share in run["joint_share_of_seeds"])
+            seeds = f" (seeds: {each})" if run["seeds"] > 1 else ""
+            lines.append(f"{name}: joint code use {run['codes']['joint_share']:.3f}{seeds}")
         for label, figures in run["codes"].get("labels", {}).items():
             said = ", ".join(f"{key} {_rounded(figures[key])}" for key in ("purity", "transfer"))
             lines.append(f"{name}: codes and {label}: {said}")
+        overlap = run["codes"].get("localization", {}).get("overlap")
+        if overlap:
+            lines.append(
+                f"{name}: places of codes on both sides overlap by {overlap['score']:.3f}, "
+                f"chance {overlap['chance']:.3f}"
+            )
     for key, found in scores["differences"].items():
         lines.append(f"{key}: R@10 {_said(found, sign='+')}")
     return lines
-
-
-def _drawn(
-    scores: Float[np.ndarray, "pairs pairs"],
-    concepts: Int[np.ndarray, " pairs"],
-    groups: np.ndarray,
-    mask: Bool[np.ndarray, "pairs pairs"] | None,
-    draw: Int[np.ndarray, " drawn"],
-) -> Ranks:
-    """Rank the queries of one draw among the candidates of the same draw."""
-    grid = np.ix_(draw, draw)
-    relevant = concepts[draw, None] == concepts[draw]
-    return rank_queries(scores[grid], relevant, groups[draw], None if mask is None else mask[grid])
-
-
-def _draws(count: int, config: Config) -> list[Int[np.ndarray, " drawn"]]:
-    if count <= config.pool:
-        return [np.arange(count)]
-    generator = np.random.default_rng(config.bootstrap.seed)
-    return [generator.choice(count, config.pool, replace=False) for _ in range(config.draws)]
-
-
-def _scored(found: Ranks, config: BootstrapConfig) -> dict[str, Any]:
-    if not len(found.ranks):
-        return {"queries": 0}
-    scores: dict[str, Any] = {"queries": len(found.ranks)}
-    for k in KS:
-        scores[f"recall@{k}"] = asdict(recall(found, k, config))
-        scores[f"chance@{k}"] = found.chance(k)
-    scores["median_rank"] = asdict(median_rank(found, config))
-    scores["mean_rank"] = float(found.ranks.mean())
-    scores["mean_reciprocal_rank"] = float((1.0 / found.ranks).mean())
-    return scores
-
-
-def _differences(
-    ranks: Mapping[str, Mapping[str, Ranks]], config: BootstrapConfig
-) -> dict[str, dict[str, float]]:
-    """Compare every run with the first, on the same queries, by embeddings."""
-    control, *others = ranks
-    return {
-        f"{name} above {control} ({key.removesuffix(', both')})": asdict(
-            recall_difference(ranks[name][key], ranks[control][key], 10, config)
-        )
-        for name in others
-        for key in ranks[control]
-        if key.startswith("embeddings") and key.endswith("both") and len(ranks[name][key].ranks)
-    }
-
-
-def _counts(run: Embedded, labels: Int[np.ndarray, " pairs"]) -> np.ndarray:
-    size, num_labels = run.codebook_size, int(labels.max()) + 1
-    return np.stack(
-        [
-            count_labels(
-                np.concatenate(side.codes),
-                np.repeat(labels, [len(codes) for codes in side.codes]),
-                size,
-                num_labels,
-            )
-            for side in run.sides.values()
-        ]
-    )
-
-
-def _agreement(run: Embedded) -> dict[str, dict[str, float]]:
-    """Compare codes frame by frame, exactly and with a neighbor's leeway."""
-    first, second = list(run.sides.values())[:2]
-    if [len(codes) for codes in first.codes] != [len(codes) for codes in second.codes]:
-        raise UserError(
-            "aligned: the sides have other numbers of frames; leave it out, or bring both to one "
-            "frame rate (encoders.*.convolutions.strides)"
-        )
-    one, other = (np.concatenate(side.codes) for side in (first, second))
-    found = {f"within {t}": agreement(one, other, t) for t in (0, 1)}
-    return {key: {"share": share, "kappa": kappa} for key, (share, kappa) in found.items()}
 
 
 def _headline(run: Mapping[str, Any]) -> dict[str, Any]:

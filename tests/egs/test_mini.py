@@ -1,10 +1,13 @@
 """The main job, small: from the embedded audio to a report, twice."""
 
 import json
+import shlex
 import subprocess
+from importlib import import_module
 
 import pytest
 
+from recipes.settings import read_settings
 from tests.egs.layouts import ROOT, environment
 
 
@@ -29,3 +32,36 @@ def test_from_audio_to_a_report_and_then_nothing_is_left_to_do(tmp_path):
     assert "https://" not in page
     again = mini(tmp_path)
     assert again.count("up to date") == 7
+
+
+def matching(*options: str) -> list[list[str]]:
+    """Give the commands that a dry run of code matching prints."""
+    script = ROOT / "egs/mini/code_matching/run.sh"
+    done = subprocess.run(
+        ["bash", script, "--dry-run", *options],
+        env=environment(), capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return [shlex.split(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.parametrize("effort", ["smoke", "minutes", "hour"])
+def test_code_matching_runs_stages_whose_settings_exist(tmp_path, monkeypatch, effort):
+    commands = matching("--effort", effort, "--exp-dir", str(tmp_path), "--stage", "1")
+    monkeypatch.chdir(ROOT / "egs/mini/code_matching")
+    found = []
+    for _, _, module, *words in commands:
+        config = read_settings(import_module(module).Config, module, words)
+        found.append((module.rpartition(".")[2], config))
+    seeds = 3 if effort == "hour" else 1
+    of_a_kind = ["pairs", *["pretrain"] * 4 * seeds, "evaluate"]
+    assert [name for name, _ in found] == 2 * of_a_kind
+    for name, config in found:
+        assert config.output.is_relative_to(tmp_path)
+        if name == "evaluate":
+            assert len(config.runs) == 3 * seeds
+            assert config.fuse_on == {"split": ["valid"]} != config.where
+
+
+def test_on_the_validation_split_nothing_is_chosen_on_it():
+    commands = matching("--split", "valid", "--stage", "4")
+    assert all("--fuse_on" not in command for command in commands)

@@ -142,6 +142,18 @@ def test_a_warm_start_takes_encoders_and_heads_and_nothing_else():
         CodeMatching(other, CONFIG).warm_start(baseline.state_dict(), "baseline")
 
 
+def test_code_heads_that_start_at_zero_leave_a_warm_start_as_it_was_and_learn():
+    baseline = _method(replace(CONFIG, path="continuous"))
+    method, batch = _method(replace(CONFIG, code_heads="zero")), _batch()
+    method.warm_start(baseline.state_dict(), "baseline")
+    for side in method.sides:
+        inputs = side, batch.sides[side], batch.lengths[side]
+        found, expected = method.eval().embed(*inputs), baseline.eval().embed(*inputs)
+        torch.testing.assert_close(found.clip, expected.clip)
+    method.train()(batch, 0, torch.Generator()).total.backward()
+    assert all(head.weight.grad.abs().sum() > 0 for head in method.code_heads.values())
+
+
 def test_a_batch_of_one_pair_is_refused():
     with pytest.raises(UserError, match="batch of one pair"):
         _method()(_first(_batch(), 1), 0, torch.Generator())

@@ -36,6 +36,13 @@ def test_a_codebook_that_splits_by_side_transfers_nothing_however_pure():
     assert figures.transfer == (0.0, 0.0)
 
 
+def test_a_label_that_is_split_over_codes_lowers_cluster_purity_and_not_purity():
+    labels = np.arange(40) % 2
+    figures = code_figures(_counts((np.arange(40) % 4, labels), (labels, labels)))
+    assert figures.purity == (1.0, 1.0)
+    assert figures.cluster_purity == (0.5, 1.0)
+
+
 def test_one_code_for_everything_is_no_better_than_the_majority():
     labels = np.array([0, 0, 0, 1])
     figures = code_figures(_counts(([0] * 40, np.resize(labels, 40)), ([0] * 4, labels)))

@@ -1,6 +1,7 @@
 """The stages of code matching, from a manifest or a corpus to a page, and what they refuse."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -47,9 +48,8 @@ def learn(folder, name, encoders, *, method=METHOD, steps=4, accumulate=1, **set
         output=folder / name,
         encoders=encoders,
         method=method,
-        loop=LoopConfig(steps=steps, accumulate=accumulate),
         resources=TrainingResources(device="cpu", save_every=2, log_every=1),
-        **{"batch_size": 4, **settings},
+        **{"batch_size": 4, "loop": LoopConfig(steps=steps, accumulate=accumulate), **settings},
     )
     return run(config, pretrain.code_matching, "recipes.code_matching.pretrain")
 
@@ -151,6 +151,90 @@ def test_a_warm_start_then_codes_then_a_page(manifest):
     page = (folder / "evaluation" / "report.html").read_text()
     assert "<mark>" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def assess(folder, runs, name="evaluation", **settings):
+    config = evaluate.Config(
+        pairs=folder / "pairs",
+        runs=tuple(folder / name for name in runs),
+        output=folder / name,
+        bootstrap=BootstrapConfig(replicates=20),
+        **settings,
+    )
+    run(config, evaluate.evaluate, "recipes.code_matching.evaluate")
+    return read_json(folder / name / "scores.json")
+
+
+def test_seeds_of_one_system_have_their_mean_and_each_its_weight_from_other_pairs(manifest):
+    folder = manifest.parent
+    make(folder, pairs.Manifest(), BOTH, source=(manifest,))
+    encoders = {"image": GivenConfig(), "text": TEXT}
+    for seed in range(2):
+        loop = LoopConfig(steps=2, seed=seed)
+        learn(folder, f"codes_{seed}", encoders, loop=loop)
+        learn(folder, f"none_{seed}", encoders, loop=loop, method=replace(METHOD, alpha=0.0))
+    runs = ("none_0", "codes_0", "none_1", "codes_1")
+    where, valid = {"split": ["train"]}, {"split": ["valid"]}
+    scores = assess(folder, runs, where=where, fuse_on=valid, hard="kind")
+    assert list(scores["runs"]) == ["none", "codes"]
+    codes = scores["runs"]["codes"]
+    assert codes["seeds"] == 2
+    shares = codes["joint_share_of_seeds"]
+    assert codes["codes"]["joint_share"] == pytest.approx(sum(shares) / 2, nan_ok=True)
+    assert len(codes["fusion_weights"]) == 2
+    alone = assess(folder, ("codes_0",), "first", where=where)["runs"]["codes_0"]["retrieval"]
+    other = assess(folder, ("codes_1",), "second", where=where)["runs"]["codes_1"]["retrieval"]
+    key = "embeddings, all, both"
+    mean = (alone[key]["recall@1"]["score"] + other[key]["recall@1"]["score"]) / 2
+    assert codes["retrieval"][key]["recall@1"]["score"] == pytest.approx(mean)
+    assert {"codes above none (fused, all)", "codes above none (embeddings, same kind)"} <= set(
+        scores["differences"]
+    )
+    with pytest.raises(UserError, match="fuse_on: names pairs that are scored"):
+        assess(folder, runs, "wrong", where=where, fuse_on=where)
+
+
+def test_codes_are_localized_on_a_common_time_axis_and_held_against_words(speech):
+    sides = {"a": SoundFront(encoder="log_mel:10"), "b": SoundFront(encoder="log_mel:10")}
+    make(speech, pairs.Encoders(window=0.25), sides, cuts=(speech / "cuts",))
+    learn(speech, "run", {"a": SOUND, "b": SOUND})
+    ctm = speech / "words.ctm"
+    ctm.write_text("".join(f"{i:03d} 1 0.0 0.5 word{i}\n" for i in range(4)))
+    scores = assess(speech, ("run",), aligned=True, alignments={"a": ctm}, cuts=(speech / "cuts",))
+    codes = scores["runs"]["run"]["codes"]
+    assert 0 <= codes["localization"]["overlap"]["chance"] <= 1
+    found = codes["localization"]["frames"]["a to b"]
+    assert found["recall"][0] <= found["recall"][1] <= found["recall"][2]
+    assert set(codes["words"]) == {"a"}
+    best = codes["words"]["a"]["best"][0][0]
+    assert best["word"].startswith("word")
+    assert 0 < best["f1"] <= 1
+    page = (speech / "evaluation" / "report.html").read_text()
+    for said in ("Where codes fire", "In one clip: a and b", '<b style="left:', "words: word"):
+        assert said in page, said
+    ctm.write_text("another 1 0.0 0.5 word\n")
+    with pytest.raises(UserError, match="has none of the recordings of a"):
+        assess(speech, ("run",), "other", alignments={"a": ctm})
+    with pytest.raises(UserError, match="no side of sound 'c'"):
+        assess(speech, ("run",), "none", alignments={"c": ctm})
+
+
+def test_a_mean_over_seeds_is_of_those_that_have_a_value():
+    seeds = [
+        {"a": {"x": 1.0, "names": ["p"]}, "pair": (1.0, math.nan)},
+        {"a": {"x": 2.0, "names": ["q"]}, "pair": (3.0, 5.0)},
+    ]
+    assert evaluate.averaged(seeds) == {"a": {"x": 1.5, "names": ["p"]}, "pair": [2.0, 5.0]}
+    assert math.isnan(evaluate.averaged([{"x": math.nan}, {"x": math.nan}])["x"])
+
+
+def test_words_of_texts_are_known_by_themselves(manifest):
+    folder = manifest.parent
+    make(folder, pairs.Manifest(), BOTH, source=(manifest,))
+    learn(folder, "run", {"image": GivenConfig(), "text": TEXT})
+    words = assess(folder, ("run",))["runs"]["run"]["codes"]["words"]
+    assert set(words) == {"text"}
+    assert {row[0]["word"] for row in words["text"]["best"]} & {"a", "text"}
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one_codebook_included(manifest):

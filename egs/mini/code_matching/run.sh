@@ -7,52 +7,65 @@ cd "$(dirname "$0")"
 
 stage=0
 stop_stage=100
+dry_run=false
 kinds="transcripts stems"
-effort=minutes            # smoke: a test of the plumbing
+effort=minutes            # minutes, or hour: the same with three seeds; smoke: a test of the plumbing
+seeds=                    # by default those of the effort
 split="test"              # valid, to tune on
-seed=0
 corpus_dir=../data
 exp_dir=exp
 launch="python -m"
 # shellcheck source-path=SCRIPTDIR source=../../utils/recipe.sh
 . ../../utils/recipe.sh
 
-[[ $exp_dir == exp ]] && exp_dir=exp/$effort
-[[ $exp_dir == /* || $exp_dir == exp/* ]] || exp_dir=$invoked_from/$exp_dir
+[[ $corpus_dir == ../data ]] || corpus_dir=$(from_caller "$corpus_dir" "$invoked_from")
+if [[ $exp_dir == exp ]]; then exp_dir=exp/$effort; else
+  exp_dir=$(from_caller "$exp_dir" "$invoked_from")
+fi
+if [[ -z $seeds ]]; then
+  case $effort in hour) seeds="0 1 2" ;; *) seeds=0 ;; esac
+fi
+# How much codes count beside embeddings is chosen where nothing is reported.
+fuse=()
+[[ $split == valid ]] || fuse=(--fuse_on "{split: [valid]}")
 
 if stage 0 "manifests: $corpus_dir -> $exp_dir/cuts"; then
-  python ../local/labels.py "$corpus_dir" "$exp_dir/labels.csv"
-  $launch recipes.prepare.folder --folder "$corpus_dir" --labels "[$exp_dir/labels.csv]" \
+  run python ../local/labels.py "$corpus_dir" "$exp_dir/labels.csv"
+  run $launch recipes.prepare.folder --folder "$corpus_dir" --labels "[$exp_dir/labels.csv]" \
     --only_labeled true --output "$exp_dir/cuts"
-  $launch recipes.source_association.separate --config ../conf/given_stems.yaml \
+  run $launch recipes.source_association.separate --config ../conf/given_stems.yaml \
     --cuts "$exp_dir/cuts" --originals "[$corpus_dir]" --output "$exp_dir/stems"
 fi
 
 for kind in $kinds; do
-  if stage 1 "pairs: $exp_dir/cuts, $exp_dir/stems -> $exp_dir/$kind/pairs"; then
-    $launch recipes.code_matching.pairs --config "conf/$kind.yaml" \
-      --cuts "[$exp_dir/cuts,$exp_dir/stems]" --output "$exp_dir/$kind/pairs"
+  made=$exp_dir/$kind
+  if stage 1 "pairs: $exp_dir/cuts, $exp_dir/stems -> $made/pairs"; then
+    run $launch recipes.code_matching.pairs --config "conf/$kind.yaml" \
+      --cuts "[$exp_dir/cuts,$exp_dir/stems]" --output "$made/pairs"
   fi
 
-  if stage 2 "warm start: $exp_dir/$kind/pairs -> $exp_dir/$kind/warm_$seed"; then
-    $launch recipes.code_matching.pretrain --config "conf/${kind}_encoders.yaml" \
-      --config conf/warm.yaml --config "conf/$effort.yaml" --loop.seed "$seed" \
-      --pairs "$exp_dir/$kind/pairs" --output "$exp_dir/$kind/warm_$seed"
-  fi
-
-  for arm in continuous control codes; do
-    if stage 3 "$arm: $exp_dir/$kind/warm_$seed -> $exp_dir/$kind/${arm}_$seed"; then
-      $launch recipes.code_matching.pretrain --config "conf/${kind}_encoders.yaml" \
-        --config "conf/$arm.yaml" --config "conf/$effort.yaml" --loop.seed "$seed" \
-        --pairs "$exp_dir/$kind/pairs" --warm_start "[$exp_dir/$kind/warm_$seed]" \
-        --output "$exp_dir/$kind/${arm}_$seed"
+  runs=
+  for seed in $seeds; do
+    options=(--config "conf/${kind}_encoders.yaml" --pairs "$made/pairs" --loop.seed "$seed")
+    if stage 2 "warm start: $made/pairs -> $made/warm_$seed"; then
+      run $launch recipes.code_matching.pretrain --config conf/warm.yaml \
+        --config "conf/$effort.yaml" "${options[@]}" --output "$made/warm_$seed"
     fi
+
+    for arm in continuous control codes; do
+      if stage 3 "$arm: $made/warm_$seed -> $made/${arm}_$seed"; then
+        run $launch recipes.code_matching.pretrain --config "conf/$arm.yaml" \
+          --config "conf/$effort.yaml" "${options[@]}" --warm_start "[$made/warm_$seed]" \
+          --output "$made/${arm}_$seed"
+      fi
+      runs+=$made/${arm}_$seed,
+    done
   done
 
-  if stage 4 "evaluation on $split: $exp_dir/$kind -> $exp_dir/$kind/${split}_$seed"; then
-    $launch recipes.code_matching.evaluate --config "conf/${kind}_evaluate.yaml" \
-      --where "{split: [$split]}" --pairs "$exp_dir/$kind/pairs" --runs \
-      "[$exp_dir/$kind/continuous_$seed,$exp_dir/$kind/control_$seed,$exp_dir/$kind/codes_$seed]" \
-      --cuts "[$exp_dir/cuts,$exp_dir/stems]" --output "$exp_dir/$kind/${split}_$seed"
+  scores=$made/${split}_${seeds// /_}
+  if stage 4 "evaluation on $split: $made -> $scores"; then
+    run $launch recipes.code_matching.evaluate --config "conf/${kind}_evaluate.yaml" \
+      --where "{split: [$split]}" "${fuse[@]}" --pairs "$made/pairs" --runs "[${runs%,}]" \
+      --cuts "[$exp_dir/cuts,$exp_dir/stems]" --output "$scores"
   fi
 done
