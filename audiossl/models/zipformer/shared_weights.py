@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from audiossl.models.zipformer.blocks import BLOCK, are_useful, slices
+from audiossl.models.zipformer.blocks import BLOCK, runs_on_caches, slices
 
 MASKED = -1000.0
 """Added to the scores of padding."""
@@ -153,7 +153,7 @@ def _blocks(weights: Tensor) -> Iterator[tuple[tuple[slice, slice], slice]]:
     """Cut (batch, heads, rows, frames) into contiguous blocks: slices of all but the last axis."""
     batch, heads, length, _ = weights.shape
     everything = slice(None)
-    if not are_useful(weights):
+    if not runs_on_caches(weights):
         yield (everything, everything), slice(0, length)
     elif heads * length**2 <= BLOCK:
         for items in slices(batch, BLOCK // (heads * length**2)):

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from audiossl.models.zipformer.blocks import Place, frame_blocks
+from audiossl.models.zipformer.blocks import Assembled, Place, runs_on_caches
 
 SLOPE = 0.08
 EXPONENT = 80.0
@@ -68,9 +68,9 @@ def _grown(shifted: Tensor) -> Tensor | None:
     """Compute 1 + exp(shifted) where its logarithm and reciprocal are cheaper than one kernel.
 
     They are on a CPU: torch's kernels for exp and log take a tenth of the time of log1p, which is
-    what both softplus and logaddexp are made of.
+    what both softplus and logaddexp are made of. A compiled graph makes one kernel of either.
     """
-    if shifted.device.type == "cpu" and shifted.dtype == torch.float32:
+    if runs_on_caches(shifted) and shifted.dtype == torch.float32:
         return shifted.clamp(max=EXPONENT).exp_().add_(1.0)
     return None
 
@@ -78,7 +78,9 @@ def _grown(shifted: Tensor) -> Tensor | None:
 def _softplus(shifted: Tensor, grown: Tensor | None) -> Tensor:
     if grown is not None:
         return grown.log().clamp_(min=shifted)
-    # Autocast would have softplus return fp32, but for this form of it.
+    # Autocast would have softplus return fp32, but for the form with `out`, which no graph takes.
+    if torch.compiler.is_compiling():
+        return torch.logaddexp(shifted, shifted.new_zeros(()))
     return torch.ops.aten.softplus.out(shifted, 1.0, 20.0, out=torch.empty_like(shifted))
 
 
@@ -88,12 +90,11 @@ def _activate(shifted: Tensor, grown: Tensor | None, swoosh: Swoosh, mask: Tenso
     return active if mask is None else active.mul_(mask)
 
 
-def _pull_back(gradient: Tensor, shifted: Tensor, grown: Tensor | None, product: Tensor) -> Tensor:
-    """Write gradient · (sigmoid(shifted) - SLOPE), the derivative, to `product`."""
+def _pull_back(gradient: Tensor, shifted: Tensor, grown: Tensor | None) -> Tensor:
+    # sigmoid(shifted) - SLOPE is the derivative.
     if grown is not None:
-        torch.mul(gradient, 1.0 - SLOPE, out=product)
-        return product.addcdiv_(gradient, grown, value=-1.0)
-    torch.ops.aten.softplus_backward.grad_input(gradient, shifted, 1.0, 20.0, grad_input=product)
+        return (gradient * (1.0 - SLOPE)).addcdiv_(gradient, grown, value=-1.0)
+    product = torch.ops.aten.softplus_backward(gradient, shifted, 1.0, 20.0)
     return product.add_(gradient, alpha=-SLOPE)
 
 
@@ -118,7 +119,7 @@ class _Activation(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (shifted,) = ctx.saved_tensors
-        return _pull_back(gradient, shifted, _grown(shifted), torch.empty_like(shifted)), None
+        return _pull_back(gradient, shifted, _grown(shifted)), None
 
 
 class _ActivatedLinear(torch.autograd.Function):
@@ -128,16 +129,12 @@ class _ActivatedLinear(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(shifted, weight, mask)
         ctx.swoosh = swoosh
-        places = frame_blocks(shifted)
-        output = shifted.new_empty(*shifted.shape[:-1], len(weight))
-        for place in places:
+        output = Assembled(shifted)
+        for place in output.places:
             own = shifted[place]
             active = _activate(own, _grown(own), swoosh, _part(mask, place))
-            part = _linear(active, weight, bias)
-            if len(places) == 1:
-                return part
-            output[place] = part
-        return output
+            output[place] = _linear(active, weight, bias)
+        return output.whole
 
     @staticmethod
     def backward(
@@ -145,10 +142,10 @@ class _ActivatedLinear(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor | None, Tensor | None, None, None]:
         shifted, weight, mask = ctx.saved_tensors
         to_bias = gradient.flatten(0, -2).sum(dim=0) if ctx.needs_input_grad[2] else None
-        to_weight, to_shifted = None, torch.empty_like(shifted)
+        to_weight, to_shifted = None, Assembled(shifted)
         # Under autocast the weight is fp32, and what flows is not.
         weight = weight.to(gradient.dtype)
-        for place in frame_blocks(shifted):
+        for place in to_shifted.places:
             part, own, dropout = gradient[place], shifted[place], _part(mask, place)
             grown = _grown(own)
             if ctx.needs_input_grad[1]:
@@ -158,5 +155,5 @@ class _ActivatedLinear(torch.autograd.Function):
             to_active = part @ weight
             if dropout is not None:
                 to_active.mul_(dropout)
-            _pull_back(to_active, own, grown, to_shifted[place])
-        return to_shifted, to_weight, to_bias, None, None
+            to_shifted[place] = _pull_back(to_active, own, grown)
+        return to_shifted.whole, to_weight, to_bias, None, None
