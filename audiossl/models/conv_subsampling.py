@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audiossl.models.zipformer.bias_norm import BiasNorm
+from audiossl.models.zipformer.depthwise import depthwise_image
 from audiossl.models.zipformer.plan import FrontPlan
 from audiossl.models.zipformer.regularizer import Balance, Regularizer, Whitening
 from audiossl.models.zipformer.swoosh import SWOOSH_L, SWOOSH_R, activate, activated_linear
@@ -85,7 +86,7 @@ class ConvNeXt(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.depthwise_conv = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
+        self.depthwise_conv = Depthwise(channels, 7)
         self.pointwise_conv1 = Pointwise(channels, 3 * channels)
         self.pointwise_conv2 = Pointwise(3 * channels, channels)
 
@@ -117,6 +118,21 @@ class ShiftedConv2d(nn.Conv2d):
     ) -> Float[Tensor, "batch more_channels fewer_frames fewer_width"]:
         """Convolve."""
         return self._conv_forward(image, self.weight, self.bias - SWOOSH_R.shift)
+
+
+class Depthwise(nn.Conv2d):
+    """Each channel convolved with its own kernel."""
+
+    bias: nn.Parameter
+
+    def __init__(self, channels: int, kernel_size: int) -> None:
+        super().__init__(channels, channels, kernel_size, padding=kernel_size // 2, groups=channels)
+
+    def forward(
+        self, image: Float[Tensor, "batch channels frames width"]
+    ) -> Float[Tensor, "batch channels frames width"]:
+        """Convolve an image that is kept channels-last."""
+        return depthwise_image(image, self.weight, self.bias)
 
 
 class Pointwise(nn.Conv2d):

@@ -1,5 +1,6 @@
 """The Zipformer against its public implementation and against plain transformers of its size."""
 
+import statistics
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from torch import nn
 
 from audiossl.models.zipformer.config import BASE
 from audiossl.models.zipformer.model import Zipformer
+from audiossl.models.zipformer.regularizer import period
 from audiossl.models.zipformer.schedules import Progress
 from tests.benchmarks import zipformer_peer
 from tests.benchmarks.rounds import compare
@@ -30,55 +32,102 @@ def waveforms(seconds, batch=1):
 
 @pytest.fixture(scope="module")
 def pair():
-    """Our network and the public one, with the same weights; both at 25 Hz."""
-    config = replace(BASE, output_stride=2)
+    """Our network and the public one without regularizers, with the same weights; both at 25 Hz."""
+    config = replace(BASE, output_stride=2, machinery=False)
     ours, theirs = fill(Zipformer(config)), zipformer_peer.build(config).eval()
     print(theirs.load_state_dict(ours.state_dict()))
-    return ours, theirs
+    return ours, zipformer_peer.silence(theirs)
+
+
+def ours_of(network, **keywords):
+    return lambda inputs, lengths: network.encode_features(inputs, lengths, **keywords).vectors
+
+
+def theirs_of(network):
+    return lambda inputs, lengths: network(inputs, lengths)[0]
 
 
 def step_of(network, encode, inputs, lengths):
+    weights = [weight for weight in network.parameters() if weight.requires_grad]
+
     def step():
-        network.zero_grad()
-        encode(inputs, lengths).square().mean().backward()
+        loss = encode(inputs, lengths).square().mean()
+        return torch.autograd.grad(loss, weights, allow_unused=True)
 
     return step
 
 
-def test_forward_and_backward_are_at_least_1_2_times_as_fast_with_the_same_outputs(pair):
+def test_outputs_and_gradients_are_the_same(pair):
     ours, theirs = pair
     inputs, lengths = features()
     with torch.no_grad():
-        found, (wanted, _) = ours.encode_features(inputs, lengths), theirs(inputs, lengths)
-    difference = float((found.vectors - wanted).abs().max())
+        found, wanted = ours_of(ours)(inputs, lengths), theirs_of(theirs)(inputs, lengths)
+    difference = float((found - wanted).abs().max())
     print(f"largest difference of outputs {difference:.1e}, their size {float(wanted.std()):.2f}")
     assert difference < 1e-4
-    inputs, lengths = 3 * torch.randn(2, 800, 128) - 6, torch.tensor([800, 700])
-    own = step_of(ours, lambda x, n: ours.encode_features(x, n).vectors, inputs, lengths)
-    its = step_of(theirs, lambda x, n: theirs(x, n)[0], inputs, lengths)
-    ratio = compare("forward and backward, base, 2 x 8 s, same outputs", own, its, rounds=5)
-    assert ratio >= 1.2
+    own, its = (
+        gradients(network, encode(network), inputs, lengths)
+        for network, encode in ((ours, ours_of), (theirs, theirs_of))
+    )
+    assert own.keys() == its.keys()
+    errors = {n: float((own[n] - its[n]).norm() / its[n].norm()) for n in its}
+    worst = max(errors, key=errors.__getitem__)
+    print(f"largest relative difference of gradients {errors[worst]:.1e}, of {worst}")
+    assert errors[worst] < 1e-2
 
 
-def test_kernels_are_fewer(pair):
+def gradients(network, encode, inputs, lengths):
+    """Of the parameters that have one, by name."""
+    names = [name for name, weight in network.named_parameters() if weight.requires_grad]
+    found = step_of(network, encode, inputs, lengths)()
+    return {n: g for n, g in zip(names, found, strict=True) if g is not None}
+
+
+def test_forward_and_backward_are_at_least_1_2_times_as_fast(pair):
     ours, theirs = pair
-    inputs, lengths = 3 * torch.randn(1, 200, 128) - 6, torch.tensor([200])
+    ratios = {}
+    # Of 4 s, a larger part is what both do alike: reading weights, writing their gradients.
+    for batch, seconds in ((1, 4), (2, 8)):
+        inputs = 3 * torch.randn(batch, 100 * seconds, 128) - 6
+        lengths = torch.full((batch,), 100 * seconds)
+        ratios[batch, seconds] = compare(
+            f"forward and backward, base, {batch} x {seconds} s, same outputs and gradients",
+            step_of(ours, ours_of(ours), inputs, lengths),
+            step_of(theirs, theirs_of(theirs), inputs, lengths),
+        )
+    assert ratios[2, 8] >= 1.2
+
+
+@pytest.mark.parametrize("mode", ["plain", "training"])
+def test_kernels_are_fewer(mode):
+    config = replace(BASE, output_stride=2, machinery=mode == "training")
+    theirs = zipformer_peer.build(config).train(mode == "training")
     zipformer_peer.set_batch_count(theirs, LATE)
-    encode = {
-        "ours": lambda x, n: ours.encode_features(x, n, progress=Progress(1, LATE)).vectors,
-        "theirs": lambda x, n: theirs(x, n)[0],
-    }
-    for mode in ("evaluation", "training"):
-        counts = {}
-        for name, network in (("ours", ours), ("theirs", theirs)):
-            network.train(mode == "training")
-            passes = forward_and_backward(encode[name], inputs, lengths)
-            counts[name] = [work.kernels for work in passes]
-            megabytes = [round(work.bytes / 1e6 / 2) for work in passes]
-            print(f"{mode}, {name}: kernels {counts[name]}, MB a second of audio {megabytes}")
-        assert counts["ours"][0] < counts["theirs"][0]
-        assert counts["ours"][1] < counts["theirs"][1]
-    ours.eval(), theirs.eval()
+    if mode == "plain":
+        zipformer_peer.silence(theirs)
+    its = kernels_of(f"{mode}, theirs", theirs_of(theirs))
+    # Ours are those of an accelerator: on a CPU, several that stay in a cache replace a slow one.
+    # Theirs are the same everywhere, as nothing is compiled on either side.
+    with torch.device("meta"):
+        ours, own = Zipformer(config).train(), []
+        for step in range(period(Progress(0, LATE)) if mode == "training" else 1):
+            ours.zero_grad()
+            encode = ours_of(ours, progress=Progress(step, LATE))
+            own.append(kernels_of(f"{mode}, ours, step {step}", encode))
+    means = [statistics.mean(counts) for counts in zip(*own, strict=True)]
+    print(f"{mode}, ours, mean of {len(own)} steps: kernels {means}")
+    assert means[0] < its[0]
+    assert means[1] < its[1]
+
+
+def kernels_of(name, encode, seconds=4):
+    """Print and return kernels of forward and backward, on the device that is the default."""
+    inputs, lengths = torch.zeros(1, 100 * seconds, 128), torch.full((1,), 100 * seconds)
+    passes = forward_and_backward(encode, inputs, lengths)
+    kernels = [work.kernels for work in passes]
+    megabytes = [round(work.bytes / 1e6 / seconds) for work in passes]
+    print(f"{name}: kernels {kernels}, MB a second of audio {megabytes}")
+    return kernels
 
 
 def test_30_seconds_are_encoded_at_least_as_fast_as_by_a_plain_transformer_of_94_m():

@@ -18,12 +18,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from audiossl.models.zipformer.blocks import BLOCK, runs_on_caches, slices
+
 MASKED = -1000.0
 """Added to the scores of padding."""
 PENALIZED = 25.0
 """Absolute score from which on the penalty acts."""
-BLOCK = 2**19
-"""Scores in a block on a CPU: 2 MB, which its caches hold."""
 
 
 class Use(NamedTuple):
@@ -153,22 +153,17 @@ def _blocks(weights: Tensor) -> Iterator[tuple[tuple[slice, slice], slice]]:
     """Cut (batch, heads, rows, frames) into contiguous blocks: slices of all but the last axis."""
     batch, heads, length, _ = weights.shape
     everything = slice(None)
-    # An accelerator wants few large kernels, and a compiled graph no loop over unknown lengths.
-    if weights.device.type != "cpu" or torch.compiler.is_compiling():
+    if not runs_on_caches(weights):
         yield (everything, everything), slice(0, length)
     elif heads * length**2 <= BLOCK:
-        for items in _slices(batch, BLOCK // (heads * length**2)):
+        for items in slices(batch, BLOCK // (heads * length**2)):
             yield (items, everything), slice(0, length)
     else:
         size = max(1, BLOCK // length**2)
         most = max(16, BLOCK // length) if size == 1 else length
-        for item, group in itertools.product(_slices(batch, 1), _slices(heads, size)):
-            for rows in _slices(length, most):
+        for item, group in itertools.product(slices(batch, 1), slices(heads, size)):
+            for rows in slices(length, most):
                 yield (item, group), rows
-
-
-def _slices(total: int, size: int) -> Iterator[slice]:
-    return (slice(start, min(start + size, total)) for start in range(0, total, size))
 
 
 def _window(rows: slice, length: int) -> slice:

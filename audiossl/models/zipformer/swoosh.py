@@ -12,7 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from audiossl.models.zipformer.blocks import Assembled, Place, runs_on_caches
+
 SLOPE = 0.08
+EXPONENT = 80.0
+"""From here on exp(x) would overflow in fp32, and long before, log(1 + exp(x)) is x."""
 
 
 class Swoosh(NamedTuple):
@@ -60,31 +64,62 @@ def activated_linear(
     return _ActivatedLinear.apply(shifted, weight, bias, swoosh, mask)
 
 
-def _activate(shifted: Tensor, swoosh: Swoosh, mask: Tensor | None = None) -> Tensor:
-    # logaddexp(y, 0), and not softplus(y), which autocast would compute and return in fp32.
-    soft = torch.logaddexp(shifted, shifted.new_zeros(()))
-    # The last operation makes a tensor of its own: a compiled graph loses the gradient of an output
-    # of an autograd function that was changed in place.
-    active = soft.add_(shifted, alpha=-SLOPE).sub(swoosh.offset + SLOPE * swoosh.shift)
+def _grown(shifted: Tensor) -> Tensor | None:
+    """Compute 1 + exp(shifted) where its logarithm and reciprocal are cheaper than one kernel.
+
+    They are on a CPU: torch's kernels for exp and log take a tenth of the time of log1p, which is
+    what both softplus and logaddexp are made of. A compiled graph makes one kernel of either.
+    """
+    if runs_on_caches(shifted) and shifted.dtype == torch.float32:
+        return shifted.clamp(max=EXPONENT).exp_().add_(1.0)
+    return None
+
+
+def _softplus(shifted: Tensor, grown: Tensor | None) -> Tensor:
+    if grown is not None:
+        return grown.log().clamp_(min=shifted)
+    # Autocast would have softplus return fp32, but for the form with `out`, which no graph takes.
+    if torch.compiler.is_compiling():
+        return torch.logaddexp(shifted, shifted.new_zeros(()))
+    return torch.ops.aten.softplus.out(shifted, 1.0, 20.0, out=torch.empty_like(shifted))
+
+
+def _activate(shifted: Tensor, grown: Tensor | None, swoosh: Swoosh, mask: Tensor | None) -> Tensor:
+    active = _softplus(shifted, grown).sub_(swoosh.offset + SLOPE * swoosh.shift)
+    active.add_(shifted, alpha=-SLOPE)
     return active if mask is None else active.mul_(mask)
 
 
-def _pull_back(gradient: Tensor, shifted: Tensor) -> Tensor:
-    # sigmoid(shifted) - SLOPE is the derivative; the first product is one kernel of torch.
+def _pull_back(gradient: Tensor, shifted: Tensor, grown: Tensor | None) -> Tensor:
+    # sigmoid(shifted) - SLOPE is the derivative.
+    if grown is not None:
+        return (gradient * (1.0 - SLOPE)).addcdiv_(gradient, grown, value=-1.0)
     product = torch.ops.aten.softplus_backward(gradient, shifted, 1.0, 20.0)
     return product.add_(gradient, alpha=-SLOPE)
+
+
+def _part(mask: Tensor | None, place: Place) -> Tensor | None:
+    """Mask of some sequences, which is alike for all frames."""
+    return None if mask is None else mask[place[0]]
+
+
+def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    # Of matrices, the sum with the bias is no kernel of its own.
+    return F.linear(x.flatten(0, -2), weight, bias).unflatten(0, x.shape[:-1])
 
 
 class _Activation(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, shifted: Tensor, swoosh: Swoosh) -> Tensor:
         ctx.save_for_backward(shifted)
-        return _activate(shifted, swoosh)
+        # Not all in place: a compiled graph would lose the gradient.
+        soft = _softplus(shifted, _grown(shifted)).sub_(swoosh.offset + SLOPE * swoosh.shift)
+        return torch.add(soft, shifted, alpha=-SLOPE)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         (shifted,) = ctx.saved_tensors
-        return _pull_back(gradient, shifted), None
+        return _pull_back(gradient, shifted, _grown(shifted)), None
 
 
 class _ActivatedLinear(torch.autograd.Function):
@@ -94,21 +129,31 @@ class _ActivatedLinear(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(shifted, weight, mask)
         ctx.swoosh = swoosh
-        return F.linear(_activate(shifted, swoosh, mask), weight, bias)
+        output = Assembled(shifted)
+        for place in output.places:
+            own = shifted[place]
+            active = _activate(own, _grown(own), swoosh, _part(mask, place))
+            output[place] = _linear(active, weight, bias)
+        return output.whole
 
     @staticmethod
     def backward(
         ctx: Any, gradient: Tensor
     ) -> tuple[Tensor, Tensor | None, Tensor | None, None, None]:
         shifted, weight, mask = ctx.saved_tensors
-        flat = gradient.flatten(0, -2)
-        to_weight = to_bias = None
-        if ctx.needs_input_grad[1]:
-            to_weight = flat.T @ _activate(shifted, ctx.swoosh, mask).flatten(0, -2)
-        if ctx.needs_input_grad[2]:
-            to_bias = flat.sum(dim=0)
+        to_bias = gradient.flatten(0, -2).sum(dim=0) if ctx.needs_input_grad[2] else None
+        to_weight, to_shifted = None, Assembled(shifted)
         # Under autocast the weight is fp32, and what flows is not.
-        to_active = gradient @ weight.to(gradient.dtype)
-        if mask is not None:
-            to_active.mul_(mask)
-        return _pull_back(to_active, shifted), to_weight, to_bias, None, None
+        weight = weight.to(gradient.dtype)
+        for place in to_shifted.places:
+            part, own, dropout = gradient[place], shifted[place], _part(mask, place)
+            grown = _grown(own)
+            if ctx.needs_input_grad[1]:
+                active = _activate(own, grown, ctx.swoosh, dropout)
+                factors = part.flatten(0, -2).T, active.flatten(0, -2)
+                to_weight = torch.mm(*factors) if to_weight is None else to_weight.addmm_(*factors)
+            to_active = part @ weight
+            if dropout is not None:
+                to_active.mul_(dropout)
+            to_shifted[place] = _pull_back(to_active, own, grown)
+        return to_shifted.whole, to_weight, to_bias, None, None

@@ -7,7 +7,15 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-FREE = ("detach", "empty", "empty_like", "new_empty", "empty_strided", "new_empty_strided")
+FREE = (
+    "detach",
+    "empty",
+    "empty_like",
+    "new_empty",
+    "empty_strided",
+    "new_empty_strided",
+    "promote_types",
+)
 
 
 @dataclass

@@ -30,9 +30,9 @@ def work_of(machinery, step):
 @pytest.mark.parametrize(
     ("machinery", "step", "kernels", "gigabytes"),
     [
-        (False, 1, (1250, 2200), (0.195, 0.35)),
-        (True, 1, (1400, 2650), (0.203, 0.36)),
-        (True, 0, (1400, 14600), (0.203, 0.78)),
+        (False, 1, (1140, 2100), (0.18, 0.335)),
+        (True, 1, (1280, 2560), (0.19, 0.35)),
+        (True, 0, (1280, 14300), (0.19, 0.765)),
     ],
     ids=["plain", "between_regularizers", "with_regularizers"],
 )

@@ -1,6 +1,8 @@
+import pytest
 import torch
 from torch.autograd import gradcheck
 
+from audiossl.models.zipformer import blocks
 from audiossl.models.zipformer.swoosh import (
     SWOOSH_L,
     SWOOSH_R,
@@ -34,7 +36,15 @@ def test_large_inputs_stay_finite_and_have_the_slope_of_the_asymptote():
     torch.testing.assert_close(x.grad, torch.tensor([-0.08, 0.92]))
 
 
-def test_a_linear_map_of_the_activation_is_what_two_modules_compute():
+def test_fp32_is_as_exact_as_its_format():
+    x = torch.linspace(-120, 120, 4001)
+    exact = swoosh_l(x.double())
+    torch.testing.assert_close(swoosh_l(x).double(), exact, atol=3e-7, rtol=3e-7)
+
+
+@pytest.mark.parametrize("block", [2**19, 40, 15], ids=["whole", "sequences", "frames"])
+def test_a_linear_map_of_the_activation_is_what_two_modules_compute(block, monkeypatch):
+    monkeypatch.setattr(blocks, "BLOCK", block)
     x = torch.randn(2, 5, 7, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(3, 7, dtype=torch.float64, requires_grad=True)
     bias = torch.randn(3, dtype=torch.float64, requires_grad=True)
