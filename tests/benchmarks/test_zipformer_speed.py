@@ -98,6 +98,26 @@ def test_forward_and_backward_are_at_least_1_2_times_as_fast(pair):
     assert ratios[2, 8] >= 1.2
 
 
+def test_training_steps_are_at_least_1_2_times_as_fast():
+    """Late in training, each with all of its machinery, which the two draw differently."""
+    config = replace(BASE, output_stride=2)
+    ours, theirs = fill(Zipformer(config)).train(), zipformer_peer.build(config)
+    theirs.load_state_dict(ours.state_dict())
+    zipformer_peer.set_batch_count(theirs.train(), LATE)
+    inputs, lengths = 3 * torch.randn(1, 400, 128) - 6, torch.tensor([400])
+
+    def own():
+        # As many steps as there are from one with regularizers to the next.
+        for step in range(period(Progress(0, LATE))):
+            step_of(ours, ours_of(ours, progress=Progress(step, LATE)), inputs, lengths)()
+
+    def its():
+        for _ in range(period(Progress(0, LATE))):
+            step_of(theirs, theirs_of(theirs), inputs, lengths)()
+
+    assert compare("training steps, base, 8 of 1 x 4 s", own, its, rounds=5) >= 1.2
+
+
 @pytest.mark.parametrize("mode", ["plain", "training"])
 def test_kernels_are_fewer(mode):
     config = replace(BASE, output_stride=2, machinery=mode == "training")
