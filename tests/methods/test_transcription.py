@@ -135,6 +135,8 @@ def _summed():
 
 def test_a_rank_whose_cuts_cannot_be_spelled_changes_nothing(two_processes):
     loss, gradients = _summed()
+    # Sums of float32 are rounded by their size, which is that of the largest gradients (15 here).
+    rounding = 1e-6 * float(gradients.abs().max())
     for other_loss, other in two_processes.run(_summed):
         torch.testing.assert_close(other_loss, loss)
-        torch.testing.assert_close(other, gradients, rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(other, gradients, rtol=1e-4, atol=rounding)

@@ -131,7 +131,8 @@ def test_a_warm_start_then_codes_then_a_page(manifest):
     continuous = CodeMatchingConfig(embedding_dim=12, path="continuous")
     learn(folder, "warm", encoders, method=continuous)
     record = learn(folder, "codes", encoders, warm_start=(folder / "warm",))
-    assert {"code_loss", "joint_share"} <= set(record["results"]["last"])
+    # Joint use is not known after so few steps, and what is not known is left out.
+    assert {"code_loss", "commitment"} <= set(record["results"]["last"])
     config = evaluate.Config(
         pairs=folder / "pairs",
         runs=(folder / "warm", folder / "codes"),
