@@ -15,6 +15,9 @@ launch="python -m"
 # shellcheck source-path=SCRIPTDIR source=../../utils/recipe.sh
 . ../../utils/recipe.sh
 
+# The network is so small that a second thread costs more than it brings: 0.33 s a step with one, 0.43 to 0.51 with two.
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+
 [[ $exp_dir == exp ]] && exp_dir=exp/$effort
 [[ $exp_dir == /* || $exp_dir == exp/* ]] || exp_dir=$invoked_from/$exp_dir
 recipe=../../../recipes/spear/conf
