@@ -3,6 +3,7 @@
 Only headers and tables are read; nothing is decoded, and no command of a wav.scp is run.
 """
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from audiossl.data.kaldi import kaldi_items
 from audiossl.data.lhotse_cuts import lhotse_items, shar_shards
 from audiossl.errors import Skip, UserError
 
+_SEGMENT = re.compile(r"[\d.]+-[\d.]+ (.+)")
 _NO_LABELS = ("id", "path", "recording", "duration", "native_rate", "native_channels", "gain")
 
 
@@ -147,4 +149,7 @@ def _count(labels: dict[str, Counter[str]], found: Mapping[str, str]) -> None:
 
 
 def _values(value: str) -> Iterator[str]:
-    yield from (part for part in value.split("|") if part)
+    """Name the values of a label; of timed segments, their classes."""
+    for part in filter(None, value.split("|")):
+        timed = _SEGMENT.fullmatch(part)
+        yield timed[1] if timed else part
