@@ -28,9 +28,10 @@ def project(
     Returns:
         Coordinates in [0, 1].
     """
-    if len(vectors) < 2:
+    scaled = Standardizer(vectors)(vectors) if len(vectors) > 1 else np.zeros((1, 1))
+    # Of one point, or of points that are all the same, there is no map; t-SNE would crash on them.
+    if not scaled.std(axis=0).any():
         return np.zeros((len(vectors), 2), np.float32)
-    scaled = Standardizer(vectors)(vectors)
     with threadpool_limits(1):
         dims = min(50 if kind == "tsne" else 2, *scaled.shape)
         reduced = PCA(dims, random_state=seed).fit_transform(scaled)

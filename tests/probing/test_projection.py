@@ -19,3 +19,11 @@ def test_clouds_stay_clouds(kind):
 @pytest.mark.parametrize("items", [1, 3, 6])
 def test_few_items_have_places_too(items):
     assert np.isfinite(project(np.eye(items, 4, dtype=np.float32), "tsne")).all()
+
+
+@pytest.mark.parametrize("kind", ["tsne", "pca"])
+@pytest.mark.parametrize("items", [0, 1, 12])
+def test_points_that_are_all_the_same_lie_at_one_place(kind, items):
+    places = project(np.full((items, 5), 0.3, np.float32), kind)
+    assert places.shape == (items, 2)
+    assert not places.any()
