@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audiossl.models.zipformer.bias_norm import BiasNorm
+from audiossl.models.zipformer.blocks import in_blocks, runs_on_caches
 from audiossl.models.zipformer.depthwise import depthwise_image
 from audiossl.models.zipformer.plan import FrontPlan
 from audiossl.models.zipformer.regularizer import Balance, Regularizer, Whitening
@@ -66,7 +67,7 @@ class ConvSubsampling(nn.Module):
         image = _balanced(image, push, Balance.CONVOLUTION_2)
         image = self.conv["7"](activate(image, SWOOSH_R))
         image = activate(_balanced(image, push, Balance.CONVOLUTION_3), SWOOSH_R)
-        if ends is not None:
+        if ends is not None and not _all_valid(ends, image):
             image = image * valid_mask(ends, image.shape[2])[:, None, :, None]
         image = self.convnext(image, push, plan.convnext)
         frames = push.whiten(self._project(image), Whitening.FRONT_END)
@@ -98,14 +99,24 @@ class ConvNeXt(nn.Module):
     ) -> Float[Tensor, "batch frames width channels"]:
         """Mix neighbors in time and frequency; `keep` is 0 for sequences that go past."""
         mixed = self.depthwise_conv(image).permute(0, 2, 3, 1)
+        if torch.is_grad_enabled():
+            change = self._change(mixed, push)
+        else:
+            # The wider image is the largest tensor of all; nobody will ask for it again.
+            change = in_blocks(lambda some: self._change(some, push), mixed)
+        if keep is not None:
+            change = change * keep[..., None]
+        image = image.permute(0, 2, 3, 1)
+        output = push.balance(image + change, Balance.CONVNEXT_OUTPUT)
+        return push.whiten(output, Whitening.CONVNEXT_OUTPUT)
+
+    def _change(
+        self, mixed: Float[Tensor, "batch frames width channels"], push: Regularizer
+    ) -> Float[Tensor, "batch frames width channels"]:
         wide, narrow, shift = self.pointwise_conv1, self.pointwise_conv2, SWOOSH_L.shift
         shifted = F.linear(mixed, wide.matrix, wide.bias - shift)
         shifted = push.balance(shifted, Balance.CONVNEXT_HIDDEN, plus=shift)
-        change = activated_linear(shifted, narrow.matrix, narrow.bias, SWOOSH_L)
-        if keep is not None:
-            change = change * keep[..., None]
-        output = push.balance(image.permute(0, 2, 3, 1) + change, Balance.CONVNEXT_OUTPUT)
-        return push.whiten(output, Whitening.CONVNEXT_OUTPUT)
+        return activated_linear(shifted, narrow.matrix, narrow.bias, SWOOSH_L)
 
 
 class ShiftedConv2d(nn.Conv2d):
@@ -147,6 +158,11 @@ class Pointwise(nn.Conv2d):
     def matrix(self) -> Float[Tensor, "more_channels channels"]:
         """The weight as a linear map has it."""
         return self.weight.flatten(1)
+
+
+def _all_valid(ends: Tensor, image: Tensor) -> bool:
+    """Whether nothing is padding, as far as that is known without waiting for a device."""
+    return runs_on_caches(image) and int(ends.min()) >= image.shape[2]
 
 
 def _balanced(image: Tensor, push: Regularizer, kind: Balance) -> Tensor:

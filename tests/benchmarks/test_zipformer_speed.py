@@ -1,7 +1,9 @@
 """The Zipformer against its public implementation and against plain transformers of its size."""
 
 import statistics
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 
 import pytest
 import torch
@@ -97,7 +99,7 @@ def test_forward_and_backward_are_at_least_1_2_times_as_fast_with_the_same_outpu
     assert ratio >= 1.2
 
 
-def test_forward_and_backward_are_faster_where_gradients_are_the_same(pair):
+def test_forward_and_backward_are_1_2_times_as_fast_where_gradients_are_the_same(pair):
     """Against the package without what acts by chance."""
     ours, theirs = pair
     ratios = {}
@@ -110,10 +112,10 @@ def test_forward_and_backward_are_faster_where_gradients_are_the_same(pair):
             step_of(ours, ours_of(ours), inputs, lengths),
             step_of(theirs, theirs_of(theirs), inputs, lengths),
         )
-    assert ratios[2, 8] > 1.0
+    assert ratios[2, 8] >= 1.2
 
 
-def test_training_steps_are_faster():
+def test_training_steps_are_1_2_times_as_fast():
     """Late in training, each with all of its machinery, which the two draw differently."""
     config = replace(BASE, output_stride=2)
     ours, theirs = fill(Zipformer(config)).train(), zipformer_peer.build(config)
@@ -130,7 +132,7 @@ def test_training_steps_are_faster():
         for _ in range(period(Progress(0, LATE))):
             step_of(theirs, theirs_of(theirs), inputs, lengths)()
 
-    assert compare("training steps, base, 8 of 1 x 4 s", own, its, rounds=5) > 1.0
+    assert compare("training steps, base, 8 of 1 x 4 s", own, its, rounds=5) >= 1.2
 
 
 @pytest.mark.parametrize("mode", ["plain", "training"])
@@ -185,17 +187,23 @@ def test_30_seconds_are_encoded_at_least_as_fast_as_by_a_plain_transformer_of_94
     assert ratio >= 1.0
 
 
-def test_waveforms_are_encoded_at_least_2_5_times_as_fast_as_by_wav2vec_2_base():
-    transformers = pytest.importorskip("transformers")
-    network = Zipformer(BASE).eval()
-    peer = transformers.Wav2Vec2Model(transformers.Wav2Vec2Config()).eval()
-    for seconds in (10, 30):
-        batch, lengths = waveforms(seconds)
-        with torch.inference_mode():
-            ratio = compare(
-                f"{seconds} s from waveform to frames, base against transformers' Wav2Vec2 base",
-                lambda: network(batch, lengths),  # noqa: B023 - called in this round
-                lambda: peer(batch),  # noqa: B023
-                rounds=5,
-            )
-        assert ratio >= 2.5
+@pytest.mark.parametrize("seconds", [10, 30])
+def test_waveforms_are_encoded_at_least_2_5_times_as_fast_as_by_wav2vec_2_base(seconds):
+    pytest.importorskip("transformers")
+    # What a process has allocated and freed before decides how dear memory is to both.
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+        assert fresh.submit(against_wav2vec_2_base, seconds).result() >= 2.5
+
+
+def against_wav2vec_2_base(seconds):
+    from transformers import Wav2Vec2Config, Wav2Vec2Model
+
+    torch.set_num_threads(2)
+    network, peer = Zipformer(BASE).eval(), Wav2Vec2Model(Wav2Vec2Config()).eval()
+    batch, lengths = waveforms(seconds)
+    with torch.inference_mode():
+        return compare(
+            f"{seconds} s from waveform to frames, base against transformers' Wav2Vec2 base",
+            lambda: network(batch, lengths),
+            lambda: peer(batch),
+        )

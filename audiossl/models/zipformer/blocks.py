@@ -1,7 +1,7 @@
 """Blocks of activations that stay in the caches of a CPU from one operation to the next."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from jaxtyping import Float
@@ -56,3 +56,13 @@ class Assembled:
         if not self.whole.numel():
             self.whole = part.new_empty(*self.frames, *part.shape[2:])
         self.whole[place] = part
+
+
+def in_blocks(
+    function: Callable[[Tensor], Tensor], x: Float[Tensor, "batch frames *rest"]
+) -> Float[Tensor, "batch frames *more"]:
+    """Apply to each block what maps each frame for itself."""
+    output = Assembled(x)
+    for place in output.places:
+        output[place] = function(x[place])
+    return output.whole

@@ -70,14 +70,15 @@ def _grown(shifted: Tensor) -> Tensor | None:
     They are on a CPU: torch's kernels for exp and log take a tenth of the time of log1p, which is
     what both softplus and logaddexp are made of. A compiled graph makes one kernel of either.
     """
-    if runs_on_caches(shifted) and shifted.dtype == torch.float32:
-        return shifted.clamp(max=EXPONENT).exp_().add_(1.0)
-    return None
+    if not (runs_on_caches(shifted) and shifted.dtype == torch.float32 and shifted.numel()):
+        return None
+    # To look at the largest costs less than to clamp all of them.
+    return shifted.exp().add_(1.0) if float(shifted.amax()) < EXPONENT else None
 
 
 def _softplus(shifted: Tensor, grown: Tensor | None) -> Tensor:
     if grown is not None:
-        return grown.log().clamp_(min=shifted)
+        return grown.log()
     # Autocast would have softplus return fp32, but for the form with `out`, which no graph takes.
     if torch.compiler.is_compiling():
         return torch.logaddexp(shifted, shifted.new_zeros(()))
