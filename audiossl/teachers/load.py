@@ -13,6 +13,7 @@ SCHEMES: dict[str, str] = {
     "dasheng": "audiossl.teachers.dasheng:load",
     "ge2e": "audiossl.teachers.ge2e:load",
     "aisfx": "audiossl.teachers.aisfx:load",
+    "pocketsphinx": "audiossl.teachers.pocketsphinx:load",
     "log_mel": "audiossl.teachers.spectral:load_log_mel",
     "mfcc": "audiossl.teachers.spectral:load_mfcc",
 }

@@ -13,6 +13,7 @@ from torch import Tensor
 from audiossl.errors import UserError
 from audiossl.nn.frames import Frames
 from audiossl.teachers.mel import MelDialect, MelSpectrogram
+from audiossl.teachers.slopes import slopes
 from audiossl.teachers.teacher import FrozenTeacher
 
 NUM_MELS = 80
@@ -89,8 +90,8 @@ class MfccTeacher(FrozenTeacher):
         """Compute the frames of a batch of waveforms at 16 kHz."""
         power, num_frames = self.mel(waveforms, lengths)
         cepstra = (power + FLOOR).log() @ self.dct
-        slopes = _slopes(cepstra, num_frames)
-        vectors = torch.cat([cepstra, slopes, _slopes(slopes, num_frames)], dim=2)
+        first = slopes(cepstra, num_frames, REACH)
+        vectors = torch.cat([cepstra, first, slopes(first, num_frames, REACH)], dim=2)
         # Slopes are those of 100 frames a second; every second frame is kept.
         return Frames(vectors[:, ::2], (num_frames + 1) // 2, self.frame_rate)
 
@@ -98,19 +99,3 @@ class MfccTeacher(FrozenTeacher):
 def _mel(num_mels: int, hop_length: int) -> MelSpectrogram:
     dialect = MelDialect(sample_rate=16000, window=400, hop_length=hop_length, edges="whole")
     return MelSpectrogram(dialect, audio.melscale_fbanks(201, 20.0, 7600.0, num_mels, 16000))
-
-
-def _slopes(
-    rows: Float[Tensor, "batch frames values"], num_frames: Int[Tensor, " batch"]
-) -> Float[Tensor, "batch frames values"]:
-    """Fit a line through each frame and its neighbors; the first and last frame are repeated."""
-    places = torch.arange(rows.shape[1], device=rows.device)
-    last = (num_frames - 1).clamp(min=0)[:, None]
-
-    def shifted(by: int) -> Tensor:
-        at = torch.minimum((places + by).clamp(min=0)[None], last)
-        return rows.gather(1, at[..., None].expand(rows.shape))
-
-    steps = range(1, REACH + 1)
-    rises = torch.stack([by * (shifted(by) - shifted(-by)) for by in steps])
-    return rises.sum(dim=0) / (2 * sum(by * by for by in steps))
