@@ -9,13 +9,15 @@ stop_stage=100
 effort=minutes            # minutes, or smoke: a test of the plumbing
 corpus_dir=../data
 exp_dir=exp
-speech_teacher=auto       # ge2e: where its wheel is installed, log_mel: otherwise
+speech_teacher=auto       # pocketsphinx: where its wheel is installed, log_mel: otherwise
 audio_teacher=auto        # aisfx: with log_mel:40 for what is faster than its 5 frames a second
 launch="python -m"
 # shellcheck source-path=SCRIPTDIR source=../../utils/recipe.sh
 . ../../utils/recipe.sh
 
-# The network is so small that a second thread costs more than it brings: 0.33 s a step with one, 0.43 to 0.51 with two.
+# Pretraining has two threads that wait by spinning: operations are so short that to wake one takes as long as it works. A
+# step takes 0.22 s so, 0.30 with one thread, and 0.40 with two that sleep. Other stages work in processes.
+pretraining_threads=$(($(getconf _NPROCESSORS_ONLN) > 1 ? 2 : 1))
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
 [[ $exp_dir == exp ]] && exp_dir=exp/$effort
@@ -26,7 +28,7 @@ quantizer=conf/quantizer.yaml
 installed() { python -c "import importlib.metadata as m; m.version('$1')" 2> /dev/null; }
 if [[ $speech_teacher == auto ]]; then
   speech_teacher=log_mel:40
-  installed resemblyzer && speech_teacher=ge2e:
+  installed pocketsphinx && speech_teacher=pocketsphinx:
 fi
 if [[ $audio_teacher == auto ]]; then
   audio_teacher=log_mel:40
@@ -49,14 +51,15 @@ codes() {
   fi
 }
 
-# A unified model. Arguments: stage, folder, folders of speech and of audio codes.
+# A unified model. Arguments: stage, folder, folders of speech and of audio codes, settings.
 pretrain() {
   if stage "$1" "pretraining: $3, $4 -> $2"; then
-    $launch recipes.spear.pretrain --config $recipe/tiny.yaml --config conf/encoder.yaml \
-      --config conf/masking.yaml --config "conf/$effort.yaml" --corpora "[
+    OMP_NUM_THREADS=$pretraining_threads OMP_WAIT_POLICY=active $launch recipes.spear.pretrain \
+      --config $recipe/tiny.yaml --config conf/encoder.yaml --config conf/masking.yaml \
+      --config "conf/$effort.yaml" --corpora "[
       {cuts: $cuts, codes: [$3/codes], domain: speech, where: {domain: [speech], $train}},
       {cuts: $cuts, codes: [$3/codes, $4/codes], domain: audio, where: {domain: [sounds, music], $train}}]" \
-      --data.domain_shares "{speech: 0.5, audio: 0.5}" --data.max_missing 0.1 --output "$2"
+      --data.domain_shares "{speech: 0.5, audio: 0.5}" --data.max_missing 0.1 --output "$2" "${@:5}"
   fi
 }
 
@@ -71,11 +74,13 @@ codes 2 "$exp_dir/audio" "$audio_teacher" audio "{domain: [sounds, music], $trai
   "{domain: [sounds, music], $train}"
 pretrain 3 "$exp_dir/spear" "$exp_dir/speech" "$exp_dir/audio"
 
-# The first model teaches the second, in both domains.
+# The first model teaches the second, in both domains; its codes are learned in a third of the steps.
+second=()
+[[ $effort == minutes ]] && second=(--loop.steps 600)
 codes 4 "$exp_dir/second_speech" "$exp_dir/spear" speech "{domain: [speech], $train}" "{$train}"
 codes 5 "$exp_dir/second_audio" "$exp_dir/spear" audio "{domain: [sounds, music], $train}" \
   "{domain: [sounds, music], $train}"
-pretrain 6 "$exp_dir/spear_second" "$exp_dir/second_speech" "$exp_dir/second_audio"
+pretrain 6 "$exp_dir/spear_second" "$exp_dir/second_speech" "$exp_dir/second_audio" "${second[@]}"
 
 if stage 7 "probes: $exp_dir/spear, $exp_dir/spear_second -> $exp_dir/probe"; then
   $launch recipes.probe.embed --cuts "$cuts" --output "$exp_dir/embeddings" \
