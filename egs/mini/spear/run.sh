@@ -74,9 +74,9 @@ codes 2 "$exp_dir/audio" "$audio_teacher" audio "{domain: [sounds, music], $trai
   "{domain: [sounds, music], $train}"
 pretrain 3 "$exp_dir/spear" "$exp_dir/speech" "$exp_dir/audio"
 
-# The first model teaches the second, in both domains; its codes are learned in half of the steps.
+# The first model teaches the second, in both domains; its codes are learned in a quarter of the steps.
 second=()
-[[ $effort == minutes ]] && second=(--loop.steps 600)
+[[ $effort == minutes ]] && second=(--loop.steps 400)
 codes 4 "$exp_dir/second_speech" "$exp_dir/spear" speech "{domain: [speech], $train}" "{$train}"
 codes 5 "$exp_dir/second_audio" "$exp_dir/spear" audio "{domain: [sounds, music], $train}" \
   "{domain: [sounds, music], $train}"
