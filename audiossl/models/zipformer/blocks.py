@@ -17,9 +17,11 @@ Place = tuple[slice, slice]
 def runs_on_caches(x: Tensor) -> bool:
     """Whether many small operations are cheap: eagerly on a CPU.
 
-    An accelerator wants few large kernels, and a compiled graph fuses by itself.
+    An accelerator wants few large kernels, a compiled graph fuses by itself, and a traced one must
+    hold for other values and lengths.
     """
-    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
+    return x.device.type == "cpu" and not traced
 
 
 def slices(total: int, size: int) -> Iterator[slice]:
