@@ -20,8 +20,8 @@ def runs_on_caches(x: Tensor) -> bool:
     An accelerator wants few large kernels, a compiled graph fuses by itself, and a traced one must
     hold for other values and lengths.
     """
-    traced = torch.compiler.is_compiling() or torch.jit.is_tracing()
-    return x.device.type == "cpu" and not traced
+    tracing = torch.jit.is_tracing()  # type: ignore[attr-defined]  # it is not in __all__
+    return x.device.type == "cpu" and not torch.compiler.is_compiling() and not tracing
 
 
 def slices(total: int, size: int) -> Iterator[slice]:

@@ -43,6 +43,19 @@ def test_fp32_is_as_exact_as_its_format(largest):
     torch.testing.assert_close(swoosh_l(x).double(), exact, atol=3e-7, rtol=3e-7)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_traced_graph_gets_the_form_that_holds_for_all_values():
+    seen = []
+
+    def asked(x):
+        seen.append(blocks.runs_on_caches(x))
+        return x + 1
+
+    torch.jit.trace(asked, (torch.randn(2, 3),), check_trace=False)
+    assert seen == [False]
+    assert blocks.runs_on_caches(torch.randn(2, 3))
+
+
 @pytest.mark.parametrize("block", [2**19, 40, 15], ids=["whole", "sequences", "frames"])
 def test_a_linear_map_of_the_activation_is_what_two_modules_compute(block, monkeypatch):
     monkeypatch.setattr(blocks, "BLOCK", block)
