@@ -209,10 +209,14 @@ def _read_gaussians(path: Path) -> Float[Tensor, "phones streams densities cepst
     header, end, body = content.partition(b"endhdr\n")
     if not header.startswith(b"s3") or not end or body[:4] != struct.pack("<I", 0x11223344):
         raise UserError(f"{path}: no file of Gaussians of SphinxTrain in little-endian order")
-    phones, streams, densities = struct.unpack_from("<3i", body, 4)
-    *dims, count = struct.unpack_from(f"<{streams + 1}i", body, 16)
+    try:
+        phones, streams, densities = struct.unpack_from("<3i", body, 4)
+        *dims, count = struct.unpack_from(f"<{max(streams, 0) + 1}i", body, 16)
+    except struct.error as error:
+        raise UserError(f"{path}: ends within its counts; fetch it again") from error
     values = body[16 + 4 * (streams + 1) :][: 4 * count]
-    if set(dims) != {NUM_CEPSTRA} or count != phones * streams * densities * NUM_CEPSTRA:
+    expected = phones * streams * densities * NUM_CEPSTRA
+    if set(dims) != {NUM_CEPSTRA} or not 0 < count == expected:
         raise UserError(
             f"{path}: {count} values of streams of {dims} dimensions for {phones} phones with "
             f"{densities} Gaussians, expected {NUM_CEPSTRA} dimensions each"
@@ -229,7 +233,7 @@ def _read_weights(
     """Read the log weights of the first `count` states: lines of a header, then bytes."""
     content, place, lines = _content(path), 0, []
     try:
-        while length := struct.unpack_from("<i", content, place)[0]:
+        while length := struct.unpack_from("<I", content, place)[0]:
             lines.append(content[place + 4 : place + 4 + length].rstrip(b"\0"))
             place += 4 + length
         rows, states = struct.unpack_from("<2i", content, place + 4)

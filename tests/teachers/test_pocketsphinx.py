@@ -133,10 +133,14 @@ def test_files_are_read_as_they_are_written(tmp_path):
     ("files", "message"),
     [
         ({"means": b"RIFF"}, "means: no file of Gaussians"),
+        ({"means": gaussians([])[:40]}, "means: ends within its counts"),
+        ({"means": gaussians([])[:30]}, "means: ends within its counts"),
+        ({"means": gaussians([], counts=(2, -3, 4))}, "means: 13 values of streams"),
         ({"means": gaussians(range(311))}, "means: 311 values"),
         ({"variances": gaussians(range(312))[:-4]}, "variances: ends after 311 of 312 values"),
         ({"sendump": weights([1] * 60)}, "sendump: 60 weights, expected 3 x 4 x 6"),
         ({"sendump": weights([1] * 60, states=5)}, "weights of 5 states and 4 Gaussians"),
+        ({"sendump": struct.pack("<i", -4) * 5}, "sendump: ends within its header"),
         ({"sendump": b"\1"}, "sendump: ends within its header"),
     ],
 )
