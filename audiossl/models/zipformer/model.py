@@ -30,10 +30,10 @@ from audiossl.nn.frames import Frames
 from audiossl.nn.lengths import check_lengths, padding_mask
 
 INNER_RATE = 50.0
+"""Frames a second between stacks."""
 FIRST_TIME = 0.045
 """Seconds at the center of the first frame of a layer: it sees the first nine of the filter bank,
 of which each is centered 5 ms after its number times 10 ms."""
-"""Frames a second between stacks."""
 LONGEST = 60
 """Seconds of waveforms that are encoded at once."""
 
