@@ -131,12 +131,12 @@ def train_kmeans(
 def _update(training: KMeansTraining, batch: Tensor, config: KMeansConfig) -> None:
     own = distributed.own_rows(batch)
     codes = nearest_entries(own, training.entries)
-    sums = distributed.total(torch.zeros_like(training.entries).index_add_(0, codes, own))
-    counts = distributed.total(torch.bincount(codes, minlength=len(sums)).to(batch))
+    # Sums of differences: far from zero, sums of frames would lose in float32 what tells them apart.
+    moves = torch.zeros_like(training.entries).index_add_(0, codes, own - training.entries[codes])
+    moves = distributed.total(moves)
+    counts = distributed.total(torch.bincount(codes, minlength=len(moves)).to(batch))
     training.counts = config.forget * training.counts + counts
-    # counts · entry is what an entry had gathered; of the new total, `counts` is new.
-    weight = 1 / training.counts.clamp(min=1.0)[:, None]
-    training.entries = training.entries + weight * (sums - counts[:, None] * training.entries)
+    training.entries = training.entries + moves / training.counts.clamp(min=1.0)[:, None]
     dead = training.counts < DEAD_SHARE * training.counts.mean()
     if dead.any():
         # Drawn from the whole batch, which all ranks have: they draw alike.

@@ -24,7 +24,7 @@ from audiossl.configs import plain
 from audiossl.errors import UserError, did_you_mean
 from audiossl.nn.batch_norm import FrameNorm
 from audiossl.quantization.ema_codebook import EmaCodebook
-from audiossl.quantization.nearest import nearest_entries
+from audiossl.quantization.nearest import around_mean, nearest_entries
 
 _LEAST_COUNT = 1e-6
 """Moving counts stay at it, so that an entry nobody chooses for ages keeps its place."""
@@ -244,6 +244,7 @@ def frame_log_probabilities(
     frames: Float[Tensor, "frames dim"], entries: Float[Tensor, "size dim"]
 ) -> Float[Tensor, "frames size"]:
     """Compute the log-softmax over entries of minus the Euclidean distance (eq. for p(v | l))."""
+    frames, entries = around_mean(frames, entries)
     squares = torch.addmm(entries.square().sum(dim=1), frames, entries.T, alpha=-2.0)
     squares = squares + frames.square().sum(dim=1, keepdim=True)
     # The square root has no gradient at 0.
