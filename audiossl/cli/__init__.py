@@ -1,29 +1,38 @@
 """The `audiossl` command: one file per subcommand, imported only when it is asked for.
 
-A subcommand's module has `HELP` (a line), `add_arguments(parser)` and `run(arguments)`, which may
-return an exit code.
+A subcommand's module has `add_arguments(parser)` and `run(arguments)`, which may return an exit
+code.
 """
 
 import argparse
 import importlib
 import os
 import sys
-from types import ModuleType
 from typing import NoReturn
 
 from audiossl.errors import UserError, did_you_mean
+from audiossl.stand_ins import HELP, replace_libraries
 
-COMMANDS: dict[str, str] = {
-    "embed": "audiossl.cli.embed",
-    "describe": "audiossl.cli.describe",
-    "check": "audiossl.cli.check",
-    "compare": "audiossl.cli.compare",
-    "report": "audiossl.cli.report",
-    "doctor": "audiossl.cli.doctor",
-    "import": "audiossl.cli.import_",
-    "export": "audiossl.cli.export",
+COMMANDS: dict[str, tuple[str, str]] = {
+    "embed": ("audiossl.cli.embed", "audio files to vectors, as npz, npy or csv"),
+    "describe": ("audiossl.cli.describe", "hours, rates, durations and labels of a corpus"),
+    "check": ("audiossl.cli.check", "property tests on any encoder"),
+    "compare": (
+        "audiossl.cli.compare",
+        "paired differences between encoders, with intervals and tests",
+    ),
+    "report": (
+        "audiossl.cli.report",
+        "a page of results, or of training pairs, from finished stages",
+    ),
+    "doctor": ("audiossl.cli.doctor", "what works here, and what to run if something does not"),
+    "import": (
+        "audiossl.cli.import_",
+        "turn somebody else's checkpoint into a folder of this package",
+    ),
+    "export": ("audiossl.cli.export", "write a Zipformer in SPEAR's public form"),
 }
-"""Name of each subcommand, and the module behind it, in the order of `--help`."""
+"""Module behind each subcommand and its line of help, in the order of `--help`."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -53,13 +62,16 @@ def _run(words: list[str]) -> int:
     asked = next((word for word in words if not word.startswith("-")), "")
     if asked and asked not in COMMANDS:
         raise UserError(f"unknown command {asked!r}{did_you_mean(asked, COMMANDS)}")
-    for name in [asked] if asked else COMMANDS:
-        module = _module(name)
-        command = commands.add_parser(name, help=module.HELP, description=module.__doc__)
-        if name == asked:
-            module.add_arguments(command)
-    chosen = parser.parse_args(words)
-    return int(_module(chosen.command).run(chosen) or 0)
+    if asked:
+        if any(word in HELP for word in words):
+            replace_libraries()
+        module = importlib.import_module(COMMANDS[asked][0])
+        module.add_arguments(commands.add_parser(asked, description=module.__doc__))
+        return int(module.run(parser.parse_args(words)) or 0)
+    for name, (_, line) in COMMANDS.items():
+        commands.add_parser(name, help=line)
+    parser.parse_args(words)
+    return 0
 
 
 class _Parser(argparse.ArgumentParser):
@@ -67,7 +79,3 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message} (see {self.prog} --help)")
-
-
-def _module(name: str) -> ModuleType:
-    return importlib.import_module(COMMANDS[name])

@@ -16,7 +16,6 @@ from audiossl.models.properties import Finding, check_encoder
 from audiossl.pretrained.embed import chosen_device
 from audiossl.pretrained.load import load_encoder
 
-HELP = "property tests on any encoder"
 _SAID = {True: "ok", False: "FAILS", None: "measured"}
 
 

@@ -22,7 +22,6 @@ from audiossl.probing.comparison import Comparison, compare, holm
 from audiossl.probing.predictions import Predictions, merge_seeds, read_predictions
 from audiossl.probing.scores import METRICS
 
-HELP = "paired differences between encoders, with intervals and tests"
 _HEAD = (
     "task", "probe", "encoder", "metric", "score", "difference", "better in", "p", "p (Holm)",
     "McNemar p", "items",

@@ -18,7 +18,6 @@ from audiossl.cli.columns import columns
 from audiossl.cli.terminal import as_is
 from audiossl.data.description import Description, describe
 
-HELP = "hours, rates, durations and labels of a corpus"
 _MOST = 12
 """Values of a label that are listed."""
 _REASONS = 5

@@ -29,7 +29,6 @@ from audiossl.cli.terminal import as_is
 from audiossl.errors import UserError
 from audiossl.hardware import hardware
 
-HELP = "what works here, and what to run if something does not"
 ESSENTIAL = (
     "torch", "torchaudio", "numpy", "soundfile", "soxr", "lhotse", "safetensors", "jaxtyping",
     "docstring_parser", "yaml", "sklearn", "tensorboard", "matplotlib", "tqdm",

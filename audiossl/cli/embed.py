@@ -14,8 +14,6 @@ from audiossl.errors import Skip, UserError
 from audiossl.pretrained.embed import CHUNK, UNTRAINED, Embedded, embed_files
 from audiossl.whole import whole_file
 
-HELP = "audio files to vectors, as npz, npy or csv"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""

@@ -18,7 +18,6 @@ from audiossl.pretrained import spear
 from audiossl.pretrained.certificate import certificate, compare_encoders
 from audiossl.pretrained.load import load_encoder
 
-HELP = "write a Zipformer in SPEAR's public form"
 TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 

@@ -16,8 +16,6 @@ from audiossl.pretrained import own, spear
 from audiossl.pretrained.certificate import certificate, compare_encoders
 from audiossl.pretrained.load import load_encoder
 
-HELP = "turn somebody else's checkpoint into a folder of this package"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""

@@ -22,8 +22,6 @@ from audiossl.training.runs import open_run
 from audiossl.training.writers import read_metrics
 from audiossl.whole import write_text
 
-HELP = "a page of results, or of training pairs, from finished stages"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
