@@ -20,6 +20,8 @@ from torch import Tensor
 STRENGTH = 0.04
 """Root mean square of what is added, relative to the gradient."""
 TINY = 1e-20
+ROUNDING = 1e-6
+"""Variance relative to power up to which it is nothing but the rounding of power - mean²."""
 
 
 class Bounds(NamedTuple):
@@ -49,7 +51,7 @@ def bounds(
     """
     # Approximates the inverse of erf; for a Gaussian's ratio of mean and deviation it would have to
     # be multiplied by sqrt(2), which the public implementation leaves out.
-    ratios = [0.8139535 * _atanh(2 * part - 1) for part in positive]
+    ratios = [0.8139535143 * _atanh(2 * part - 1) for part in positive]
     # For a Gaussian of mean 0: the root mean square over the mean absolute value is sqrt(pi / 2).
     sizes = [math.sqrt(math.pi / 2) * size for size in absolute]
     return Bounds(ratios[0], ratios[1], sizes[0], sizes[1], strength)
@@ -73,7 +75,8 @@ def balance(
 
 
 def _atanh(x: float) -> float:
-    return math.copysign(math.inf, x) if abs(x) >= 1 else math.atanh(x)
+    """Compute it as the public implementation does: ±11.86 at ±1, where it would be infinite."""
+    return (math.log(1 + x + 1e-10) - math.log(1 - x + 1e-10)) / 2
 
 
 class _Balance(torch.autograd.Function):
@@ -95,24 +98,31 @@ class _Balance(torch.autograd.Function):
 
 
 def _direction(x: Tensor, limits: Tensor) -> tuple[Tensor, Tensor]:
-    """Derivative of the channels' excess by each value, as constant + slope · value."""
+    """Derivative of the channels' excess by each value, as constant + slope · value.
+
+    With m = mean / rms, r = deviation / rms and z = (x - mean) / deviation, the derivatives are, up
+    to positive factors that the normalization removes, r - m z for mean / deviation and
+    r² (m + r z) for log(rms). In these terms nothing overflows where a channel hardly varies.
+    """
     least_ratio, greatest_ratio, least_rms, greatest_rms, strength = limits.unbind()
     flat = x.flatten(0, -2)
     mean, power = flat.mean(dim=0), flat.square().mean(dim=0).clamp(min=TINY)
-    variance = (power - mean.square()).clamp(min=TINY)
-    deviation, rms = variance.sqrt(), power.sqrt()
-    ratio = mean / deviation
-    ratio_sign = _side(ratio, least_ratio, greatest_ratio)
-    rms_sign = _side(rms, least_rms, greatest_rms)
-    # Up to the number of values, by which all is divided: d ratio / dx is 1/deviation - mean
-    # (x - mean) / deviation³, and d log(rms) / dx is x / power.
-    constant = ratio_sign * (1 + ratio.square()) / deviation
-    slope = rms_sign / power - ratio_sign * ratio / variance
-    size = constant.square() + 2 * constant * slope * mean + slope.square() * power
-    scale = strength * STRENGTH * size.clamp(min=TINY).rsqrt()
-    return constant * scale, slope * scale
+    variance = torch.addcmul(power, mean, mean, value=-1.0)
+    deviation, rms = variance.clamp(min=TINY).sqrt(), power.sqrt()
+    ratio_side = _side(mean / deviation, least_ratio, greatest_ratio)
+    m, r = mean / rms, deviation / rms
+    rms_side = _side(rms, least_rms, greatest_rms) * r.square()
+    offset = torch.addcmul(ratio_side * r, rms_side, m)
+    slope = torch.addcmul(rms_side * r, ratio_side, m, value=-1.0)
+    # A constant channel has no z: the public implementation moves all of its values alike.
+    constant = variance <= ROUNDING * power
+    offset, slope = torch.where(constant, ratio_side, offset), slope.masked_fill(constant, 0.0)
+    size = torch.addcmul(offset.square(), slope, slope).clamp(min=TINY)
+    scale = size.rsqrt() * (strength * STRENGTH)
+    slope = slope * scale / deviation
+    return torch.addcmul(offset * scale, slope, mean, value=-1.0), slope
 
 
 def _side(value: Tensor, least: Tensor, greatest: Tensor) -> Tensor:
     """Sign of how far a value is beyond its limits."""
-    return (value > greatest).to(value.dtype) - (value < least).to(value.dtype)
+    return (value - value.clamp(least, greatest)).sign()

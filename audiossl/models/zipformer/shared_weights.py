@@ -74,7 +74,8 @@ def attention_weights(
         padding: Frames that get no weight.
         keep_positions: Multiplies the positional term of each sequence.
         layout: Heads, their dimensions, and each use that will be made of the weights.
-        penalty: Added to the gradient of scores beyond ±25, with their sign.
+        penalty: Added to the gradient of scores beyond ±25, with their sign, of padding's too: as
+            in the public network, it acts before padding is masked.
     """
     weights, *factors = _AttentionWeights.apply(
         projected, relative, padding, keep_positions, (layout, penalty)
@@ -122,9 +123,9 @@ class _AttentionWeights(torch.autograd.Function):
             to_weights = _products(factors, pairs, rows, block)
             to_scores = torch._softmax_backward_data(to_weights, block, -1, block.dtype)
             if ctx.penalty:
-                scores = _scores(
-                    query[pairs], key[pairs], position[pairs], relative[pairs[1]], rows
-                )
+                # Of scores before padding is masked, which would be the farthest out of all.
+                unmasked = query[pairs][..., :-1], key[pairs][..., :-1]
+                scores = _scores(*unmasked, position[pairs], relative[pairs[1]], rows)
                 beyond = (scores.abs() > PENALIZED) * scores.sign()
                 to_scores.add_(beyond, alpha=ctx.penalty)
             to_query[pairs][:, :, rows] = to_scores @ key[pairs]

@@ -60,8 +60,28 @@ def test_only_the_given_channels_are_balanced_and_the_shift_is_counted():
 def test_bounds_are_those_of_the_public_implementation():
     found = bounds((0.25, 1.0), (0.5, 4.0))
     assert math.erf(found.least_ratio) == pytest.approx(2 * 0.25 - 1, abs=0.03)
-    assert found.greatest_ratio == math.inf
+    assert found.greatest_ratio == pytest.approx(9.65308, abs=1e-5)
     assert found.least_rms == pytest.approx(0.5 * math.sqrt(math.pi / 2))
-    silent = torch.zeros(10, 2, requires_grad=True)
-    (gradient,) = torch.autograd.grad(balance(silent, torch.tensor(found)), silent, silent + 1.0)
-    assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("frames", [1, 6, 1000])
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    # What the public implementation gives one frame and six.
+    [(-0.7, 0.96), (0.5, 1.04), (1.0, 1.04), (0.123456, 1.04), (1e-8, 1.04), (0.0, 1.0)],
+)
+def test_a_constant_channel_is_moved_as_by_the_public_implementation(value, expected, frames):
+    x = torch.full((frames, 2), value)
+    x[:, 1] = torch.randn(frames)
+    x.requires_grad_()
+    (found,) = torch.autograd.grad(balance(x, torch.tensor(LIMITS)).sum(), x)
+    torch.testing.assert_close(found[:, 0], torch.full((frames,), expected))
+    assert found.isfinite().all()
+
+
+@pytest.mark.parametrize("spread", [1e-20, 1e-12, 1e-8, 1e-6, 1e-4, 1e-2])
+@pytest.mark.parametrize("mean", [0.0, 1e-12, 1e-3, 0.7, 30.0])
+def test_however_little_a_channel_varies_what_is_added_is_finite_and_bounded(spread, mean):
+    x = (mean + spread * torch.randn(200, 1)).requires_grad_()
+    (found,) = torch.autograd.grad(balance(x, torch.tensor(LIMITS)).sum(), x)
+    assert float((found - 1.0).square().mean().sqrt()) < 1.5 * STRENGTH

@@ -250,3 +250,17 @@ def test_the_gradient_of_the_whole_is_its_slope(progress):
                 parameter.add_(direction, alpha=step)
             ends.append(float(loss()))
     assert slope == pytest.approx((ends[0] - ends[1]) / 2e-6, rel=1e-4)
+
+
+@pytest.mark.parametrize(("frames", "batch", "silent"), [(200, 4, True), (18, 1, False)])
+def test_silence_and_one_short_cut_have_finite_gradients(frames, batch, silent):
+    torch.manual_seed(0)
+    network = Zipformer(TINY).train()
+    features = torch.full((batch, frames, 128), -15.9424)
+    if not silent:
+        features += torch.randn(features.shape)
+    lengths = torch.full((batch,), frames)
+    # In the first step every regularizer acts.
+    found = network.encode_features(features, lengths, progress=Progress(0, 0.0)).vectors
+    found.square().mean().backward()
+    assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)

@@ -78,12 +78,15 @@ def test_a_use_that_is_not_made_costs_nothing_and_breaks_nothing():
             torch.testing.assert_close(a, b)
 
 
-def test_the_penalty_pushes_extreme_scores_back_and_nothing_else():
-    arguments = inputs(1)
+@pytest.mark.parametrize("block", [2**19, 20])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_the_penalty_acts_on_scores_before_padding_is_masked(monkeypatch, batch, block):
+    monkeypatch.setattr(shared_weights, "BLOCK", block)
+    arguments = inputs(batch)
     projected, relative = arguments[:2]
     with torch.no_grad():
         projected *= 3.0
-    padding = torch.zeros(1, 9, dtype=torch.bool)
+    padding = padded(batch, 9)
     scores = scores_of(projected, relative, None)
     beyond = (scores.abs() > 25.0).double() * scores.detach().sign()
     assert 0 < int(beyond.abs().sum()) < scores.numel() / 2
@@ -97,3 +100,16 @@ def test_the_penalty_pushes_extreme_scores_back_and_nothing_else():
     ]
     for with_penalty, without, wanted in zip(*gradients, expected, strict=True):
         torch.testing.assert_close(with_penalty - without, wanted, atol=1e-9, rtol=1e-5)
+
+
+def test_scores_within_their_limit_are_not_penalized_however_much_padding_there_is():
+    arguments = inputs()
+    padding = torch.arange(9) >= torch.tensor([9, 2])[:, None]
+    with_penalty, without = (
+        torch.autograd.grad(
+            sum(x.square().sum() for x in ours(*arguments, padding=padding, penalty=penalty)),
+            arguments[:2],
+        )
+        for penalty in (1e-4, 0.0)
+    )
+    assert all(map(torch.equal, with_penalty, without))
