@@ -1,0 +1,187 @@
+"""The first losses of every method on the mini corpus, which no rearrangement of code may change.
+
+    python -m tests.first_losses            print them
+    python -m tests.first_losses --check    compare them with tests/golden/first_losses.json
+    python -m tests.first_losses --write    write that file: where a change of a number is meant
+
+Each run is a few steps of a small network on some clips of egs/mini, on the CPU, by the stages
+that users run. On one machine the numbers are the same to the last digit; other processors sum in
+another order, and the test bounds what that may change.
+"""
+
+import argparse
+import csv
+import json
+import sys
+import tempfile
+from importlib import import_module
+from pathlib import Path
+
+import torch
+
+from recipes.settings import read_settings
+from recipes.stage import run
+
+ROOT = Path(__file__).parents[1]
+MINI, GOLDEN = ROOT / "egs/mini", ROOT / "tests/golden/first_losses.json"
+CLIPS = {"speech": 48, "sounds": 24, "music": 8}
+"""Clips of each domain that take part: every so many of the table."""
+STEPS = ["--loop.steps", "4", "--resources.log_every", "1", "--resources.device", "cpu"]
+SMALL = ["--encoder.width", "0.25", "--encoder.depth", "0.3"]
+
+
+def stage(module: str, work: str, *words: str) -> None:
+    """Run a stage in this process."""
+    found = import_module(f"recipes.{module}")
+    run(read_settings(found.Config, found.__name__, words), getattr(found, work), found.__name__)
+
+
+def prepare(here: Path) -> None:
+    """Write manifests of some clips, and their stems."""
+    labels = import_module_from(MINI / "local/labels.py").rows(MINI / "data")
+    chosen = []
+    for domain, count in CLIPS.items():
+        rows = [row for row in labels if row["domain"] == domain]
+        chosen += rows[:: max(1, len(rows) // count)][:count]
+    columns = list(dict.fromkeys(name for row in chosen for name in row))
+    here.mkdir(parents=True, exist_ok=True)
+    with (here / "labels.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, columns, restval="")
+        writer.writeheader()
+        writer.writerows(chosen)
+    stage(
+        "prepare.folder", "prepare", "--folder", f"{MINI / 'data'}", "--only_labeled", "true",
+        "--labels", f"[{here / 'labels.csv'}]", "--output", f"{here / 'cuts'}",
+    )  # fmt: skip
+    stage(
+        "source_association.separate", "separate", "--config", f"{MINI / 'conf/given_stems.yaml'}",
+        "--cuts", f"{here / 'cuts'}", "--originals", f"[{MINI / 'data'}]",
+        "--output", f"{here / 'stems'}",
+    )  # fmt: skip
+
+
+def views(here: Path) -> None:
+    """Train COLA and source association."""
+    conf = MINI / "cola/conf"
+    for name, more in {
+        "cola": [],
+        "cola_bilinear": ["--method.similarity", "bilinear"],
+    }.items():
+        stage(
+            "cola.pretrain", "cola", "--config", f"{conf / 'cola.yaml'}", *SMALL, *more, *STEPS,
+            "--batch_size", "8", "--cuts", f"{here / 'cuts'}", "--output", f"{here / name}",
+        )  # fmt: skip
+    stage(
+        "source_association.pretrain", "associate", "--config", f"{conf / 'cola.yaml'}",
+        "--config", f"{conf / 'source.yaml'}", *SMALL, *STEPS, "--batch_size", "8",
+        "--cuts", f"{here / 'cuts'}", "--stems", f"{here / 'stems'}",
+        "--where", "{domain: [music]}", "--output", f"{here / 'source_association'}",
+    )  # fmt: skip
+
+
+def spear(here: Path) -> None:
+    """Encode clips with two teachers, and train on their codes; again with all that training has."""
+    cuts = f"{here / 'cuts'}"
+    for name, where in {"speech": "{}", "audio": "{domain: [sounds, music]}"}.items():
+        folder = here / f"codes_{name}"
+        common = ["--cuts", cuts, "--teacher", "log_mel:40", "--where", where]
+        stage(
+            "spear.embed_sample", "embed_sample", *common, "--num_frames", "2000",
+            "--max_hours", "0.1", "--output", f"{folder / 'sample'}",
+        )  # fmt: skip
+        stage(
+            "spear.train_quantizer", "train", "--config",
+            f"{MINI / 'spear/conf/quantizer_smoke.yaml'}",
+            "--frames", f"{folder / 'sample'}", "--output", f"{folder / 'quantizer'}",
+        )  # fmt: skip
+        stage(
+            "spear.encode", "encode", *common, "--quantizer", f"{folder / 'quantizer'}",
+            "--field", name, "--output", f"{folder / 'codes'}",
+        )  # fmt: skip
+    configs = [
+        word
+        for path in (ROOT / "recipes/spear/conf/tiny.yaml", MINI / "spear/conf/encoder.yaml")
+        for word in ("--config", f"{path}")
+    ]
+    speech, audio = (f"{here / f'codes_{name}' / 'codes'}" for name in ("speech", "audio"))
+    corpora = (
+        f"[{{cuts: {cuts}, codes: [{speech}], domain: speech, where: {{domain: [speech]}}}}, "
+        f"{{cuts: {cuts}, codes: [{speech}, {audio}], domain: audio, "
+        "where: {domain: [sounds, music]}}]"
+    )
+    for name, more in {
+        "spear": [],
+        "spear_machinery": [
+            "--encoder.machinery", "true", "--data.noise", f"[{cuts}]", "--method.mixing",
+            "{speech_probability: 0.5, audio_probability: 0.5, utterance_share: 0.5}",
+        ],
+    }.items():  # fmt: skip
+        stage(
+            "spear.pretrain", "spear", *configs, "--corpora", corpora, "--data.max_duration", "4",
+            "--plan", "{batch_duration: 16, num_buckets: 2, multiple: 2}", *more, *STEPS,
+            "--loop.averaging", "{period: 2, last: 2}", "--output", f"{here / name}",
+        )  # fmt: skip
+
+
+def code_matching(here: Path) -> None:
+    """Train two encoders and their codebook: speech with transcripts, mixtures with stems."""
+    conf = MINI / "code_matching/conf"
+    for kind in ("transcripts", "stems"):
+        pairs = here / f"pairs_{kind}"
+        stage(
+            "code_matching.pairs", "make_pairs", "--config", f"{conf / f'{kind}.yaml'}",
+            "--cuts", f"[{here / 'cuts'},{here / 'stems'}]", "--max_skipped", "0.5",
+            "--output", f"{pairs}",
+        )  # fmt: skip
+        stage(
+            "code_matching.pretrain", "code_matching", "--config", f"{conf / 'codes.yaml'}",
+            "--config", f"{conf / f'{kind}_encoders.yaml'}", "--batch_size", "8", *STEPS,
+            "--where", "{}", "--pairs", f"{pairs}", "--output", f"{here / f'code_matching_{kind}'}",
+        )  # fmt: skip
+
+
+def losses(here: Path) -> dict[str, list[float]]:
+    """Train everything in a folder, and read what was recorded."""
+    torch.set_num_threads(1)
+    for work in (prepare, views, spear, code_matching):
+        work(here)
+    return {
+        path.parent.name: [json.loads(line)["loss"] for line in path.read_text().splitlines()]
+        for path in sorted(here.glob("*/metrics.jsonl"))
+    }
+
+
+def import_module_from(path: Path):
+    """Import a script that is in no package."""
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location(path.stem, path)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def main() -> int:
+    """Print, compare or write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="compare to the last digit")
+    parser.add_argument("--write", action="store_true", help="write the golden file")
+    parser.add_argument("--folder", type=Path, help="keep the runs here")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        found = losses(arguments.folder or Path(temporary))
+    if arguments.write:
+        GOLDEN.write_text(json.dumps(found, indent=1) + "\n")
+    golden = json.loads(GOLDEN.read_text())
+    different = 0
+    for name in sorted({*found, *golden}):
+        same = found.get(name) == golden.get(name)
+        different += not same
+        print(f"{name}: {'same' if same else 'DIFFERENT'} {found.get(name)}")
+        if not same:
+            print(f"  expected {golden.get(name)}")
+    return 1 if arguments.check and different else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

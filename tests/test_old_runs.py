@@ -1,0 +1,68 @@
+"""Run folders of commit a5a11bc, from before configs of methods had a kind: they still load."""
+
+import json
+import tarfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from audiossl.configs import from_plain
+from audiossl.pretrained.code_matching import load_matching
+from audiossl.pretrained.load import load_encoder
+from audiossl.reports.pairs import inspect_pairs
+from audiossl.training.runs import open_run
+from audiossl.training.writers import read_metrics
+from recipes.cola import pretrain as cola
+from recipes.settings import read_settings
+from recipes.spear import pretrain as spear
+from recipes.stage import run
+
+ARCHIVE = Path(__file__).parent / "golden/old_runs.tar.xz"
+
+
+@pytest.fixture
+def runs(tmp_path, monkeypatch):
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(tmp_path, filter="data")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_stopped_run_goes_on_as_if_nothing_had_changed(runs):
+    config = read_settings(cola.Config, "cola", ["--config", "cola/config.yaml"])
+    run(config, cola.cola, "recipes.cola.pretrain")
+    losses = [row["loss"] for row in read_metrics(runs / "cola")]
+    assert losses == pytest.approx(json.loads((runs / "losses.json").read_text()), rel=1e-5)
+
+
+@pytest.mark.parametrize(("folder", "step"), [("cola", 2), ("source_association", 0)])
+def test_a_run_is_opened_with_its_pairs(runs, folder, step):
+    opened = open_run(Path(folder))
+    assert (type(opened.method).__name__.lower(), opened.step) == (folder.replace("_", ""), step)
+    assert len(inspect_pairs(opened.views, opened.method, batches=1)) == 4
+
+
+@pytest.mark.parametrize("source", ["source_association", "code_matching:code_matching#mixture"])
+def test_an_encoder_is_loaded(runs, source):
+    encoder = load_encoder(source)
+    frames = encoder(torch.randn(2, 16000), torch.tensor([16000, 12000]))
+    assert frames.clip.isfinite().all()
+
+
+def test_code_matching_is_loaded(runs):
+    assert load_matching(runs / "code_matching").method.config.embedding_dim == 8
+
+
+def test_a_spear_run_has_the_same_settings_and_tensors(runs):
+    config = read_settings(spear.Config, "spear", ["--config", "spear/config.yaml"])
+    method = spear.build_method(config, spear.coded_cuts(config), 1.0)
+    shapes = {name: list(tensor.shape) for name, tensor in method.state_dict().items()}
+    assert shapes == json.loads((runs / "spear/shapes.json").read_text())
+
+
+def test_settings_are_read_back(runs):
+    content = json.loads((runs / "spear/config.json").read_text())
+    from audiossl.models.build import EncoderConfig
+
+    assert from_plain(EncoderConfig, content["encoder"], "spear").dim == 16
