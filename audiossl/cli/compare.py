@@ -19,8 +19,8 @@ from audiossl.cli.terminal import as_is
 from audiossl.errors import UserError, did_you_mean
 from audiossl.probing.bootstrap import BootstrapConfig, interval
 from audiossl.probing.comparison import Comparison, compare, holm
+from audiossl.probing.metrics import METRICS, metric_of
 from audiossl.probing.predictions import Predictions, merge_seeds, read_predictions
-from audiossl.probing.scores import METRICS
 
 _HEAD = (
     "task", "probe", "encoder", "metric", "score", "difference", "better in", "p", "p (Holm)",
@@ -55,9 +55,8 @@ class _Line:
 
 def run(arguments: argparse.Namespace) -> None:
     """Compare and print."""
-    if arguments.metric and arguments.metric not in METRICS:
-        hint = did_you_mean(arguments.metric, METRICS)
-        raise UserError(f"unknown metric {arguments.metric!r}{hint} (known: {', '.join(METRICS)})")
+    if arguments.metric:
+        metric_of(arguments.metric)
     systems = _chosen(_systems(arguments.folders), arguments)
     reference = _reference(systems, arguments.reference)
     _check_lists(systems, reference)
@@ -161,7 +160,7 @@ def _corrected(lines: list[_Line]) -> list[_Line]:
 
 def _row(line: _Line, config: BootstrapConfig) -> tuple[str, ...]:
     found, one = line.predictions, line.comparison
-    own = interval(METRICS[line.metric], found, config)
+    own = interval(metric_of(line.metric), found, config)
     first = (
         found.task.name,
         found.probe,

@@ -1,13 +1,10 @@
 """Somebody's own encoder: a class or function that makes it, named by module and attribute."""
 
-import importlib
-import sys
-from pathlib import Path
-
 from torch import nn
 
-from audiossl.errors import UserError, did_you_mean
+from audiossl.errors import UserError
 from audiossl.models.encoder import Encoder
+from audiossl.python_objects import python_object
 
 
 def load(place: str) -> nn.Module:
@@ -19,20 +16,7 @@ def load(place: str) -> nn.Module:
     Raises:
         UserError: There is no such module or name, or what it makes is no `Encoder`.
     """
-    module_name, _, name = place.partition(":")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.append(str(Path.cwd()))
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"python:{place}: {error}; write python:package.module:Class, from a folder where "
-            "Python finds it"
-        ) from error
-    if not hasattr(module, name):
-        hint = did_you_mean(name, vars(module))
-        raise UserError(f"python:{place}: {module_name} has no {name!r}{hint}")
-    encoder = getattr(module, name)()
+    encoder = python_object(place)()
     if not isinstance(encoder, nn.Module) or not isinstance(encoder, Encoder):
         lacking = [
             word for word in ("sample_rate", "frame_rate", "dim") if not hasattr(encoder, word)

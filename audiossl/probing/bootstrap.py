@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
+from audiossl.probing.metrics import Metric, Values
 from audiossl.probing.predictions import Predictions
-from audiossl.probing.scores import Metric, Values
 
 _HELD = 2**23
 """Weights that are held at once."""
@@ -50,7 +50,7 @@ def interval(metric: Metric, predictions: Predictions, config: BootstrapConfig) 
     replicate.
     """
     once = np.ones((1, len(predictions.targets)))
-    scores = [metric(predictions.targets, run, once)[0] for run in predictions.runs]
+    scores = [metric.function(predictions.targets, run, once)[0] for run in predictions.runs]
     low, high = percentiles(replicates(metric, predictions, config), config)
     return Interval(float(np.mean(scores)), low, high)
 
@@ -58,7 +58,7 @@ def interval(metric: Metric, predictions: Predictions, config: BootstrapConfig) 
 def replicates(metric: Metric, predictions: Predictions, config: BootstrapConfig) -> Values:
     """Score every replicate: a draw of groups and of runs, the same for the same groups."""
     parts = [
-        np.stack([metric(predictions.targets, run, weights) for run in predictions.runs])
+        np.stack([metric.function(predictions.targets, run, weights) for run in predictions.runs])
         for weights in group_weights(predictions.groups, config, predictions.strata)
     ]
     values = np.concatenate(parts, axis=1)

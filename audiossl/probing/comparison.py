@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from audiossl.probing.bootstrap import BootstrapConfig, Interval, percentiles, replicates
+from audiossl.probing.metrics import metric_of
 from audiossl.probing.predictions import Predictions, check_comparable
-from audiossl.probing.scores import METRICS
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def compare(
     """
     check_comparable(system, reference)
     name = metric or system.task.metric
-    draws = [replicates(METRICS[name], one, config) for one in (system, reference)]
+    draws = [replicates(metric_of(name), one, config) for one in (system, reference)]
     differences = draws[0] - draws[1]
     differences = differences[np.isfinite(differences)]
     low, high = percentiles(differences, config)

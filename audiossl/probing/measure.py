@@ -12,11 +12,11 @@ from audiossl.errors import UserError
 from audiossl.probing.bootstrap import BootstrapConfig, interval
 from audiossl.probing.embeddings import Embeddings
 from audiossl.probing.linear import LinearConfig, fit_linear
+from audiossl.probing.metrics import metric_of, reported_metrics
 from audiossl.probing.mlp import MlpConfig, fit_mlp
 from audiossl.probing.neighbors import NeighborsConfig, fit_neighbors
 from audiossl.probing.predictions import Predictions, predictions_of
 from audiossl.probing.probe import Examples, Fitted, Problem
-from audiossl.probing.scores import METRICS, MetricName, chance
 from audiossl.probing.tasks import Split, Task
 
 ProbeConfig: TypeAlias = LinearConfig | MlpConfig | NeighborsConfig
@@ -112,22 +112,19 @@ def majority(task: Task) -> Predictions:
 def chance_scores(task: Task) -> dict[str, float]:
     """Score guessing at random, by every metric of the task."""
     targets = task.targets[task.rows("test")]
-    return {name: chance(name, targets) for name in metrics_of(task)}
+    return {name: metric_of(name).chance(targets) for name in metrics_of(task)}
 
 
 def intervals(
-    predictions: Predictions, names: tuple[MetricName, ...], config: BootstrapConfig
+    predictions: Predictions, names: tuple[str, ...], config: BootstrapConfig
 ) -> dict[str, dict[str, float]]:
     """Score predictions by several metrics, each with its interval."""
-    return {name: asdict(interval(METRICS[name], predictions, config)) for name in names}
+    return {name: asdict(interval(metric_of(name), predictions, config)) for name in names}
 
 
-def metrics_of(task: Task) -> tuple[MetricName, ...]:
+def metrics_of(task: Task) -> tuple[str, ...]:
     """Name the metrics that a task is reported by, its own first."""
-    single: tuple[MetricName, ...] = ("accuracy", "balanced_accuracy")
-    every = single if task.config.kind == "single" else ("pr_auc", "roc_auc")
-    others = tuple(name for name in every if name != task.config.metric)
-    return (task.config.metric, *others)
+    return reported_metrics(task.config.kind, task.config.metric)
 
 
 def described(task: Task) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
 from audiossl.errors import UserError
-from audiossl.probing.scores import METRICS, MetricName, plain
+from audiossl.probing.metrics import metric_of, plain
 from audiossl.probing.tasks import Task
 from audiossl.whole import whole_file
 
@@ -26,7 +26,7 @@ class TaskFacts:
 
     name: str
     kind: str
-    metric: MetricName
+    metric: str
     stratify: bool
 
 
@@ -50,9 +50,9 @@ class Predictions:
         """Class of each item, if the task draws groups within classes."""
         return self.targets.argmax(axis=1) if self.task.stratify else None
 
-    def score(self, metric: MetricName | str) -> float:
+    def score(self, metric: str) -> float:
         """Score the items, averaged over runs."""
-        return float(np.mean([plain(METRICS[metric], self.targets, run) for run in self.runs]))
+        return float(np.mean([plain(metric_of(metric), self.targets, run) for run in self.runs]))
 
     def is_right(self) -> Bool[np.ndarray, "runs items"]:
         """Say which items have their highest score at their class."""

@@ -2,12 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from audiossl.probing.scores import METRICS, MetricName, plain
+from audiossl.probing.metrics import TaskKind, metric_of, plain
 
 
 @dataclass(frozen=True)
@@ -46,12 +45,12 @@ class Problem:
 
     train: Examples
     valid: Examples
-    kind: Literal["single", "multi"]
-    metric: MetricName
+    kind: TaskKind
+    metric: str
 
     def validation(self, row_scores: Float[np.ndarray, "rows classes"]) -> float:
         """Score what a probe says of the validation rows, averaged over each item's windows."""
-        return plain(METRICS[self.metric], self.valid.targets, self.valid.by_item(row_scores))
+        return plain(metric_of(self.metric), self.valid.targets, self.valid.by_item(row_scores))
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
 from audiossl.errors import UserError, did_you_mean
-from audiossl.probing.scores import MetricName
+from audiossl.probing.metrics import TaskKind, metric_of
 from audiossl.probing.segments import parse_segments
 
 Split = Literal["train", "valid", "test"]
@@ -27,10 +27,11 @@ class TaskConfig:
     """How tables call it: letters, digits, "-" and "_"."""
     label: str
     """The label that is predicted."""
-    kind: Literal["single", "multi"] = "single"
+    kind: TaskKind = "single"
     """Each item has one class, or any number of them ("bass|drums")."""
-    metric: MetricName = "accuracy"
-    """What is chosen and reported by: for "multi" usually pr_auc or roc_auc, macro over classes."""
+    metric: str = "accuracy"
+    """Score that settings are chosen and tables reported by: accuracy, balanced_accuracy, pr_auc,
+    roc_auc, d_prime (macro over classes), or python:module:name of a metric of one's own."""
     where: dict[str, list[str]] = field(default_factory=dict)
     """Only cuts with one of these values, for every label given."""
     merge: dict[str, str] = field(default_factory=dict)
@@ -63,9 +64,9 @@ class TaskConfig:
         """
         if not self.name or not self.name.replace("-", "").replace("_", "").isalnum():
             raise UserError(f"task name {self.name!r}: use letters, digits, '-' and '_'")
-        accuracies = ("accuracy", "balanced_accuracy")
-        if self.kind == "multi" and (self.metric in accuracies or self.stratify):
-            what = f"metric {self.metric}" if self.metric in accuracies else "stratify"
+        unfit = self.kind not in metric_of(self.metric).kinds
+        if self.kind == "multi" and (unfit or self.stratify):
+            what = f"metric {self.metric}" if unfit else "stratify"
             raise UserError(
                 f"task {self.name}: {what} needs one class an item, but its kind is multi"
             )

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from audiossl.reports.scores import METRICS, PROBES, label
+from audiossl.reports.scores import PROBES, label, task_head
 
 Task = Mapping[str, Any]
 Row = Mapping[str, Any]
@@ -15,9 +15,7 @@ def overview_of_differences(tasks: Sequence[Task]) -> str:
     pairs = dict.fromkeys(_pair(row) for task in tasks for row in _first_probe(task))
     if not pairs:
         return ""
-    head = "".join(
-        f"<th>{escape(task['name'])}<br>{escape(METRICS[task['metric']])}</th>" for task in tasks
-    )
+    head = "".join(task_head(task) for task in tasks)
     lines = []
     for pair in pairs:
         found = [next((r for r in _first_probe(t) if _pair(r) == pair), None) for t in tasks]

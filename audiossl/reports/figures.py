@@ -5,9 +5,10 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from audiossl.probing.metrics import metric_label
 from audiossl.reports.curves import Rows, shown_figures
 from audiossl.reports.maps import Maps
-from audiossl.reports.scores import METRICS, label, ordered
+from audiossl.reports.scores import label, ordered
 from audiossl.whole import whole_file
 
 _BASELINE, _ENCODER = "#8d949b", "#1f6fb5"
@@ -60,7 +61,7 @@ def _scores(tasks: Sequence[Mapping[str, Any]]) -> Any:
             axis.plot(found["score"], place, "o", color=color, ms=4.5)
         axis.set_yticks(range(len(rows)), [label(r["encoder"], r["role"]) for r in rows[::-1]])
         axis.tick_params(labelsize=8)
-        axis.set_title(f"{task['name']}: {METRICS[metric]}", fontsize=9, loc="left")
+        axis.set_title(f"{task['name']}: {metric_label(metric)}", fontsize=9, loc="left")
         axis.set_xlim(left=0)
     return figure
 

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from audiossl.probing.metrics import metric_label
 from audiossl.reports.differences import signed, verdict
 from audiossl.reports.facts import Record, when_and_where
-from audiossl.reports.scores import METRICS, PROBES, label, ordered
+from audiossl.reports.scores import PROBES, label, ordered
 
 Task = Mapping[str, Any]
 
@@ -37,8 +38,8 @@ def _task(task: Task) -> Iterator[str]:
     items, groups = task["items"]["test"], task["groups"]["test"]
     yield f"### {task['name']}"
     yield (
-        f"{METRICS[task['metric']]} over {len(task['classes'])} classes; {items} test items in "
-        f"{groups} groups."
+        f"{metric_label(task['metric'])} over {len(task['classes'])} classes; {items} test items "
+        f"in {groups} groups."
     )
     probes = list(dict.fromkeys(row["probe"] for row in task["rows"] if row["probe"] != "none"))
     names = list(dict.fromkeys((row["encoder"], row["role"]) for row in ordered(task["rows"])))

@@ -5,14 +5,9 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from audiossl.probing.metrics import metric_label
 from audiossl.reports.page import paragraph, table
 
-METRICS = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "roc_auc": "macro ROC-AUC",
-    "pr_auc": "macro average precision",
-}
 PROBES = {"linear": "Linear probe", "mlp": "MLP probe", "neighbors": "Nearest neighbors"}
 ROLES = ("encoder", "log-mel", "random", "majority", "chance")
 """In the order of a table; single seeds of a system ("seed") stand behind its mean."""
@@ -26,9 +21,7 @@ Task = Mapping[str, Any]
 def overview(tasks: Sequence[Task]) -> str:
     """Write encoders against tasks, each by its own metric under the first probe."""
     names = list(dict.fromkeys(row["encoder"] for task in tasks for row in ordered(task["rows"])))
-    head = "".join(
-        f"<th>{escape(task['name'])}<br>{escape(METRICS[task['metric']])}</th>" for task in tasks
-    )
+    head = "".join(task_head(task) for task in tasks)
     lines = []
     for name in names:
         rows = [_first(task, name) for task in tasks]
@@ -46,8 +39,8 @@ def task_scores(task: Task, extra: str = "") -> str:
     """Write a task: what it is of, a table of bars for each probe, and `extra` HTML below."""
     items, groups = task["items"], task["groups"]
     facts = (
-        f"{METRICS[task['metric']]}, {len(task['classes'])} classes; {items['train']} items to "
-        f"learn from, {items['valid']} to choose on, {items['test']} to score"
+        f"{metric_label(task['metric'])}, {len(task['classes'])} classes; {items['train']} items "
+        f"to learn from, {items['valid']} to choose on, {items['test']} to score"
     )
     if groups["test"] != items["test"]:
         facts += f" in {groups['test']} groups"
@@ -97,6 +90,11 @@ def ordered(rows: Sequence[Row]) -> list[Row]:
     return sorted(shown, key=lambda row: ROLES.index(row["role"]))
 
 
+def task_head(task: Task) -> str:
+    """Head the column of a task by its name and its metric."""
+    return f"<th>{escape(task['name'])}<br>{escape(metric_label(task['metric']))}</th>"
+
+
 def label(name: str, role: str) -> str:
     """Say what a row is."""
     said = {"log-mel": "log-mel statistics", "majority": "most frequent class"}
@@ -114,7 +112,8 @@ def _cell(task: Task, row: Row | None) -> str:
     if row is None:
         return "<td></td>"
     figure = row["scores"][task["metric"]]
-    rivals = [_first(task, r["encoder"]) for r in task["rows"]]
+    # Of the rows that the table shows: a single seed may be better than any mean.
+    rivals = [_first(task, r["encoder"]) for r in ordered(task["rows"])]
     best = max(r["scores"][task["metric"]]["score"] for r in rivals if r)
     kind = ' class="best"' if figure["score"] == best else ""
     return f"<td{kind}>{figure['score']:.3f} <small>{_range(figure)}</small></td>"
@@ -168,7 +167,8 @@ def _details(task: Task) -> str:
         for first in ordered(task["rows"])
         for row in (first, *_seeds(task, first))
     ]
-    columns = ["", "probe", *(METRICS[m] for m in metrics), "chosen on valid", "score on valid"]
+    labels = map(metric_label, metrics)
+    columns = ["", "probe", *labels, "chosen on valid", "score on valid"]
     classes = ", ".join(
         f"{name} ({train}/{valid}/{test})"
         for name, train, valid, test in zip(

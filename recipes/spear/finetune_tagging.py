@@ -10,7 +10,7 @@ import torch
 from audiossl import distributed
 from audiossl.data.labeled_cuts import LabeledCuts, TagCuts, tag_matrix, tags_of
 from audiossl.methods.tagging import Tagging, TaggingConfig
-from audiossl.probing.scores import pr_auc
+from audiossl.probing.metrics import METRICS, plain
 from audiossl.whole import write_json
 from recipes.pretraining import pretrain
 from recipes.spear.finetuning import FinetuneConfig, answers, open_encoder, seeds, write_head
@@ -40,7 +40,7 @@ def finetune(config: Config, stage: Stage) -> dict[str, Any]:
         answers(method, test, lambda *heard: list(method.tag(*heard).cpu().unbind()), stage)
     )
     true = tag_matrix(test, tags).numpy().astype(bool)
-    precision = float(pr_auc(true, found.numpy().astype(np.float64), np.ones((1, len(true))))[0])
+    precision = plain(METRICS["pr_auc"], true, found.numpy().astype(np.float64))
     stage.log.info("mean average precision %.4f on %d cuts", precision, len(true))
     scores = {"map": precision, "cuts": len(true), "tags": int(true.any(axis=0).sum())}
     write_head(stage, method)

@@ -4,7 +4,7 @@ import numpy as np
 from sklearn.metrics import average_precision_score
 
 from audiossl.probing.bootstrap import BootstrapConfig, group_weights
-from audiossl.probing.scores import pr_auc
+from audiossl.probing.metrics import METRICS
 from tests.benchmarks.rounds import compare
 
 ITEMS, CLASSES, REPLICATES = 1000, 20, 50
@@ -17,7 +17,7 @@ def test_replicates_of_a_macro_average_precision():
     (weights,) = group_weights(np.arange(ITEMS), BootstrapConfig(replicates=REPLICATES))
 
     def by_weights():
-        return pr_auc(targets, scores, weights)
+        return METRICS["pr_auc"].function(targets, scores, weights)
 
     def by_items():
         draws = [np.repeat(np.arange(ITEMS), row.astype(int)) for row in weights]

@@ -3,7 +3,7 @@ import pytest
 
 from audiossl.probing import bootstrap
 from audiossl.probing.bootstrap import BootstrapConfig, group_weights, interval, run_weights
-from audiossl.probing.scores import accuracy
+from audiossl.probing.metrics import METRICS
 from tests.probing.made import predictions
 
 
@@ -13,7 +13,7 @@ def coverage(make, truth, trials=150):
     generator = np.random.default_rng(0)
     hits = 0
     for _ in range(trials):
-        found = interval(accuracy, make(generator), config)
+        found = interval(METRICS["accuracy"], make(generator), config)
         hits += found.low <= truth <= found.high
     return hits / trials
 
@@ -56,9 +56,9 @@ def test_luck_of_seeds_is_in_the_interval():
 
 def test_replicates_do_not_depend_on_how_many_are_held_at_once(monkeypatch):
     found = predictions(np.random.default_rng(0).random((2, 50)) < 0.6, np.arange(50) // 3)
-    whole = bootstrap.replicates(accuracy, found, BootstrapConfig(replicates=40))
+    whole = bootstrap.replicates(METRICS["accuracy"], found, BootstrapConfig(replicates=40))
     monkeypatch.setattr(bootstrap, "_HELD", 150)
-    parts = bootstrap.replicates(accuracy, found, BootstrapConfig(replicates=40))
+    parts = bootstrap.replicates(METRICS["accuracy"], found, BootstrapConfig(replicates=40))
     np.testing.assert_allclose(whole, parts)
 
 

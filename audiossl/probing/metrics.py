@@ -1,0 +1,217 @@
+"""Metrics: a registry of scores as functions of weighted items: a bootstrap is a matter of weights.
+
+A new metric is one entry of `METRICS`, or, in a file of one's own, a `Metric` that a task names by
+`metric: python:mine:my_metric`. Every metric takes many sets of weights at once and sorts but once,
+so that a thousand replicates of a macro average precision cost little more than one. Weights of one
+give the plain score.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.special import ndtri
+
+from audiossl.errors import UserError, did_you_mean
+from audiossl.python_objects import PREFIX, python_object
+
+TaskKind = Literal["single", "multi"]
+"""Each item has exactly one class, or any number of them."""
+Targets = Bool[np.ndarray, "items classes"]
+"""Which classes each item has: one of them, or any number."""
+Scores = Float[np.ndarray, "items classes"]
+"""What a probe gives each class; only their order matters."""
+Weights = Float[np.ndarray, "replicates items"]
+"""How often each item counts, in each replicate."""
+Values = Float[np.ndarray, " replicates"]
+"""NaN where a score is not defined, as where no class has a positive."""
+MetricFunction = Callable[[Targets, Scores, Weights], Values]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A score of predictions; higher is better.
+
+    >>> def second_best(targets, scores, weights):
+    ...     right = targets & (scores >= np.sort(scores, axis=1)[:, [-2]])
+    ...     return weights @ right.any(axis=1) / weights.sum(axis=1)
+    >>> top_2 = Metric(
+    ...     label="top-2", function=second_best, chance=lambda targets: 2 / targets.shape[1]
+    ... )
+    >>> plain(top_2, np.eye(3, dtype=bool), np.array([[3, 2, 1.0], [1, 2, 3], [3, 2, 1]]))
+    0.6666666666666666
+    """
+
+    label: str
+    """What tables call it."""
+    function: MetricFunction
+    """Score of every replicate."""
+    chance: Callable[[Targets], float]
+    """Score of guessing at random, every class alike."""
+    kinds: tuple[TaskKind, ...] = ("single", "multi")
+    """Kinds of tasks it can score."""
+    reported_for: tuple[TaskKind, ...] = ()
+    """Kinds of tasks whose tables list it beside the metric that the task itself names."""
+
+
+def accuracy(targets: Targets, scores: Scores, weights: Weights) -> Values:
+    """Share of items whose highest score is at their class."""
+    right = _is_right(targets, scores)
+    return _divided(weights @ right, weights.sum(axis=1))
+
+
+def balanced_accuracy(targets: Targets, scores: Scores, weights: Weights) -> Values:
+    """Mean over classes of the share of a class's items that are right; absent classes are none."""
+    right = _is_right(targets, scores)
+    hits = weights @ (targets * right[:, None]).astype(weights.dtype)
+    return _mean_of_defined(_divided(hits, weights @ targets.astype(weights.dtype)))
+
+
+def roc_auc(targets: Targets, scores: Scores, weights: Weights) -> Values:
+    """Mean over classes of the area under the ROC curve; equal scores count half."""
+    return _mean_over_classes(_class_roc_auc, targets, scores, weights)
+
+
+def pr_auc(targets: Targets, scores: Scores, weights: Weights) -> Values:
+    """Mean over classes of average precision: the sum of precision times the step in recall."""
+    return _mean_over_classes(_class_average_precision, targets, scores, weights)
+
+
+def d_prime(targets: Targets, scores: Scores, weights: Weights) -> Values:
+    """Separation of two unit normal distributions with the same macro ROC-AUC, as in AudioSet."""
+    return np.asarray(np.sqrt(2.0) * ndtri(roc_auc(targets, scores, weights)))
+
+
+METRICS: dict[str, Metric] = {
+    "accuracy": Metric(
+        label="accuracy",
+        function=accuracy,
+        chance=lambda targets: 1 / targets.shape[1],
+        kinds=("single",),
+        reported_for=("single",),
+    ),
+    "balanced_accuracy": Metric(
+        label="balanced accuracy",
+        function=balanced_accuracy,
+        chance=lambda targets: 1 / targets.shape[1],
+        kinds=("single",),
+        reported_for=("single",),
+    ),
+    "pr_auc": Metric(
+        label="macro average precision",
+        function=pr_auc,
+        chance=lambda targets: float(targets.mean()),
+        reported_for=("multi",),
+    ),
+    "roc_auc": Metric(
+        label="macro ROC-AUC",
+        function=roc_auc,
+        chance=lambda targets: 0.5,  # noqa: ARG005
+        reported_for=("multi",),
+    ),
+    "d_prime": Metric(
+        label="d'",
+        function=d_prime,
+        chance=lambda targets: 0.0,  # noqa: ARG005
+    ),
+}
+
+
+def metric_of(name: str) -> Metric:
+    """Find a metric by its name.
+
+    Args:
+        name: One of `METRICS`, or "python:module:name" of a `Metric`.
+
+    Raises:
+        UserError: There is none.
+    """
+    if name.startswith(PREFIX):
+        metric = python_object(name)
+        if not isinstance(metric, Metric):
+            raise UserError(f"{name}: is no audiossl.probing.metrics.Metric, but {metric!r}")
+        return metric
+    if name not in METRICS:
+        known = f"known: {', '.join(METRICS)}, or python:module:name"
+        raise UserError(f"unknown metric {name!r}{did_you_mean(name, METRICS)} ({known})")
+    return METRICS[name]
+
+
+def metric_label(name: str) -> str:
+    """Say what tables call a metric; one that is not there any more keeps its name.
+
+    >>> metric_label("pr_auc")
+    'macro average precision'
+    """
+    try:
+        return metric_of(name).label
+    except UserError:
+        return name.rpartition(":")[2].replace("_", " ")
+
+
+def reported_metrics(kind: TaskKind, own: str) -> tuple[str, ...]:
+    """Name the metrics that a task is reported by, its own first.
+
+    >>> reported_metrics("single", "balanced_accuracy")
+    ('balanced_accuracy', 'accuracy')
+    """
+    others = (name for name, metric in METRICS.items() if kind in metric.reported_for)
+    return (own, *(name for name in others if name != own))
+
+
+def plain(metric: Metric, targets: Targets, scores: Scores) -> float:
+    """Score every item once."""
+    return float(metric.function(targets, scores, np.ones((1, len(targets))))[0])
+
+
+def _is_right(targets: Targets, scores: Scores) -> Bool[np.ndarray, " items"]:
+    return targets[np.arange(len(targets)), scores.argmax(axis=1)]
+
+
+def _mean_over_classes(
+    one: Callable[[np.ndarray, np.ndarray], Values],
+    targets: Targets,
+    scores: Scores,
+    weights: Weights,
+) -> Values:
+    columns = [
+        one(*_cumulated(targets[:, column], scores[:, column], weights))
+        for column in range(targets.shape[1])
+    ]
+    return _mean_of_defined(np.stack(columns, axis=1))
+
+
+def _cumulated(
+    positive: Bool[np.ndarray, " items"], scores: Float[np.ndarray, " items"], weights: Weights
+) -> tuple[Float[np.ndarray, "replicates steps"], Float[np.ndarray, "replicates steps"]]:
+    """Count positives and negatives from the highest score down, equal scores in one step."""
+    order = np.argsort(-scores, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(scores[order]) != 0, True))
+    chosen = weights[:, order]
+    positives = np.cumsum(chosen * positive[order], axis=1)[:, ends]
+    return positives, np.cumsum(chosen, axis=1)[:, ends] - positives
+
+
+def _class_roc_auc(positives: np.ndarray, negatives: np.ndarray) -> Values:
+    steps = np.diff(negatives, axis=1, prepend=0.0)
+    before = np.concatenate([np.zeros((len(positives), 1)), positives[:, :-1]], axis=1)
+    area = (steps * (positives + before) / 2).sum(axis=1)
+    return _divided(area, positives[:, -1] * negatives[:, -1])
+
+
+def _class_average_precision(positives: np.ndarray, negatives: np.ndarray) -> Values:
+    steps = np.diff(positives, axis=1, prepend=0.0)
+    precision = np.nan_to_num(_divided(positives, positives + negatives))
+    return _divided((steps * precision).sum(axis=1), positives[:, -1])
+
+
+def _divided(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """Divide, with NaN where there is nothing to divide by."""
+    return np.where(below > 0, above / np.where(below > 0, below, 1.0), np.nan)
+
+
+def _mean_of_defined(values: Float[np.ndarray, "replicates classes"]) -> Values:
+    defined = np.isfinite(values)
+    return _divided(np.where(defined, values, 0.0).sum(axis=1), defined.sum(axis=1))
