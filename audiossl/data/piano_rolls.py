@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from audiossl.errors import Skip, UserError
+from audiossl.installation import missing_package
 
 LOWEST, KEYS = 21, 88
 CHANNELS = 3
@@ -70,7 +71,5 @@ def _pretty_midi() -> ModuleType:
     try:
         import pretty_midi
     except ModuleNotFoundError as error:
-        raise UserError(
-            "scores need pretty_midi: install it with: python -m pip install 'audiossl[midi]'"
-        ) from error
+        raise UserError(missing_package("scores", "pretty_midi", "midi")) from error
     return pretty_midi

@@ -34,6 +34,8 @@ class Frames:
     first_time: float | None = None
     """Seconds at the center of the first frame of a layer; None: half a frame. An output of a lower
     rate has the mean of the layers' frames at its center."""
+    layer_convention: str = "the encoder's own output"
+    """Point of the network at which `vectors` is taken: layer, before or behind which norm."""
 
     @property
     def clip(self) -> Float[Tensor, "batch clip_dim"]:

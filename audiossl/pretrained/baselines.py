@@ -7,10 +7,12 @@ from audiossl.errors import UserError
 from audiossl.models.log_mel_statistics import LogMelStatistics
 
 
-def load_log_mel(place: str) -> LogMelStatistics:
-    """Build the encoder that returns log-mel frames and their statistics ("log-mel:")."""
+def load_log_mel_statistics(place: str) -> LogMelStatistics:
+    """Build the encoder that returns log-mel frames and their statistics."""
     if place:
-        raise UserError(f"log-mel:{place}: takes nothing after the colon; write log-mel:")
+        raise UserError(
+            f"log_mel_statistics:{place}: takes nothing after the colon; write log_mel_statistics:"
+        )
     return LogMelStatistics()
 
 

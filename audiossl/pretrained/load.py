@@ -1,54 +1,63 @@
-"""`load_encoder`: any public encoder in one line, named by a folder or by `kind:path`."""
+"""`load_encoder`: any encoder in one line, for every use."""
 
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
-from audiossl.errors import UserError, did_you_mean
-
-SCHEMES: dict[str, str] = {
-    "audiossl": "audiossl.pretrained.own:load",
-    "random": "audiossl.pretrained.own:load_random",
-    "code_matching": "audiossl.pretrained.code_matching:load",
-    "hf": "audiossl.teachers.huggingface:load",
-    "torchaudio": "audiossl.teachers.torchaudio_bundle:load",
-    "dasheng": "audiossl.teachers.dasheng:load",
-    "ge2e": "audiossl.teachers.ge2e:load",
-    "aisfx": "audiossl.teachers.aisfx:load",
-    "pocketsphinx": "audiossl.teachers.pocketsphinx:load",
-    "log_mel": "audiossl.teachers.spectral:load_log_mel",
-    "mfcc": "audiossl.teachers.spectral:load_mfcc",
-    "shuffled": "audiossl.pretrained.baselines:load_shuffled",
-    "log-mel": "audiossl.pretrained.baselines:load_log_mel",
-    "python": "audiossl.pretrained.python:load",
-    "spear": "audiossl.pretrained.spear:load",
-}
-"""`kind` -> module:function that takes what follows the colon and returns an Encoder."""
+from audiossl.errors import UserError
+from audiossl.installation import missing_package
+from audiossl.pretrained.sources import SCHEMES, Source, parse_source, split_sources
 
 
 def load_encoder(source: str | Path) -> nn.Module:
     """Load an encoder, frozen and in evaluation mode.
 
+    >>> encoder = load_encoder("log_mel:40")
+    >>> encoder.sample_rate, encoder.frame_rate, encoder.dim
+    (16000, 50.0, 40)
+
     Args:
-        source: A folder or run of this package ("exp/pretrain"), or `kind:path`, where kind is one
-            of `SCHEMES` ("spear:<folder|file>", "hf:<folder>", ...).
+        source: A folder of this package ("exp/pretrain"), or `kind:place`, where kind is one of
+            `audiossl.pretrained.sources.SCHEMES` ("spear:<folder|file>", "hf:<folder>", ...).
+            `#layer` behind it makes the output of that layer, counted from 1, the encoder's output
+            ("hf:<folder>#21"). Several joined by `+` are one encoder, their frames side by side
+            ("aisfx:+log_mel:40").
 
     Returns:
-        A module that keeps to the `Encoder` protocol: `encoder(waveforms, lengths) -> Frames`.
+        A module that keeps to the `Encoder` protocol: `encoder(waveforms, lengths) -> Frames`. Its
+        `layer_convention` says at which point of the network the output is taken.
 
     Raises:
-        UserError: The kind is unknown, or nothing that can be loaded lies at the path.
+        UserError: The kind is unknown, its package is not installed, or nothing that can be loaded
+            lies at the place.
     """
-    kind, separator, place = str(source).partition(":")
-    if not separator or Path(source).exists():
-        kind, place = "audiossl", str(source)
-    if kind not in SCHEMES:
-        raise UserError(
-            f"{source}: unknown kind of encoder {kind!r}{did_you_mean(kind, SCHEMES)} "
-            f"(known: {', '.join(SCHEMES)}, or a folder of this package)"
-        )
-    module, _, name = SCHEMES[kind].partition(":")
-    load: Callable[[str], nn.Module] = getattr(import_module(module), name)
-    return load(place).eval().requires_grad_(False)
+    encoders = [_load(parse_source(part), part) for part in split_sources(source)]
+    if len(encoders) == 1:
+        return encoders[0]
+    from audiossl.pretrained.ensemble import Ensemble
+
+    return Ensemble(encoders)
+
+
+def _load(source: Source, name: str) -> Any:
+    scheme = SCHEMES[source.kind]
+    module, _, function = scheme.load.partition(":")
+    try:
+        load: Callable[..., Any] = getattr(import_module(module), function)
+    except ModuleNotFoundError as error:
+        if not scheme.extra or str(error.name).startswith("audiossl"):
+            raise
+        raise UserError(missing_package(name, error.name, scheme.extra)) from error
+    if source.layer is None or scheme.truncates:
+        arguments = (source.place,) if source.layer is None else (source.place, source.layer)
+        encoder = load(*arguments)
+    else:
+        from audiossl.pretrained.layer import LayerOf
+
+        encoder = LayerOf(load(source.place).eval(), source.layer, name)
+    if not hasattr(encoder, "layer_convention"):
+        encoder.layer_convention = "the encoder's own output"
+    return encoder.eval().requires_grad_(False)

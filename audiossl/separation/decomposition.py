@@ -16,6 +16,7 @@ from jaxtyping import Float, Float32, Int
 from torch import Tensor
 
 from audiossl.errors import UserError
+from audiossl.installation import missing_package
 
 _FFT = 2048
 _HOP = 512
@@ -129,8 +130,6 @@ def _librosa() -> Any:
     try:
         import librosa
     except ImportError as error:
-        raise UserError(
-            f"decomposition needs librosa, which cannot be imported ({error}): "
-            "python -m pip install 'audiossl[separation]'"
-        ) from error
+        what = f"decomposition ({error})"
+        raise UserError(missing_package(what, "librosa", "separation")) from error
     return librosa

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from audiossl.errors import UserError
+from audiossl.installation import missing_package
 from audiossl.nn.digests import digest_of_tensors
 from audiossl.separation.demucs_weights import demucs, load_bag
 
@@ -152,9 +153,7 @@ def _fetch(name: str) -> Path:
     try:
         from huggingface_hub import snapshot_download
     except ImportError as error:
-        raise UserError(
-            "demucs: hub needs huggingface_hub: python -m pip install 'audiossl[hub]'"
-        ) from error
+        raise UserError(missing_package("demucs: hub", "huggingface_hub", "hub")) from error
     namespace, _, model = name.rpartition("/")
     repository = f"{namespace or 'adefossez'}/{demucs('hf').hf_repo_name(model)}"
     try:

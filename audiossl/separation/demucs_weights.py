@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from audiossl.errors import UserError, did_you_mean
+from audiossl.installation import missing_package
 from audiossl.nn.pickled_arrays import array_globals
 from audiossl.nn.weights import read_weights, write_weights
 
@@ -83,10 +84,8 @@ def demucs(module: str) -> Any:
     try:
         return import_module(f"demucs.{module}")
     except ImportError as error:
-        raise UserError(
-            f"demucs is needed and cannot be imported ({error}): "
-            "python -m pip install 'audiossl[separation]'"
-        ) from error
+        what = f"this separator ({error})"
+        raise UserError(missing_package(what, "demucs", "separation")) from error
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Frozen networks that supply targets."""
+"""Networks from elsewhere, frozen: encoders to compare with, and teachers that supply targets."""

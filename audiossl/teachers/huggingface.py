@@ -3,10 +3,11 @@
 Conventions. Layers are counted from 1; `Frames.layers[k - 1]` is the output of block k as it leaves
 the block: on the residual stream of pre-norm models (the large ones), behind the block's own norm
 in post-norm ones (the base ones). Element k of the library's own list of hidden states is the same,
-save the last one of pre-norm models, which is normalized in transformers 4 and is not in 5. As a
-teacher, `vectors` is a layer so defined; as an encoder it is the model's `last_hidden_state`,
-behind the final norm. Waveforms are standardized, each over its own valid samples, where the
-folder's preprocessor_config.json says `do_normalize`.
+save the last one of pre-norm models, which is normalized in transformers 4 and is not in 5.
+`vectors` is a layer so defined where one is asked for, and otherwise the model's
+`last_hidden_state`, behind the final norm, for encoders and teachers alike. Waveforms are
+standardized, each over its own valid samples, where the folder's preprocessor_config.json says
+`do_normalize`.
 
 The same names load Whisper's encoder, which lives in `whisper.py`.
 """
@@ -31,39 +32,32 @@ from audiossl.teachers.whisper import WhisperTeacher
 from audiossl.whole import read_json
 
 FAMILY = ("wavlm", "hubert", "wav2vec2", "data2vec-audio")
-SPEAR_LAYER = 21
-"""Of the 24 layers of WavLM-Large, the one whose codes SPEAR's speech models learn."""
 
 
-def load(place: str) -> FrozenTeacher:
-    """Load a folder as an encoder: `vectors` is the model's own output, `layers` are all blocks.
+def load(place: str, layer: int | None = None) -> FrozenTeacher:
+    """Load a folder.
 
     Args:
         place: A folder with config.json, preprocessor_config.json and the weights.
+        layer: Which layer is `vectors`, from 1 (SPEAR's speech models learn the codes of layer 21
+            of WavLM-Large); blocks above it are not computed. None: the model's own output, with
+            the outputs of all blocks as `layers`.
 
     Raises:
         UserError: The folder lacks one of them, holds another type of model, or weights that do not
-            fit or would run code.
+            fit or would run code; there is no such layer.
     """
-    return _load(Path(place), layer=None)
-
-
-def load_teacher(place: str, layer: int | None = None) -> FrozenTeacher:
-    """Load a folder as a teacher: `vectors` is one layer; blocks above it are not computed.
-
-    Args:
-        place: A folder with config.json, preprocessor_config.json and the weights.
-        layer: From 1; None is 21 for WavLM-Large, as in SPEAR, and the last for all others.
-
-    Raises:
-        UserError: As `load`, or there is no such layer.
-    """
-    if layer is None:
-        config = _read_config(Path(place))
-        num_layers = int(config.num_hidden_layers)
-        large = config.model_type == "wavlm" and num_layers == 24
-        layer = SPEAR_LAYER if large else num_layers
-    return _load(Path(place), layer)
+    folder = Path(place)
+    config = _read_config(folder)
+    if config.model_type == "whisper":
+        return WhisperTeacher.from_state(config, _read_state(folder), place, layer)
+    network = AutoModel.from_config(config).float()
+    state = own_state(_read_state(folder), f"{network.base_model_prefix}.")
+    for name, value in network.state_dict().items():
+        if name.endswith("masked_spec_embed"):
+            state.setdefault(name, value)  # only training uses it
+    load_exactly(network, state, place)
+    return Wav2Vec2Teacher(network, normalize=_read_normalize(folder), layer=layer)
 
 
 class Wav2Vec2Teacher(FrozenTeacher):
@@ -130,19 +124,6 @@ class Wav2Vec2Teacher(FrozenTeacher):
         return (inputs[0].masked_fill(padding[:, None], 0.0),)
 
 
-def _load(folder: Path, layer: int | None) -> FrozenTeacher:
-    config = _read_config(folder)
-    if config.model_type == "whisper":
-        return WhisperTeacher.from_state(config, _read_state(folder), str(folder), layer)
-    network = AutoModel.from_config(config).float()
-    state = own_state(_read_state(folder), f"{network.base_model_prefix}.")
-    for name, value in network.state_dict().items():
-        if name.endswith("masked_spec_embed"):
-            state.setdefault(name, value)  # only training uses it
-    load_exactly(network, state, str(folder))
-    return Wav2Vec2Teacher(network, normalize=_read_normalize(folder), layer=layer)
-
-
 def _read_config(folder: Path) -> Any:
     if not folder.is_dir():
         raise UserError(
@@ -154,7 +135,14 @@ def _read_config(folder: Path) -> Any:
             f"{folder}: holds a model of type {model_type!r}, which is no speech encoder that is "
             f"known here ({', '.join(FAMILY)}, whisper)"
         )
-    return AutoConfig.from_pretrained(folder, local_files_only=True)
+    config = AutoConfig.from_pretrained(folder, local_files_only=True)
+    if getattr(config, "add_adapter", False):
+        # Its frames are fewer and wider than those of the layers: no rate would be true of both.
+        raise UserError(
+            f"{folder}: a model with an adapter behind its last layer (add_adapter), which is not "
+            "supported: save the model without it (add_adapter=False)"
+        )
+    return config
 
 
 def _read_state(folder: Path) -> dict[str, Tensor]:

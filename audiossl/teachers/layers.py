@@ -56,7 +56,7 @@ def first_layers(blocks: nn.ModuleList, layer: int | None, name: str) -> nn.Modu
 
 
 def described(layer: int | None, num_layers: int) -> str:
-    """Say which layer it is, for a teacher's `convention`."""
+    """Describe the output, for an encoder's `convention`."""
     if layer is None:
         return f"output behind the final norm of {num_layers} layers"
     return f"layer {layer}, as it leaves the block"

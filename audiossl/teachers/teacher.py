@@ -1,8 +1,9 @@
-"""What a teacher is: a frozen network from waveforms to Frames, whose targets a student learns."""
+"""What the encoders of this room share, and which of their frames can be a student's targets."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from dataclasses import replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -13,34 +14,11 @@ from audiossl.nn.frames import Frames
 from audiossl.nn.lengths import valid_mask
 
 
-@runtime_checkable
-class Teacher(Protocol):
-    """Waveforms to Frames; stages that make targets know no more than this.
-
-    It asks for what `audiossl.models.encoder.Encoder` asks for, so that every encoder, one of this
-    package too, is a teacher as it stands. This room does not import that one: a teacher is known
-    by what it does.
-    """
-
-    sample_rate: int
-    """Samples a second that the waveforms must have."""
-    frame_rate: float
-    """Frames a second of the output."""
-    dim: int
-    """Dimension of `Frames.vectors`."""
-
-    def __call__(
-        self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
-    ) -> Frames:
-        """Compute targets of mono waveforms in [-1, 1]; `lengths` counts valid samples.
-
-        A row that is too short for one frame gets the length 0.
-        """
-        ...
-
-
 class FrozenTeacher(nn.Module):
-    """What the teachers of this room share: they stay in evaluation mode and say what they give."""
+    """An `Encoder` that stays in evaluation mode and documents what it gives.
+
+    A row that is too short for one frame gets the length 0.
+    """
 
     sample_rate: int
     frame_rate: float
@@ -48,6 +26,16 @@ class FrozenTeacher(nn.Module):
     convention: str
     """Which layer `Frames.vectors` is, before or after which normalization, of which input: part
     of the identity of everything that is made with it."""
+
+    @property
+    def layer_convention(self) -> str:
+        """The same, by the name that every loaded encoder has for it."""
+        return self.convention
+
+    def __call__(self, *waveforms_and_lengths: Any) -> Frames:
+        """Compute frames, and write on them which layer they are."""
+        frames: Frames = super().__call__(*waveforms_and_lengths)
+        return replace(frames, layer_convention=self.convention)
 
     def train(self, mode: bool = True) -> "FrozenTeacher":  # noqa: ARG002 - it is not asked
         """Stay in evaluation mode, whatever a student around it is told."""

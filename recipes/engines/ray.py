@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from audiossl.errors import UserError
+from audiossl.installation import missing_package
 
 SPARE_CPUS = 2
 """Logical processors beyond those of the actors: with none, Ray's reading tasks never start and the
@@ -118,7 +119,7 @@ def _started(actors: int, gpus: float) -> Any:
         import ray
         import ray.data.checkpoint
     except ImportError as error:
-        raise UserError("engine ray: Ray is not installed: pip install 'audiossl[ray]'") from error
+        raise UserError(missing_package("engine ray", "ray", "ray")) from error
     if not ray.is_initialized():
         address = os.environ.get("RAY_ADDRESS")
         local = {} if address else {"num_cpus": actors + SPARE_CPUS, "include_dashboard": False}

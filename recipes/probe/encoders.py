@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from audiossl.errors import UserError
-from audiossl.pretrained.load import SCHEMES
 from audiossl.pretrained.own import CONFIG
+from audiossl.pretrained.sources import OWN, Source, parse_source, paths_of, split_sources
 from audiossl.probing.predictions import seedless
 from audiossl.whole import read_json
 from recipes.record import digest
 
-_UNLEARNT = ("random", "shuffled", "log-mel")
+_UNLEARNT = ("random", "shuffled", "log_mel_statistics")
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,13 @@ def with_baselines(encoders: Mapping[str, str], seeds: Sequence[int]) -> list[Ro
     twins: dict[str, Row] = {}
     for row in rows:
         if row.role == "encoder":
-            kind, place = split_source(row.source)
-            own = kind == "audiossl"
-            twin = f"random:{place}" if own else f"shuffled:{row.source}"
-            architecture = _architecture(place) if own else row.source
+            own = _own(row.source)
+            twin = f"random:{own.place}" if own else f"shuffled:{row.source}"
+            architecture = _architecture(own.place) if own else row.source
             name = f"random-{seedless(row.name)}" if twins else "random"
             twins.setdefault(architecture, Row(name, twin, "random"))
     baselines = [_seeded(twin, seed, len(seeds)) for twin in twins.values() for seed in seeds]
-    baselines.append(Row("log-mel", "log-mel:", "log-mel"))
+    baselines.append(Row("log-mel", "log_mel_statistics:", "log-mel"))
     taken = {row.name for row in rows}
     for baseline in baselines:
         if baseline.name in taken:
@@ -58,21 +57,13 @@ def with_baselines(encoders: Mapping[str, str], seeds: Sequence[int]) -> list[Ro
 
 def folders_of(encoders: Mapping[str, str]) -> dict[str, Path]:
     """Find the files and folders that sources name: inputs, which may change."""
-    found = {}
+    found: dict[str, Path] = {}
     for name, source in encoders.items():
-        kind, place = split_source(source)
-        path = Path(place.rpartition("#")[0] or place)
-        if kind == "audiossl" or (place and path.exists()):
-            found[f"encoders.{name}"] = path
+        paths = paths_of(source)
+        # With one path, the name that records of earlier runs have for it.
+        named = {f"encoders.{name}.{number}": path for number, path in enumerate(paths)}
+        found |= named if len(paths) > 1 else {f"encoders.{name}": path for path in paths}
     return found
-
-
-def split_source(source: str) -> tuple[str, str]:
-    """Tell the kind of an encoder from its place, as `load_encoder` does."""
-    kind, separator, place = source.partition(":")
-    if not separator or Path(source).exists() or kind not in SCHEMES:
-        return "audiossl", source
-    return kind, place
 
 
 def _seeded(twin: Row, seed: int, count: int) -> Row:
@@ -80,11 +71,19 @@ def _seeded(twin: Row, seed: int, count: int) -> Row:
     return Row(name, f"{twin.source}#{seed}", "random")
 
 
+def _own(source: str) -> Source | None:
+    """Parse the name of a whole encoder of this package; None for any other."""
+    if len(split_sources(source)) > 1:
+        return None
+    parsed = parse_source(source)
+    return parsed if parsed.kind == OWN and parsed.layer is None else None
+
+
 def _row(name: str, source: str) -> Row:
     if not re.fullmatch(r"[\w.+#-]+", name):
         raise UserError(f"encoder name {name!r}: use letters, digits and . _ + # -")
-    kind = split_source(source)[0]
-    return Row(name, source, "random" if kind in _UNLEARNT else "encoder")
+    unlearnt = all(parse_source(part).kind in _UNLEARNT for part in split_sources(source))
+    return Row(name, source, "random" if unlearnt else "encoder")
 
 
 def _architecture(folder: str) -> str:

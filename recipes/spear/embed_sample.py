@@ -18,6 +18,7 @@ from audiossl import distributed
 from audiossl.data.corpus import Corpus
 from audiossl.data.reading import SAMPLE_RATE
 from audiossl.errors import UserError
+from audiossl.pretrained.load import load_encoder
 from audiossl.quantization.reservoir import Reservoir
 from audiossl.whole import whole_file
 from recipes.record import digest
@@ -26,7 +27,6 @@ from recipes.spear.listening import (
     Listener,
     ListeningConfig,
     hours_of_shards,
-    open_teacher,
     teacher_identity,
 )
 from recipes.stage import Stage, main
@@ -60,7 +60,8 @@ class _Share:
 
 def embed_sample(config: Config, stage: Stage) -> dict[str, Any]:
     """Write frames.npy."""
-    corpus, teacher = Corpus(config.cuts), open_teacher(config.teacher)
+    corpus = Corpus(config.cuts)
+    teacher: Any = load_encoder(config.teacher)
     identity, rate, dim = teacher_identity(teacher), float(teacher.frame_rate), int(teacher.dim)
     del teacher
     shares = _shares(corpus, config)

@@ -20,6 +20,7 @@ from audiossl.data.corpus import RECORDING, Corpus
 from audiossl.data.reading import SAMPLE_RATE
 from audiossl.errors import Skip, UserError
 from audiossl.nn.codes import Codes
+from audiossl.pretrained.load import load_encoder
 from audiossl.quantization.quantizer import CodebookQuantizer, code_dtype
 from audiossl.quantization.storage import load_quantizer
 from audiossl.whole import read_json
@@ -29,7 +30,6 @@ from recipes.spear.listening import (
     Listener,
     ListeningConfig,
     hours_of_shards,
-    open_teacher,
     teacher_identity,
 )
 from recipes.spear.train_quantizer import QUANTIZER
@@ -57,7 +57,8 @@ def encode(config: Config, stage: Stage) -> dict[str, Any]:
     """Write the codes of every shard."""
     if not config.field.isidentifier() or config.field in ("cuts", RECORDING):
         raise UserError(f"field {config.field!r}: choose a word that is not taken, as in speech")
-    corpus, teacher = Corpus(config.cuts), open_teacher(config.teacher)
+    corpus = Corpus(config.cuts)
+    teacher: Any = load_encoder(config.teacher)
     quantizer, identity = _quantizer(config.quantizer), teacher_identity(teacher)
     quantizer.check_dim(teacher.dim)
     _check_teacher(config, identity)

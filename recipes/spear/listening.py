@@ -5,7 +5,6 @@ gives the same frames. Nothing is kept: a batch of frames is used and forgotten.
 """
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -22,10 +21,11 @@ from audiossl.audio.resampling import resample
 from audiossl.data.corpus import Corpus
 from audiossl.data.reading import SAMPLE_RATE
 from audiossl.errors import Skip, UserError
+from audiossl.models.encoder import Encoder
 from audiossl.nn.digests import digest_of_tensors
 from audiossl.pretrained.load import load_encoder
-from audiossl.teachers.load import SCHEMES, load_teacher
-from audiossl.teachers.teacher import Teacher, faults
+from audiossl.pretrained.sources import paths_of
+from audiossl.teachers.teacher import faults
 from recipes.record import digest
 from recipes.stage import Resources
 
@@ -42,8 +42,9 @@ class ListeningConfig:
     output: Path
     """Where what is made goes."""
     teacher: str
-    """`hf:<folder>#21`, `dasheng:<file>`, `log_mel:80`, ... (`audiossl.teachers.load`), several
-    joined by `+`, or the output of a `pretrain` stage: an own encoder teaches the next one."""
+    """Network that supplies the targets, as `audiossl.load_encoder` takes it: `hf:<folder>#21`,
+    `dasheng:<file>`, `log_mel:80`, ..., several joined by `+`, or the output of a `pretrain` stage:
+    an own encoder teaches the next one."""
     where: dict[str, list[str]] = field(default_factory=dict)
     """Which cuts are heard: labels and their values, as in {domain: [speech]}; all if empty."""
     window_duration: float = 40.0
@@ -62,11 +63,8 @@ class ListeningConfig:
 
     def extra_inputs(self) -> dict[str, Path]:
         """Files and folders that `teacher` names; they are fingerprinted as inputs."""
-        parts = re.split(r"\+(?=\w+:)", self.teacher)
-        paths = [part.partition(":")[2].rpartition("=")[2] or part for part in parts]
-        places = [Path(path) if Path(path).exists() else Path(path.split("#")[0]) for path in paths]
-        known = [place for place in places if place != Path() and place.exists()]
-        return {f"teacher.{index}": place for index, place in enumerate(known)}
+        known = [path for path in paths_of(self.teacher) if path.exists()]
+        return {f"teacher.{index}": path for index, path in enumerate(known)}
 
 
 @dataclass(frozen=True)
@@ -96,21 +94,9 @@ class Heard:
     """Cut -> what is wrong with it."""
 
 
-def open_teacher(source: str, device: str = "cpu") -> Any:
-    """Load a teacher by its name, or an encoder of this package as one.
-
-    Raises:
-        UserError: There is none, or nothing that can be loaded.
-    """
-    kind, separator, _ = source.partition(":")
-    own = Path(source).exists() or (separator and kind not in SCHEMES)
-    teacher = load_encoder(source) if own or not separator else load_teacher(source)
-    return teacher.to(device)
-
-
 def teacher_identity(teacher: nn.Module) -> str:
     """Hash what decides a teacher's frames: its weights, layer and conventions."""
-    assert isinstance(teacher, Teacher)
+    assert isinstance(teacher, Encoder)
     convention = getattr(teacher, "convention", str(getattr(teacher, "config", "")))
     weights = digest_of_tensors(teacher.state_dict())
     return digest([type(teacher).__name__, convention, weights, teacher.frame_rate, teacher.dim])
@@ -137,7 +123,8 @@ class Listener:
         if torch.device(device).type == "cpu":
             torch.set_num_threads(config.threads)
         self.corpus, self.config, self.device = corpus, config, device
-        self.teacher = open_teacher(config.teacher, device)
+        teacher: Any = load_encoder(config.teacher)
+        self.teacher = teacher.to(device)
         self.frame_rate: float = frame_rate or self.teacher.frame_rate
 
     @torch.no_grad()

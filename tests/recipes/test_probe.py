@@ -8,7 +8,7 @@ from audiossl.errors import UserError
 from audiossl.nn.weights import read_weights
 from audiossl.probing.predictions import read_predictions
 from recipes.probe import embed, fit, report
-from recipes.probe.encoders import split_source, with_baselines
+from recipes.probe.encoders import folders_of, with_baselines
 from tests.experiment import TASKS, stage
 
 
@@ -170,10 +170,11 @@ def test_one_random_twin_for_each_architecture(experiment):
     ]  # fmt: skip
 
 
-def test_the_kind_of_an_encoder_is_told_from_its_place(tmp_path):
-    assert split_source("hf:folder") == ("hf", "folder")
-    assert split_source("exp/run") == ("audiossl", "exp/run")
-    assert split_source(str(tmp_path)) == ("audiossl", str(tmp_path))
+def test_twins_of_a_layer_and_of_an_ensemble_are_shuffled_as_a_whole(experiment):
+    sources = {"layer": f"{experiment.cola_0}#2", "both": "aisfx:+log_mel:40"}
+    twins = [row.source for row in with_baselines(sources, (0,)) if row.role == "random"]
+    assert twins == [f"shuffled:{source}#0" for source in sources.values()]
+    assert folders_of({"a": sources["layer"], "b": "ge2e:"}) == {"encoders.a": experiment.cola_0}
 
 
 def test_a_page_of_probes_that_are_not_done_is_refused(experiment, tmp_path):

@@ -17,10 +17,10 @@ from audiossl.data.corpus import Corpus
 from audiossl.errors import UserError
 from audiossl.models.efficientnet import EfficientNet, EfficientNetConfig
 from audiossl.nn.frames import Frames
+from audiossl.pretrained.load import load_encoder
 from audiossl.pretrained.own import write_encoder
 from audiossl.quantization.random_projection import RandomProjectionQuantizer
 from audiossl.quantization.storage import load_quantizer, write_quantizer
-from audiossl.teachers.load import load_teacher
 from recipes.spear import listening
 from recipes.spear.encode import Config, encode
 from recipes.spear.listening import Listener, ListeningConfig, spans_of
@@ -90,7 +90,7 @@ def _command(*words: str, timeout: float = 570) -> subprocess.CompletedProcess[s
 
 def test_codes_are_those_of_the_teacher_and_the_quantizer(folder, expected):
     corpus = Corpus(folder / "cuts", folder / "codes")
-    teacher = load_teacher("log_mel:20")
+    teacher = load_encoder("log_mel:20")
     quantizer = load_quantizer(folder / "quantizer.safetensors")
     for cut in range(len(corpus)):
         waveform = torch.from_numpy(corpus.waveform(cut))[None]
@@ -205,7 +205,7 @@ class _Broken(torch.nn.Module):
 
     def __init__(self, nan: int, short: int) -> None:
         super().__init__()
-        self.real, self.nan, self.short = load_teacher("log_mel:20"), nan, short
+        self.real, self.nan, self.short = load_encoder("log_mel:20"), nan, short
 
     def forward(self, waveforms, lengths):
         frames = self.real(waveforms, lengths)
@@ -217,7 +217,7 @@ class _Broken(torch.nn.Module):
 def test_faulty_cuts_are_named_left_out_and_bounded(folder, tmp_path, monkeypatch):
     corpus = Corpus(folder / "cuts")
     nan, short = int(corpus.num_samples[0]), int(corpus.num_samples[5])
-    monkeypatch.setattr(listening, "load_teacher", lambda source: _Broken(nan, short))
+    monkeypatch.setattr(listening, "load_encoder", lambda source: _Broken(nan, short))
     record = _run(folder, tmp_path / "some", max_skipped=0.1)
     assert record["results"]["skipped"] == 2
     lines = (tmp_path / "some" / "skipped.jsonl").read_text().splitlines()

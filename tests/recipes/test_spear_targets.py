@@ -87,7 +87,7 @@ class _Loud(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.real = listening.load_teacher("log_mel:8")
+        self.real = listening.load_encoder("log_mel:8")
 
     def forward(self, waveforms, lengths):
         frames = self.real(waveforms, lengths)
@@ -97,7 +97,7 @@ class _Loud(torch.nn.Module):
 
 def test_frames_beyond_float16_are_refused(cuts, tmp_path, monkeypatch):
     loud = _Loud()
-    monkeypatch.setattr(listening, "load_teacher", lambda source: loud)
+    monkeypatch.setattr(listening, "load_encoder", lambda source: loud)
     with pytest.raises(UserError, match=r"beyond what float16 can hold: set number_type"):
         _embed(cuts, tmp_path / "half")
     _embed(cuts, tmp_path / "single", number_type="float32")

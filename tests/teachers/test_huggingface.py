@@ -6,7 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import Wav2Vec2FeatureExtractor, WhisperFeatureExtractor
+from transformers import (
+    Wav2Vec2Config,
+    Wav2Vec2FeatureExtractor,
+    Wav2Vec2Model,
+    WhisperFeatureExtractor,
+)
 
 from audiossl.errors import UserError
 from audiossl.teachers import huggingface
@@ -40,7 +45,7 @@ def golden_frames(folder):
     found = {}
     for which, teacher in {
         "output": huggingface.load(str(folder)),
-        "layer.3": huggingface.load_teacher(str(folder), 3),
+        "layer.3": huggingface.load(str(folder), 3),
     }.items():
         frames = teacher(waveforms, torch.tensor([9000, 4000]))
         found[which] = frames.vectors[0, :9].clone()
@@ -91,7 +96,7 @@ def test_a_layer_leaves_its_block_without_the_final_norm_and_later_blocks_do_not
     waveform, lengths = torch.randn(1, 9000), torch.tensor([9000])
     every = huggingface.load(str(folders[name]))(waveform, lengths)
     for layer in (1, 2, 3):
-        teacher = huggingface.load_teacher(str(folders[name]), layer)
+        teacher = huggingface.load(str(folders[name]), layer)
         frames = teacher(waveform, lengths)
         torch.testing.assert_close(frames.vectors, every.layers[layer - 1])
         assert len(frames.layers) == layer
@@ -103,15 +108,14 @@ def test_a_layer_leaves_its_block_without_the_final_norm_and_later_blocks_do_not
 def test_layers_are_counted_from_one(folders):
     for layer in (0, 4, -1):
         with pytest.raises(UserError, match=f"wavlm has layers 1 to 3.*got {layer}"):
-            huggingface.load_teacher(str(folders["wavlm-base"]), layer)
+            huggingface.load(str(folders["wavlm-base"]), layer)
 
 
-def test_wavlm_large_gives_layer_21_and_others_their_last(tmp_path, folders):
-    sizes = {**tiny.SIZES, "num_hidden_layers": 24, "hidden_size": 16, "intermediate_size": 16}
-    large = tiny.WavLMModel(tiny.WavLMConfig(**sizes, **tiny.PRE_NORM))
-    teacher = huggingface.load_teacher(str(tiny.save(large, tmp_path)))
-    assert "layer 21," in teacher.convention
-    assert "layer 3," in huggingface.load_teacher(str(folders["wavlm-large"])).convention
+def test_a_model_with_an_adapter_is_refused(tmp_path):
+    sizes = {**tiny.SIZES, "add_adapter": True, "num_adapter_layers": 1, "output_hidden_size": 16}
+    network = Wav2Vec2Model(Wav2Vec2Config(**sizes))
+    with pytest.raises(UserError, match="adapter behind its last layer"):
+        huggingface.load(str(tiny.save(network, tmp_path)))
 
 
 def test_whispers_front_end_is_the_librarys(folders):

@@ -8,8 +8,8 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from audiossl.errors import UserError
+from audiossl.pretrained.load import load_encoder
 from audiossl.teachers import pocketsphinx
-from audiossl.teachers.load import load_teacher
 from tests.teachers.corpus import rows, waveform
 from tests.teachers.padding import check_padding_does_not_matter, check_short_rows_have_no_frames
 
@@ -157,7 +157,7 @@ def test_a_missing_file_is_named(tmp_path):
 @needs_wheel
 def test_it_tells_phones_apart_better_than_a_spectrum():
     scores = {
-        name: phone_accuracy(load_teacher(source))
+        name: phone_accuracy(load_encoder(source))
         for name, source in {"pocketsphinx": "pocketsphinx:", "log-mel": "log_mel:40"}.items()
     }
     print(f"\nphones of a Russian reader, accuracy: {scores}")

@@ -4,8 +4,8 @@ from torch import nn
 
 from audiossl.errors import UserError
 from audiossl.nn.frames import Frames
+from audiossl.pretrained.ensemble import Ensemble
 from audiossl.teachers.aisfx import AisfxTeacher
-from audiossl.teachers.ensemble import EnsembleTeacher
 from audiossl.teachers.spectral import LogMelTeacher, MfccTeacher
 from audiossl.teachers.teacher import zero_padding
 from tests.teachers.padding import check_padding_does_not_matter
@@ -23,7 +23,7 @@ class _Slow(nn.Module):
 
 
 def test_padding_does_not_matter_across_sample_and_frame_rates():
-    both = EnsembleTeacher([AisfxTeacher(width=8), LogMelTeacher()])
+    both = Ensemble([AisfxTeacher(width=8), LogMelTeacher()])
     assert (both.sample_rate, both.frame_rate, both.dim) == (44100, 50.0, 144)
     batch = check_padding_does_not_matter(
         both, seconds=(1.9, 0.81, 1.42), tolerance=1e-4, most_lost=10
@@ -35,7 +35,7 @@ def test_padding_does_not_matter_across_sample_and_frame_rates():
 
 def test_vectors_stand_side_by_side_as_each_teacher_gives_them():
     waveforms, lengths = torch.randn(2, 9000), torch.tensor([9000, 5000])
-    frames = EnsembleTeacher([MfccTeacher(), LogMelTeacher()])(waveforms, lengths)
+    frames = Ensemble([MfccTeacher(), LogMelTeacher()])(waveforms, lengths)
     mfcc, log_mel = MfccTeacher()(waveforms, lengths), LogMelTeacher()(waveforms, lengths)
     assert torch.equal(frames.lengths, log_mel.lengths)
     expected = torch.cat([mfcc.vectors, log_mel.vectors], dim=2)
@@ -45,18 +45,18 @@ def test_vectors_stand_side_by_side_as_each_teacher_gives_them():
 
 def test_a_slow_teachers_frame_stands_for_all_its_time():
     waveforms, lengths = torch.randn(1, 16000), torch.tensor([16000])
-    frames = EnsembleTeacher([_Slow(), LogMelTeacher()])(waveforms, lengths)
+    frames = Ensemble([_Slow(), LogMelTeacher()])(waveforms, lengths)
     slow = _Slow()(waveforms, lengths).vectors
     assert frames.lengths.tolist() == [49]  # no more than every teacher has
     assert torch.equal(frames.layers[0], slow.repeat_interleave(2, dim=1)[:, :49])
-    halved = EnsembleTeacher([_Slow(), LogMelTeacher()], frame_rate=25.0)(waveforms, lengths)
+    halved = Ensemble([_Slow(), LogMelTeacher()], frame_rate=25.0)(waveforms, lengths)
     assert halved.lengths.tolist() == [24]
     assert torch.equal(halved.layers[0], slow[:, :24])
 
 
 def test_a_slow_teachers_last_frame_stands_for_what_is_left_in_every_row():
     waveforms, lengths = torch.randn(2, 16600), torch.tensor([16600, 9700])
-    frames = EnsembleTeacher([_Slow(), LogMelTeacher()])(waveforms, lengths)
+    frames = Ensemble([_Slow(), LogMelTeacher()])(waveforms, lengths)
     assert torch.equal(frames.lengths, LogMelTeacher()(waveforms, lengths).lengths)
     for row, length in enumerate(lengths.tolist()):
         slow = _Slow()(waveforms[row : row + 1, :length], lengths[row : row + 1]).vectors[0]
@@ -65,11 +65,11 @@ def test_a_slow_teachers_last_frame_stands_for_what_is_left_in_every_row():
             found[: 2 * len(slow)], slow.repeat_interleave(2, dim=0)[: len(found)]
         )
         assert (found[2 * len(slow) :] == found[-1]).all()
-    assert EnsembleTeacher([_Slow(), LogMelTeacher()])(
+    assert Ensemble([_Slow(), LogMelTeacher()])(
         waveforms[:, :500], torch.tensor([500, 500])
     ).lengths.tolist() == [0, 0]
 
 
 def test_nobody_is_no_ensemble():
-    with pytest.raises(UserError, match="at least one teacher"):
-        EnsembleTeacher([])
+    with pytest.raises(UserError, match="at least one encoder"):
+        Ensemble([])

@@ -1,0 +1,121 @@
+"""How encoders are named: a folder of this package, or `kind:place`, and `#layer` behind either.
+
+One table for all uses: what embeds files, fills tables of probes, or is the teacher of a student is
+named alike and is the same network.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from audiossl.errors import UserError, did_you_mean
+
+OWN = "audiossl"
+"""Kind of the encoders that this package wrote; it may be left out before a folder."""
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A kind of encoder, and where it is loaded."""
+
+    load: str
+    """Module and function, as in "module:function"; it takes what follows the colon."""
+    extra: str = ""
+    """Group of optional dependencies that it needs; empty: none."""
+    truncates: bool = False
+    """Whether the function takes a layer, too, and leaves out the layers above it."""
+    keeps_hash: bool = False
+    """Whether what follows a "#" is the kind's own (a seed, a side) and not a layer."""
+
+
+SCHEMES: dict[str, Scheme] = {
+    OWN: Scheme("audiossl.pretrained.own:load"),
+    "random": Scheme("audiossl.pretrained.own:load_random", keeps_hash=True),
+    "shuffled": Scheme("audiossl.pretrained.baselines:load_shuffled", keeps_hash=True),
+    "code_matching": Scheme("audiossl.pretrained.code_matching:load", keeps_hash=True),
+    "spear": Scheme("audiossl.pretrained.spear:load"),
+    "hf": Scheme("audiossl.teachers.huggingface:load", extra="teachers", truncates=True),
+    "torchaudio": Scheme("audiossl.teachers.torchaudio_bundle:load", truncates=True),
+    "dasheng": Scheme("audiossl.teachers.dasheng:load", truncates=True),
+    "ge2e": Scheme("audiossl.teachers.ge2e:load"),
+    "aisfx": Scheme("audiossl.teachers.aisfx:load"),
+    "pocketsphinx": Scheme("audiossl.teachers.pocketsphinx:load"),
+    "log_mel": Scheme("audiossl.teachers.spectral:load_log_mel"),
+    "mfcc": Scheme("audiossl.teachers.spectral:load_mfcc"),
+    "log_mel_statistics": Scheme("audiossl.pretrained.baselines:load_log_mel_statistics"),
+    "python": Scheme("audiossl.pretrained.python:load"),
+}
+"""Every kind, in the order in which messages list them."""
+ALIASES = {"log-mel": "log_mel_statistics"}
+"""Deprecated spellings. "log-mel:" was never "log_mel:": it is the baseline of tables."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """One encoder by its name."""
+
+    kind: str
+    """Key of `SCHEMES`."""
+    place: str
+    """What follows the colon: a folder, a file, a number of bands, ..."""
+    layer: int | None = None
+    """Layer whose output is wanted, counted from 1; None: the encoder's own output."""
+
+
+def parse_source(source: str | Path) -> Source:
+    """Read the name of one encoder.
+
+    >>> parse_source("hf:models/wavlm-large#21")
+    Source(kind='hf', place='models/wavlm-large', layer=21)
+    >>> parse_source("exp/pretrain")
+    Source(kind='audiossl', place='exp/pretrain', layer=None)
+
+    Raises:
+        UserError: The kind is unknown.
+    """
+    text = str(source)
+    kind, separator, place = text.partition(":")
+    if not separator or Path(text).exists():
+        kind, place = OWN, text
+    kind = ALIASES.get(kind, kind)
+    if kind not in SCHEMES:
+        raise UserError(
+            f"{source}: unknown kind of encoder {kind!r}{did_you_mean(kind, SCHEMES)} "
+            f"(known: {', '.join(f'{known}:' for known in SCHEMES)}, or a folder of this package)"
+        )
+    before, mark, layer = place.rpartition("#")
+    if not mark or SCHEMES[kind].keeps_hash or Path(place).exists():
+        return Source(kind, place)
+    if not layer.isdecimal() or layer == "0":
+        raise UserError(f"{source}: {layer!r} is no layer: give a number from 1 after the #")
+    return Source(kind, before, int(layer))
+
+
+def split_sources(source: str | Path) -> list[str]:
+    """Take the members of an ensemble apart.
+
+    >>> split_sources("aisfx:+log_mel:40")
+    ['aisfx:', 'log_mel:40']
+    """
+    if Path(source).exists() or str(source).startswith("shuffled:"):
+        return [str(source)]
+    kinds = "|".join(map(re.escape, (*SCHEMES, *ALIASES)))
+    return re.split(rf"\+(?=(?:{kinds}):)", str(source))
+
+
+def paths_of(source: str | Path) -> list[Path]:
+    """List the files and folders that a name mentions: inputs, which may change.
+
+    The folder of an own encoder is listed even where it is missing, so that a stage can say so.
+    """
+    paths = []
+    for part in split_sources(source):
+        parsed = parse_source(part)
+        if parsed.kind == "shuffled":
+            paths += paths_of(parsed.place.rpartition("#")[0] or parsed.place)
+            continue
+        place = parsed.place.rpartition("=")[2]
+        path = Path(place if Path(place).exists() else place.partition("#")[0])
+        if path != Path() and (path.exists() or parsed.kind in (OWN, "random")):
+            paths.append(path)
+    return paths
