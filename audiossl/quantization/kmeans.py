@@ -131,7 +131,7 @@ def train_kmeans(
 def _update(training: KMeansTraining, batch: Tensor, config: KMeansConfig) -> None:
     own = distributed.own_rows(batch)
     codes = nearest_entries(own, training.entries)
-    # Sums of differences: far from zero, sums of frames would lose in float32 what tells them apart.
+    # Sums of differences: far from zero, sums of frames lose in float32 what tells them apart.
     moves = torch.zeros_like(training.entries).index_add_(0, codes, own - training.entries[codes])
     moves = distributed.total(moves)
     counts = distributed.total(torch.bincount(codes, minlength=len(moves)).to(batch))
