@@ -16,6 +16,7 @@ from audiossl.batches import TagBatch, TextBatch
 from audiossl.data.corpus import Corpus
 from audiossl.data.plan import Plan, PlanConfig, Position
 from audiossl.data.reading import SAMPLE_RATE
+from audiossl.data.text_units import normalized
 from audiossl.errors import UserError
 
 
@@ -104,12 +105,6 @@ class Symbols:
     def decode(self, numbers: Sequence[int]) -> str:
         """Spell numbers."""
         return "".join(self.characters[number - 1] for number in numbers)
-
-
-def normalized(text: str) -> str:
-    """Small letters, digits and apostrophes, in words one space apart."""
-    kept = "".join(c if c.isalnum() or c in "'" else " " for c in text.lower())
-    return " ".join(kept.split())
 
 
 class TextCuts:

@@ -10,6 +10,8 @@ from jaxtyping import Int32
 
 from audiossl.errors import Skip, UserError
 
+_APOSTROPHES = "'\N{RIGHT SINGLE QUOTATION MARK}\N{MODIFIER LETTER APOSTROPHE}"
+_ZERO_WIDTH_SPACE = "\N{ZERO WIDTH SPACE}"
 UNKNOWN = "<unknown>"
 """First of every vocabulary: what the others do not cover."""
 
@@ -54,11 +56,27 @@ def vocabulary_of(
 
 
 def normalized(text: str) -> str:
-    """Write a text in lower case, without punctuation, with single spaces."""
-    composed = unicodedata.normalize("NFKC", text).casefold()
-    # Marks belong to their letters; an apostrophe is part of a word.
-    kept = (c if c == "'" or unicodedata.category(c)[0] in "LMN" else " " for c in composed)
-    return " ".join("".join(kept).split())
+    """Write a text in lower case, without punctuation, with single spaces.
+
+    Letters, digits and apostrophes stay, and so do combining marks, which belong to their letters.
+    Composed and decomposed forms of a text, and its compatible forms, give one and the same.
+
+    >>> normalized("Don’t  stop, please!")
+    "don't stop please"
+    """
+    lower = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).lower())
+    return " ".join("".join(map(_written, lower)).split())
+
+
+def _written(character: str) -> str:
+    """Write a character as it is, as an apostrophe, as a space, or not at all."""
+    if character in _APOSTROPHES:
+        return "'"
+    category = unicodedata.category(character)
+    if category[0] in "LMN":
+        return character
+    # Joiners, soft hyphens and marks of direction stand within words.
+    return "" if category == "Cf" and character != _ZERO_WIDTH_SPACE else " "
 
 
 def read_lexicon(path: Path) -> dict[str, tuple[str, ...]]:

@@ -1,5 +1,9 @@
+# ruff: noqa: RUF001 - texts of many scripts
+import unicodedata
+
 import pytest
 
+from audiossl.data.labeled_cuts import Symbols
 from audiossl.data.text_units import TextUnits, normalized, read_lexicon, text_units, vocabulary_of
 from audiossl.errors import Skip, UserError
 
@@ -8,6 +12,22 @@ def test_texts_that_are_read_alike_are_equal():
     assert normalized("Don't  STOP,\n please!") == "don't stop please"
     assert normalized("ПОЖАЛУЙСТА.") == "пожалуйста"
     assert normalized("  ...") == ""
+
+
+@pytest.mark.parametrize(
+    "text", ["हिन्दी भाषा", "ภาษาไทย ที่ดี", "தமிழ்", "café déjà", "می\u200cخواهم", "Straße", "İstanbul"]
+)
+def test_words_of_every_script_stay_whole_in_every_form_of_unicode(text):
+    written = normalized(text)
+    assert len(written.split()) == len(text.split())
+    for form in ("NFC", "NFD", "NFKC", "NFKD"):
+        assert normalized(unicodedata.normalize(form, text)) == written
+    symbols = Symbols.of([text])
+    assert symbols.decode(symbols.encode(unicodedata.normalize("NFD", text))) == written
+
+
+def test_apostrophes_are_one_letter_however_they_are_set():
+    assert normalized("don’t") == normalized("donʼt") == normalized("don＇t") == "don't"
 
 
 def test_characters_are_numbered_alike_everywhere_and_unknown_ones_are_0():

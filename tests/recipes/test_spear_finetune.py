@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from audiossl.data.labeled_cuts import LabeledConfig, LabeledCuts, Symbols, normalized
+from audiossl.data.labeled_cuts import LabeledConfig, LabeledCuts, Symbols
+from audiossl.data.text_units import normalized
 from audiossl.data.plan import PlanConfig
 from audiossl.errors import UserError
 from audiossl.features.spec_augment import SpecAugmentConfig
