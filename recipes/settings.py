@@ -42,21 +42,30 @@ def read_settings(
 def _pairs(
     words: Sequence[str], kind: type["DataclassInstance"], program: str
 ) -> Iterator[tuple[str, str]]:
-    """Yield names and values: "--a.b 1", "--a.b=1"; print help if it is asked for."""
+    """Yield names and values: "--a.b 1", "--a.b=1", "--yes"; print help if it is asked for."""
     rest = list(words)
     while rest:
         word = rest.pop(0)
         if word in ("-h", "--help"):
             sys.stdout.write(help_text(kind, program) + "\n")
             raise SystemExit(0)
-        name, equals, value = word.partition("=")
-        if not name.startswith("--"):
+        written, equals, value = word.partition("=")
+        if not written.startswith("--"):
             raise UserError(f"{program}: expected --setting value, found {word!r} (see --help)")
+        name = _with_underscores(written[2:])
         if not equals:
+            if get_type_hints(kind).get(name) is bool and (not rest or rest[0].startswith("--")):
+                rest.insert(0, "true")
             if not rest:
                 raise UserError(f"{program}: {word} has no value")
             value = rest.pop(0)
-        yield name[2:], value
+        yield name, value
+
+
+def _with_underscores(name: str) -> str:
+    """Accept --max-skipped for max_skipped; what follows a dot may be a name of the user's own."""
+    setting, dot, rest = name.partition(".")
+    return setting.replace("-", "_") + dot + rest
 
 
 def _nested(name: str, value: Any) -> dict[str, Any]:

@@ -198,7 +198,8 @@ def _labels(cut: dict[str, Any]) -> dict[str, str]:
     found = {name: str(value) for name, value in cut.get("custom", {}).items()}
     for supervision in cut["supervisions"]:
         found |= {name: supervision[name] for name in SUPERVISION if supervision.get(name)}
-    return {"id": cut["id"], "duration": str(cut["duration"]), **found}
+    # What was measured comes last: no label of the same name takes its place.
+    return {**found, "id": cut["id"], "duration": str(cut["duration"])}
 
 
 def _described(folder: Path) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def describe(path: Path, tables: Sequence[Path] = (), *, only_labeled: bool = Fa
     if (path / "corpus.json").exists():
         return _prepared(Corpus(path))
     if (path / "wav.scp").exists():
-        return _items("Kaldi data directory", kaldi_items(path))
+        return _items("Kaldi data directory", kaldi_items(path, allow_commands=True))
     if path.is_dir() and (shards := shar_shards(path)):
         items = (item for shard in shards for item in lhotse_items(shard))
         return _items("folder of Shar", items)
@@ -106,7 +106,7 @@ def _items(kind: str, items: Iterable[Item]) -> Description:
 def _item(result: Description, item: Item) -> None:
     if item.cut is not None:
         _cut(result, item.cut)
-    elif item.source.endswith("|"):
+    elif item.command:
         _known(result, item.duration)
         result.rates["unknown (a command)"] += 1
     else:

@@ -2,18 +2,31 @@
 
 A folder inside it that holds a file named `mixture` is one recording, and so is a folder that the
 labels name: the other audio files in it are its stems, and without a mixture their sum is one.
+
+A file is one item, however often links lead to it and however its path is spelled in a table.
 """
 
-import csv
-from collections.abc import Iterator, Sequence
+import os
+import unicodedata
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from audiossl.data.items import Item, without_duplicates
-from audiossl.errors import UserError, did_you_mean
+from audiossl.data.tables import read_labels as read_labels
+from audiossl.errors import Skip, UserError
 
-_COMMON = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au")
-SUFFIXES = frozenset((*_COMMON, ".snd", ".w64", ".caf", ".rf64", ".m4a", ".mp4", ".wma"))
-"""Names that promise audio; a file of another name is used if the labels name it."""
+_READ = (
+    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aif", ".aiff", ".aifc", ".au",
+    ".snd", ".w64", ".caf", ".rf64", ".sph", ".voc",
+)  # fmt: skip
+_NAMED = (
+    ".m4a", ".m4b", ".mp4", ".wma", ".webm", ".mka", ".aac", ".ac3", ".eac3", ".dts", ".wv", ".ape",
+    ".mpc", ".tta", ".amr", ".spx",
+)  # fmt: skip
+SUFFIXES = frozenset((*_READ, *_NAMED))
+"""Names that promise audio, whether it can be read here or is left out by name; a file of another
+name is used if the labels name it."""
 MIXTURE = "mixture"
 
 
@@ -29,83 +42,158 @@ def folder_items(
         only_labeled: Leave out what the labels do not name.
 
     Raises:
-        UserError: The folder is missing or holds no audio, or the labels have no column `path`.
+        UserError: The folder is missing or holds no audio, or the labels have no column `path`,
+            or name a recording twice.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of audio")
-    rows = _rows(labels)
-    sources = {} if only_labeled else {str(p.relative_to(folder)): p for p in _sources(folder)}
+    rows = _rows(labels, folder)
+    named = {name for name in rows if _holds((folder / name).is_dir)}
+    sources: dict[str, Path | Skip] = {}
+    if not only_labeled:
+        sources = {_name(folder, path): found for path, found in _sources(folder, named)}
+        rows = _as_listed(rows, sources, folder)
     sources |= {name: folder / name for name in rows if name not in sources}
     if not sources:
         raise UserError(f"{folder}: no audio files in it (looked for {' '.join(sorted(SUFFIXES))})")
-    named = (_item(name, sources[name], rows.get(name, {})) for name in sorted(sources))
-    return without_duplicates(named)
-
-
-def read_labels(path: Path) -> dict[str, dict[str, str]]:
-    """Read a table of labels: `path` of each recording to its other columns, empty ones left out.
-
-    Raises:
-        UserError: The file cannot be read, has no column `path`, or names a recording twice.
-    """
-    delimiter = "\t" if path.suffix.lower() in (".tsv", ".tab") else ","
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, delimiter=delimiter)
-            columns = reader.fieldnames or []
-            if "path" not in columns:
-                raise UserError(
-                    f"{path}: no column 'path' in its header ({', '.join(columns)})"
-                    f"{did_you_mean('path', columns)}"
-                )
-            return _by_path(path, reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read as a table of labels ({error})") from error
+    return without_duplicates(
+        _item(name, sources[name], rows.get(name, {})) for name in sorted(sources)
+    )
 
 
 def stem_files(folder: Path) -> dict[str, Path]:
-    """Find the audio files of a folder that is one recording: name without suffix to path."""
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
-    return {path.stem: path for path in files}
+    """Find the audio files of a folder that is one recording: name without suffix to path.
+
+    Raises:
+        Skip: Two files have one name, or the folder cannot be read.
+    """
+    stems: dict[str, Path] = {}
+    for path in _entries(folder):
+        if path.suffix.lower() not in SUFFIXES:
+            continue
+        if path.stem in stems:
+            raise Skip(f"{path}: has the name of {stems[path.stem].name}: keep one of them")
+        stems[path.stem] = path
+    return stems
 
 
-def _rows(tables: Sequence[Path]) -> dict[str, dict[str, str]]:
+def _rows(tables: Sequence[Path], folder: Path) -> dict[str, dict[str, str]]:
+    """Read tables; the rows of one file, by its name within the folder."""
     rows: dict[str, dict[str, str]] = {}
+    listed: dict[Path, dict[str, str]] = {}
     for table in tables:
-        for name, labels in read_labels(table).items():
+        for written, labels in read_labels(table).items():
+            name = _name(folder, _found(folder, written, listed))
+            if name == ".":
+                raise UserError(f"{table}: {written!r} is the folder itself: name a file in it")
             if name in rows:
-                raise UserError(f"{table}: labels {name!r}, as an earlier table does")
+                raise UserError(f"{table}: {written!r} is labeled a second time, as {name!r}")
             rows[name] = labels
     return rows
 
 
-def _by_path(path: Path, reader: "csv.DictReader[str]") -> dict[str, dict[str, str]]:
-    rows: dict[str, dict[str, str]] = {}
-    for row in reader:
-        name = row.pop("path")
-        if None in row or None in row.values():
-            raise UserError(
-                f"{path}, line {reader.line_num}: {name!r} has another number of columns than the "
-                "header: quote what contains the delimiter"
-            )
-        if name in rows:
-            raise UserError(f"{path}, line {reader.line_num}: {name!r} is labeled a second time")
-        rows[name] = {column: value for column, value in row.items() if value}
-    return rows
+def _as_listed(
+    rows: Mapping[str, dict[str, str]], sources: Mapping[str, object], folder: Path
+) -> dict[str, dict[str, str]]:
+    """Give a row whose path leads through a link the name that its file is listed by."""
+    if all(name in sources for name in rows):
+        return dict(rows)
+    names = {os.path.realpath(folder / name): name for name in sources}
+    return {
+        name if name in sources else names.get(os.path.realpath(folder / name), name): labels
+        for name, labels in rows.items()
+    }
 
 
-def _sources(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.iterdir()):
-        if path.is_dir():
-            if MIXTURE in stem_files(path):
-                yield path
-            else:
-                yield from _sources(path)
-        elif path.suffix.lower() in SUFFIXES:
-            yield path
+def _found(folder: Path, written: str, listed: dict[Path, dict[str, str]]) -> Path:
+    """Find the file of a path in a table, also where its accents are coded in the other form."""
+    path = folder / written
+    if written.isascii() or _holds(path.exists):
+        return path
+    found = Path(folder.anchor) if Path(written).is_absolute() else folder
+    for part in Path(written).parts:
+        if found not in listed:
+            listed[found] = {_composed(entry.name): entry.name for entry in _entries(found)}
+        found /= listed[found].get(_composed(part), part)
+    return found
 
 
-def _item(name: str, source: Path, labels: dict[str, str]) -> Item:
-    problem = "" if source.exists() else f"{source}: labels name it, but there is no such file"
-    identity = labels.get("id") or (name if source.is_dir() else str(Path(name).with_suffix("")))
-    return Item(identity, str(source), labels={**labels, "path": name}, problem=problem)
+def _name(folder: Path, path: Path) -> str:
+    """Name a file by its path within the folder; by its absolute path if it is outside."""
+    whole = os.path.abspath(path)
+    for start in (os.path.abspath(folder), os.path.realpath(folder)):
+        name = os.path.relpath(whole, start)
+        if name.split(os.sep)[0] != os.pardir:
+            return name
+    return whole
+
+
+def _sources(folder: Path, recordings: set[str]) -> Iterator[tuple[Path, Path | Skip]]:
+    """Find every file, or folder that is one recording, once: in its own place before by links."""
+    seen: set[str] = set()
+    to_do, links = deque([folder]), deque[Path]()
+    while to_do or links:
+        path = to_do.popleft() if to_do else links.popleft()
+        real = os.path.realpath(path)
+        if real in seen:
+            continue
+        seen.add(real)
+        if not _holds(path.is_dir):
+            yield path, path
+            continue
+        try:
+            entries = _entries(path)
+        except Skip as reason:
+            yield path, reason
+            continue
+        is_recording = any(_is_audio(entry) and entry.stem == MIXTURE for entry in entries)
+        if path != folder and (is_recording or _name(folder, path) in recordings):
+            yield path, path
+            continue
+        for entry in entries:
+            if _is_audio(entry) or _holds(entry.is_dir):
+                (links if entry.is_symlink() else to_do).append(entry)
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise Skip(f"{folder}: cannot be read ({error.strerror}): check its permissions") from error
+
+
+def _is_audio(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES
+
+
+def _holds(test: Callable[[], bool]) -> bool:
+    """Ask something of a path; of one that is too long, or in a closed folder, nothing is true."""
+    try:
+        return test()
+    except (OSError, ValueError):
+        return False
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _item(name: str, source: Path | Skip, labels: dict[str, str]) -> Item:
+    if isinstance(source, Skip):
+        return Item(_printable(name), _printable(name), problem=_printable(str(source)))
+    problem = ""
+    if not _holds(source.exists):
+        problem = f"{source}: labels name it, but there is no such file"
+    elif _printable(name) != name:
+        problem = f"{source}: its name is not UTF-8: rename it (convmv)"
+    is_folder = _holds(source.is_dir)
+    identity = labels.get("id") or (name if is_folder else str(Path(name).with_suffix("")))
+    labels = {**labels, "path": _printable(name)}
+    return Item(
+        _printable(identity), _printable(str(source)), labels=labels, problem=_printable(problem)
+    )
+
+
+def _printable(name: str) -> str:
+    r"""Write bytes of a name that are not UTF-8 as \xe9."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")

@@ -17,7 +17,7 @@ class Item:
     id: str
     """Unique in the corpus."""
     source: str
-    """Path of an audio file, of a folder of stems, or a command that writes audio ("... |")."""
+    """Path of an audio file or of a folder of stems; a shell command where `command` says so."""
     recording: str = ""
     """Identity of the recording it is a piece of; by default its own."""
     start: float = 0.0
@@ -30,6 +30,8 @@ class Item:
     """Speaker, text, category, split, ... by name."""
     cut: Mapping[str, object] | None = None
     """The lhotse cut it is, where it comes from lhotse's manifests."""
+    command: bool = False
+    """Whether `source` is a shell command that writes audio, which the user has allowed to run."""
     problem: str = ""
     """Why it cannot be used, where that is known before it is read."""
 
@@ -46,7 +48,8 @@ def without_duplicates(items: Iterable[Item]) -> list[Item]:
             result.append(item)
             continue
         problem = (
-            f"{item.source}: its id {item.id!r} is that of {first[item.id]} already: rename one"
+            f"{item.source}: its id {item.id!r} is that of {first[item.id]} already: rename one "
+            "(or mend the column or field that names them)"
         )
         result.append(replace(item, id=f"{item.id}#{seen[item.id]}", problem=problem))
     return result

@@ -1,7 +1,5 @@
 """From an item to its waveform: 16 kHz mono, whatever it was."""
 
-import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +8,7 @@ from jaxtyping import Float
 
 from audiossl.audio.files import audio_info, read_audio, read_waveform
 from audiossl.audio.resampling import resample_blocks
+from audiossl.data.commands import command_output
 from audiossl.data.folder import MIXTURE, stem_files
 from audiossl.data.items import Item, check_usable
 from audiossl.data.lhotse_cuts import load_cut
@@ -39,7 +38,7 @@ def read_item(item: Item) -> Sound:
     check_usable(item)
     if item.cut is not None:
         return _read_cut(item)
-    if item.source.endswith("|"):
+    if item.command:
         return _read_command(item)
     path = Path(item.source)
     if path.is_dir():
@@ -83,22 +82,12 @@ def _read_stems(folder: Path) -> Sound:
 
 
 def _read_command(item: Item) -> Sound:
-    command = item.source.removesuffix("|").strip()
-    done = subprocess.run(["bash", "-c", command], capture_output=True, check=False)
-    if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        last = said[-1] if said else "it said nothing"
-        raise Skip(
-            f"{item.id}: command failed with exit code {done.returncode} ({command}): {last}"
-        )
-    with tempfile.NamedTemporaryFile(suffix=".wav") as file:
-        file.write(done.stdout)
-        file.flush()
+    with command_output(item.source, item.id) as path:
         try:
-            return _read_file(Path(file.name), item)
+            return _read_file(path, item)
         except Skip as error:
-            reason = str(error).removeprefix(f"{file.name}: ")
-            raise Skip(f"{item.id}: what the command writes ({command}): {reason}") from error
+            reason = str(error).removeprefix(f"{path}: ")
+            raise Skip(f"{item.id}: what the command writes ({item.source}): {reason}") from error
 
 
 def _read_cut(item: Item) -> Sound:

@@ -33,6 +33,8 @@ from audiossl.whole import whole_file
 Encoding = Literal["wav", "flac"]
 SHAR = "shar"
 """Folder of the shards: lhotse takes every file beside them for a field."""
+MEASURED = ("duration", "recording", "native_rate", "native_channels", "gain")
+"""What is known of every cut whatever its labels say."""
 WAV_HEADER = 44
 """Bytes before the samples of a 16-bit WAV as written here."""
 LEVEL_HOP = 80
@@ -167,7 +169,12 @@ def stored_cut(item: Item, num_samples: int, facts: dict[str, Any]) -> MonoCut:
     """
     recording = to_shar_placeholder(_recording(item.id, num_samples))
     spoken = {name: item.labels[name] for name in SUPERVISION if name in item.labels}
-    custom = {name: value for name, value in item.labels.items() if name not in spoken}
+    # What was measured stands under its own name; a label that has it becomes given_<name>.
+    custom = {
+        f"given_{name}" if name in MEASURED else name: value
+        for name, value in item.labels.items()
+        if name not in spoken
+    }
     supervision = SupervisionSegment(
         id=item.id, recording_id=item.id, start=0.0, duration=recording.duration, **spoken
     )

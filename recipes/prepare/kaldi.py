@@ -15,11 +15,14 @@ class Config(PrepareConfig):
 
     folder: Path
     """Holds wav.scp, and segments, text, utt2spk, spk2gender, utt2lang if there are such."""
+    allow_commands: bool = False
+    """Whether shell commands in wav.scp ("sox ... |") may run. Look at them first."""
 
 
 def prepare(config: Config, stage: Stage) -> dict[str, Any]:
     """List the utterances and write them as shards."""
-    return prepare_items(kaldi_items(config.folder), config, stage)
+    items = kaldi_items(config.folder, allow_commands=config.allow_commands)
+    return prepare_items(items, config, stage)
 
 
 if __name__ == "__main__":

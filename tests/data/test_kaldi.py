@@ -17,14 +17,14 @@ def folder(tmp_path):
     )
     (tmp_path / "segments").write_text("utt1 rec1 0.5 1.25\nutt2 rec2 1.0 -1\nutt3 rec3 0.0 1.0\n")
     (tmp_path / "reco2file_and_channel").write_text("rec1 rec1 B\n")
-    (tmp_path / "utt2spk").write_text("utt1 ann\nutt2 bob\n")
+    (tmp_path / "utt2spk").write_text("utt1 ann\nutt2 bob\nutt3 bob\n")
     (tmp_path / "spk2gender").write_text("ann f\n")
     (tmp_path / "text").write_text("utt1 two words\n")
     return tmp_path
 
 
 def test_segments_channels_and_labels(folder):
-    first, second, _ = kaldi_items(folder)
+    first, second, _ = kaldi_items(folder, allow_commands=True)
     assert (first.id, first.recording, first.start, first.duration) == ("utt1", "rec1", 0.5, 0.75)
     assert first.labels == {"speaker": "ann", "text": "two words", "gender": "f"}
     expected = soundfile.read(folder / "a.wav", dtype="float32")[0][8000:20000, 1]
@@ -33,7 +33,7 @@ def test_segments_channels_and_labels(folder):
 
 
 def test_commands_are_run_and_their_failure_is_told(folder):
-    _, second, third = kaldi_items(folder)
+    _, second, third = kaldi_items(folder, allow_commands=True)
     whole = soundfile.read(folder / "a.wav", dtype="float32")[0].mean(1)
     np.testing.assert_allclose(read_item(second).waveform, whole[16000:], atol=1e-7)
     with pytest.raises(Skip, match=r"utt3: command failed with exit code 1 .*No such file"):
@@ -44,7 +44,14 @@ def test_commands_are_run_and_their_failure_is_told(folder):
     ("name", "content", "message"),
     [
         ("segments", "utt1 rec1 0.5\n", "segments, line 1: expected '<utterance>"),
-        ("segments", "utt1 rec9 0.5 1.0\n", "line 1: recording 'rec9' is not in wav.scp"),
+        ("segments", "utt1 rec1 -1 -1\n", "from -1.0 s to -1.0 s is no segment"),
+        ("segments", "utt1 rec1 nan 0.5\n", "'nan' is no time in seconds"),
+        ("segments", "utt1 rec1 0 1_0\n", "'1_0' is no time in seconds"),
+        ("segments", "utt1 rec1 0 1 C\n", "'C' is no channel"),
+        ("text", b"utt1 caf\xe9\n", "text, line 1: not UTF-8 (byte 0xe9 at column 9)"),
+        ("utt2spk", "utt1 ann\n\nutt2 bob\n", "utt2spk, line 2: empty line"),
+        ("utt2spk", "utt1 \n", "utt2spk, line 1: 'utt1' has no value"),
+        ("reco2file_and_channel", "rec1 rec1 X\n", "'X' is no channel"),
         ("segments", "utt1 rec1 1.0 0.5\n", "from 1.0 s to 0.5 s is no segment"),
         ("segments", "utt1 rec1 a 0.5\n", "'a' is no time in seconds"),
         ("wav.scp", "", "wav.scp: empty"),
@@ -52,7 +59,55 @@ def test_commands_are_run_and_their_failure_is_told(folder):
     ],
 )
 def test_a_bad_line_is_named(folder, name, content, message):
-    (folder / name).write_text(content)
+    (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(UserError) as caught:
-        kaldi_items(folder)
+        kaldi_items(folder, allow_commands=True)
     assert message in str(caught.value)
+
+
+def test_commands_run_only_where_the_user_has_allowed_them(folder):
+    with pytest.raises(UserError, match=r"wav.scp, line 2: a shell command \(cat .*--allow-comm"):
+        kaldi_items(folder)
+
+
+def test_commands_have_no_input_and_a_limit(folder, monkeypatch):
+    monkeypatch.setattr("audiossl.data.commands.SECONDS", 0.3)
+    (folder / "segments").unlink()
+    (folder / "wav.scp").write_text("rec1 cat |\nrec2 sleep 60 & wait |\n")
+    (folder / "utt2spk").unlink()
+    (folder / "text").unlink()
+    first, second = kaldi_items(folder, allow_commands=True)
+    with pytest.raises(Skip, match="rec1: what the command writes .cat.: empty file"):
+        read_item(first)
+    with pytest.raises(Skip, match="rec2: command still running after 0.3 s"):
+        read_item(second)
+
+
+@pytest.mark.parametrize("space", ["\t", "  ", " \t \f"])
+def test_any_white_space_separates_and_other_line_ends_are_text(folder, space):
+    text = "two\u2028words\x0band\x85more\x1c!"
+    (folder / "wav.scp").write_text(f"\ufeffrec1{space}{folder}/a.wav\n")
+    (folder / "segments").write_text(space.join(["utt1", "rec1", "0.5", "1.25"]) + space + "\r\n")
+    (folder / "utt2spk").write_bytes(f"utt1{space}ann\r\n".encode())
+    (folder / "text").write_text(f"utt1{space}{text}\n", encoding="utf-8")
+    (item,) = kaldi_items(folder)
+    assert (item.source, item.start, item.duration) == (f"{folder}/a.wav", 0.5, 0.75)
+    assert item.labels == {"speaker": "ann", "text": text, "gender": "f"}
+
+
+def test_keys_that_match_nothing_are_counted_and_named(folder):
+    (folder / "text").write_text("utt1 two words\nutt-1 other words\nutt4\n")
+    with (folder / "segments").open("a") as file:
+        file.write("utt5 rec9 0.0 1.0\n")
+    items = {item.id: item for item in kaldi_items(folder, allow_commands=True)}
+    assert {name for name, item in items.items() if item.problem} == {"utt-1", "utt4", "utt5"}
+    assert "text, line 2: there is no audio of utterance 'utt-1'" in items["utt-1"].problem
+    assert "segments, line 4: recording 'rec9' is not in wav.scp" in items["utt5"].problem
+
+
+def test_a_segment_beyond_the_end_is_left_out_by_name(folder):
+    (folder / "segments").write_text("utt1 rec1 0.5 9.0\nutt2 rec1 3.0 -1\n")
+    (folder / "utt2spk").unlink()
+    for item in kaldi_items(folder, allow_commands=True):
+        with pytest.raises(Skip, match=r"a.wav: lasts 2.000 s"):
+            read_item(item)

@@ -73,3 +73,20 @@ def test_one_setting_of_a_union_can_be_changed_on_the_command_line(read):
 def test_an_unknown_setting_is_named(read, words):
     with pytest.raises(UserError, match="did you mean"):
         read(BASE, words=words)
+
+
+def test_dashes_are_underscores_and_a_flag_needs_no_value():
+    @dataclass(frozen=True, kw_only=True)
+    class Flags:
+        """Flags."""
+
+        allow_commands: bool = False
+        """Whether."""
+        shard_size: int = 1
+        """How many."""
+
+    found = read_settings(Flags, "program", ["--allow-commands", "--shard-size", "3"])
+    assert found == Flags(allow_commands=True, shard_size=3)
+    assert not read_settings(Flags, "program", ["--allow-commands", "false"]).allow_commands
+    with pytest.raises(UserError, match="--shard-size has no value"):
+        read_settings(Flags, "program", ["--shard-size"])
