@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from audiossl.data.labeled_cuts import LabeledConfig, LabeledCuts, Symbols
-from audiossl.data.text_units import normalized
 from audiossl.data.plan import PlanConfig
+from audiossl.data.text_units import normalized
 from audiossl.errors import UserError
 from audiossl.features.spec_augment import SpecAugmentConfig
 from audiossl.methods.tagging import TaggingConfig
