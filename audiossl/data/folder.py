@@ -120,12 +120,11 @@ def _found(folder: Path, written: str, listed: dict[Path, dict[str, str]]) -> Pa
 
 def _name(folder: Path, path: Path) -> str:
     """Name a file by its path within the folder; by its absolute path if it is outside."""
-    whole = os.path.abspath(path)
-    for start in (os.path.abspath(folder), os.path.realpath(folder)):
-        name = os.path.relpath(whole, start)
-        if name.split(os.sep)[0] != os.pardir:
-            return name
-    return whole
+    whole = Path(os.path.abspath(path))  # noqa: PTH100 - links keep their names
+    for start in (Path(os.path.abspath(folder)), folder.resolve()):  # noqa: PTH100
+        if whole.is_relative_to(start):
+            return str(whole.relative_to(start))
+    return str(whole)
 
 
 def _sources(folder: Path, recordings: set[str]) -> Iterator[tuple[Path, Path | Skip]]:

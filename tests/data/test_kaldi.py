@@ -77,9 +77,9 @@ def test_commands_have_no_input_and_a_limit(folder, monkeypatch):
     (folder / "utt2spk").unlink()
     (folder / "text").unlink()
     first, second = kaldi_items(folder, allow_commands=True)
-    with pytest.raises(Skip, match="rec1: what the command writes .cat.: empty file"):
+    with pytest.raises(Skip, match=r"rec1: what the command writes .cat.: empty file"):
         read_item(first)
-    with pytest.raises(Skip, match="rec2: command still running after 0.3 s"):
+    with pytest.raises(Skip, match=r"rec2: command still running after 0.3 s"):
         read_item(second)
 
 
