@@ -5,9 +5,9 @@ the start and behind the end are mirrored. From each window its mean is taken, t
 pre-emphasized and multiplied with Povey's window; power spectrum of 512 points; triangles that are
 linear in mel; natural logarithm, floored at fp32's epsilon. No dither.
 
-Kaldi does this to each window. Here the waveform is pre-emphasized once and the mean is taken from
-the spectrum, (1 - 0.97) times the mean times the window's own spectrum: the same, because the one
-sample of a window that Kaldi pre-emphasizes otherwise, the first, is multiplied by zero.
+Kaldi does this to each window. Here the waveform is pre-emphasized once, after which (1 - 0.97)
+times the mean is left to take from each window: the same, because the one sample of a window that
+Kaldi pre-emphasizes otherwise, the first, is multiplied by zero.
 
 Source: Kaldi's feature extraction, of which `torchaudio.compliance.kaldi.fbank` is an oracle.
 """
@@ -20,11 +20,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from audiossl.features.bands import blocks, in_bands
 from audiossl.nn.lengths import padding_mask
 
 PADDING = math.log(1e-10)
 """Stands behind the last frame of a sequence; lower than any frame's value."""
 FLOOR = torch.finfo(torch.float32).eps
+CACHED_FRAMES = 256
+"""Frames that a CPU works on at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,19 +58,15 @@ class KaldiFbank(nn.Module):
     def __init__(self, config: KaldiFbankConfig) -> None:
         super().__init__()
         self.config = config
+        bins = mel_bins(config).float()
         window = F.pad(
             povey_window(config.window_length), (0, config.fft_size - config.window_length)
         )
-        # What a window filled with the mean becomes after pre-emphasis.
-        mean_spectrum = (1.0 - config.preemphasis) * torch.fft.rfft(window)
         self.register_buffer("window", window.float(), persistent=False)
-        self.register_buffer("mean_real", mean_spectrum.real.float(), persistent=False)
-        self.register_buffer("mean_imag", mean_spectrum.imag.float(), persistent=False)
-        self.register_buffer("bins", mel_bins(config).float(), persistent=False)
+        self.register_buffer("bins", bins, persistent=False)
         self.window: Tensor
-        self.mean_real: Tensor
-        self.mean_imag: Tensor
         self.bins: Tensor
+        self._blocks = blocks(bins)
 
     @property
     def frame_rate(self) -> float:
@@ -89,41 +88,67 @@ class KaldiFbank(nn.Module):
             return waveforms.new_zeros(len(waveforms), 0, config.num_bins)
         # Autocast would take the dynamic range from what follows.
         with torch.autocast(waveforms.device.type, enabled=False):
-            mirrored = self._mirrored(waveforms.float(), lengths, count)
-            energies = self._power(mirrored) @ self.bins
-            frames = energies.clamp(min=FLOOR).log()
+            if waveforms.device.type == "cpu" and not torch.compiler.is_compiling():
+                rows = zip(waveforms.float(), lengths.tolist(), strict=True)
+                return torch.stack([self._row(row[:length], count) for row, length in rows])
+            frames = self._frames(self._mirrored(waveforms.float(), lengths, count))
         return frames.masked_fill(padding_mask(self.lengths(lengths), count)[..., None], PADDING)
+
+    def _row(self, waveform: Float[Tensor, " samples"], count: int) -> Float[Tensor, "count bins"]:
+        """Compute one row on a CPU, whose cache holds the spectra of a few frames."""
+        config, length = self.config, len(waveform)
+        valid = (length + config.hop_length // 2) // config.hop_length
+        if not valid:
+            return waveform.new_full((count, config.num_bins), PADDING)
+        mirrored = self._mirrored_row(waveform, valid)
+        parts = []
+        for first in range(0, valid, CACHED_FRAMES):
+            last = min(first + CACHED_FRAMES, valid) - 1
+            end = last * config.hop_length + config.window_length
+            parts.append(self._frames(mirrored[first * config.hop_length : end]))
+        return F.pad(torch.cat(parts), (0, 0, 0, count - valid), value=PADDING)
 
     def _mirrored(
         self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"], count: int
     ) -> Float[Tensor, "batch more"]:
-        """Continue each waveform by its mirror image, to whole windows centered on hops."""
-        config = self.config
-        before = (config.window_length - config.hop_length) // 2
-        total = (count - 1) * config.hop_length + config.window_length
+        """Continue each waveform by its mirror image, to `count` windows centered on hops."""
+        before, total = self._extent(count)
         index = torch.arange(-before, total - before, device=waveforms.device)
         period = 2 * lengths.clamp(min=1)[:, None]
         index = index % period
         return waveforms.gather(1, torch.minimum(index, period - 1 - index))
 
-    def _power(
-        self, waveforms: Float[Tensor, "batch samples"]
-    ) -> Float[Tensor, "batch frames half_fft"]:
-        """Power spectrum of each window, without the bin at the Nyquist frequency."""
+    def _mirrored_row(
+        self, waveform: Float[Tensor, " samples"], count: int
+    ) -> Float[Tensor, " more"]:
+        """Do the same to one waveform: its ends are turned around, the rest is copied."""
+        length, (before, total) = len(waveform), self._extent(count)
+        if length < self.config.window_length:  # mirrored more than once
+            return self._mirrored(waveform[None], torch.tensor([length]), count)[0]
+        behind = total - before - length
+        return torch.cat([waveform[:before].flip(0), waveform, waveform[length - behind :].flip(0)])
+
+    def _extent(self, count: int) -> tuple[int, int]:
+        """Count the samples before a waveform, and those under all windows."""
         config = self.config
-        means = F.avg_pool1d(waveforms, config.window_length, config.hop_length)[:, None]
-        before = F.pad(waveforms, (1, -1))
+        before = (config.window_length - config.hop_length) // 2
+        return before, (count - 1) * config.hop_length + config.window_length
+
+    def _frames(
+        self, samples: Float[Tensor, "*batch samples"]
+    ) -> Float[Tensor, "*batch frames bins"]:
+        """Analyze whole windows."""
+        config = self.config
+        means = samples.unfold(-1, config.window_length, config.hop_length).mean(-1, keepdim=True)
+        before = F.pad(samples, (1, -1))
         # Neighbors are alike: their difference is exact, where a difference of products is not.
-        emphasized = (waveforms - before).add(before, alpha=1.0 - config.preemphasis)
-        # torch.stft wants a whole transform under every window; the added zeros meet the window's.
+        emphasized = (samples - before).add_(before, alpha=1.0 - config.preemphasis)
         padded = F.pad(emphasized, (0, config.fft_size - config.window_length))
-        spectra = torch.stft(
-            padded, config.fft_size, config.hop_length, window=self.window, center=False,
-            return_complex=True,
-        )  # fmt: skip
-        real = spectra.real - self.mean_real[:, None] * means
-        imag = spectra.imag - self.mean_imag[:, None] * means
-        return (real.square() + imag.square()).mT[..., :-1]
+        windows = padded.unfold(-1, config.fft_size, config.hop_length)
+        windows = torch.sub(windows, means, alpha=1.0 - config.preemphasis) * self.window
+        squares = torch.view_as_real(torch.fft.rfft(windows)).square()
+        powers = squares[..., :-1, 0] + squares[..., :-1, 1]
+        return in_bands(powers, self.bins, self._blocks).clamp_(min=FLOOR).log_()
 
 
 def povey_window(length: int) -> Float[Tensor, " samples"]:
