@@ -8,9 +8,11 @@ Source: the authors' code of SPEAR (`marcoyang1998/icefall`, `at_asr_multi_kd`),
 fairseq's `compute_mask_indices`.
 """
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def span_masks(
@@ -43,8 +45,24 @@ def span_masks(
     room = torch.where(room <= wanted, wanted + 1, room)
     places = torch.arange(size, device=lengths.device)
     keys = draws[:, 1:].masked_fill(places >= room[:, None], 2.0)
-    starts = keys.argsort(dim=1).argsort(dim=1) < wanted[:, None]
-    # A position is hidden if a span started at it or at one of the span - 1 before it.
-    counted = starts.int().cumsum(dim=1)
-    before = torch.nn.functional.pad(counted, (span, 0))[:, :size]
-    return ((counted - before) > 0) & (places < lengths[:, None])
+    # The key of the last chosen start; of two equal ones, which are rare, both are chosen.
+    last = _ascending(keys).gather(1, wanted.clamp(min=1)[:, None] - 1)
+    starts = (keys <= last) & (wanted > 0)[:, None]
+    return _covered(starts, span) & (places < lengths[:, None])
+
+
+def _ascending(keys: Float[Tensor, "batch size"]) -> Float[Tensor, "batch size"]:
+    """Sort each row; on a CPU by NumPy, which has vector instructions for it: ten times as fast."""
+    if keys.device.type == "cpu" and not torch.compiler.is_compiling():
+        return torch.from_numpy(np.sort(keys.numpy(), axis=1))
+    return keys.sort(dim=1).values
+
+
+def _covered(starts: Bool[Tensor, "batch size"], span: int) -> Bool[Tensor, "batch size"]:
+    """Mark the positions that a span covers: those of a start and of the span - 1 behind it."""
+    covered, width = starts, 1
+    while width < span:  # what spans of half the width cover, twice
+        shift = min(width, span - width)
+        covered = covered | F.pad(covered, (shift, 0))[:, : starts.shape[1]]
+        width += shift
+    return covered
