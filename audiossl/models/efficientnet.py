@@ -255,11 +255,19 @@ class _SqueezeExcite(nn.Module):
         return image * gate.sigmoid()
 
 
-def _without_padding(image: Tensor, lengths: Tensor | None) -> Tensor:
+def _without_padding(
+    image: Float[Tensor, "batch channels time bands"], lengths: Tensor | None
+) -> Float[Tensor, "batch channels time bands"]:
+    """Set what lies behind each length to zero; where no gradient is asked, in place."""
     if lengths is None:
         return image
-    valid = valid_mask(lengths, image.shape[2])
-    return image.masked_fill(~valid[:, None, :, None], 0.0)
+    if image.requires_grad or image.device.type != "cpu":
+        valid = valid_mask(lengths, image.shape[2])
+        return image.masked_fill(~valid[:, None, :, None], 0.0)
+    # Padding is little where batches are of like lengths: a mask would copy the rest, too.
+    for row, length in zip(image, lengths.tolist(), strict=True):
+        row[:, length:] = 0.0
+    return image
 
 
 def _halved(lengths: Tensor | None) -> Tensor | None:

@@ -112,3 +112,13 @@ def test_the_network_is_timms_with_keras_padding():
     expected = theirs.forward_features(image[:, None])
     encoded = ours.encode_features(image, torch.tensor([96, 96]))
     torch.testing.assert_close(encoded.vectors, expected.amax(dim=3).mT, rtol=1e-4, atol=1e-4)
+
+
+def test_padding_is_the_same_whether_gradients_are_asked_or_not():
+    """It is masked on a copy where autograd watches, and in place where it does not."""
+    network = _trained_a_little(NARROW)
+    waveforms, lengths = torch.randn(3, 16000), torch.tensor([16000, 9000, 5200])
+    expected = network(waveforms, lengths).clip
+    with torch.inference_mode():
+        found = network(waveforms, lengths).clip
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
