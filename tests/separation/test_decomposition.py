@@ -8,6 +8,7 @@ from audiossl.separation.decomposition import Decomposition, DecompositionConfig
 from audiossl.separation.recordings import separate_recordings
 from audiossl.separation.scores import si_sdr
 from audiossl.separation.separator import Separator
+from tests.oracles.decomposition import librosas_stems
 from tests.separation.mixtures import CORPUS, evenly, music, rows
 
 RATE = 16_000
@@ -108,3 +109,13 @@ def test_identity_knows_every_setting():
 def test_senseless_settings_are_refused(wrong):
     with pytest.raises(UserError, match="expected an overlap below 1"):
         Decomposition(DecompositionConfig(**wrong))
+
+
+@pytest.mark.parametrize("num_samples", [2_500, 3_000, 30_000, 200_000])
+def test_stems_are_those_of_librosa_to_the_last_bit(num_samples):
+    noise = np.random.default_rng(0).standard_normal(num_samples).astype(np.float32)
+    pulse = 1 + np.sin(2 * np.pi * np.arange(num_samples) / 5_000).astype(np.float32)
+    mixture = pulse * noise + (tone(500.0, 13.0) + tone(90.0, 13.0))[:num_samples]
+    expected = librosas_stems(mixture, RATE, CONFIG)
+    for name, stem in decompose(mixture, RATE, CONFIG).items():
+        np.testing.assert_array_equal(stem, expected[name])
