@@ -1,12 +1,14 @@
 """Files that are either whole or absent: temporary name, fsync, rename."""
 
+import errno
+import glob
 import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from audiossl.errors import UserError
 
@@ -32,6 +34,33 @@ def whole_file(path: Path) -> Iterator[Path]:
             _sync_folder(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what killed runs left half written in a folder where nobody else is at work."""
+    for path in list(folder.rglob(".*.part")):
+        _remove(path)
+
+
+def remove_leftovers_of(path: Path) -> None:
+    """Remove what killed processes left of a file; those that are at work on it go on."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        owner = left.name.split(".")[-2]
+        if not (owner.isdigit() and _is_alive(int(owner))):
+            _remove(left)
+
+
+def reserve(file: IO[bytes], num_bytes: int) -> None:
+    """Make sure of the room on the disk for a file that will be mapped to memory.
+
+    Pages take room only when they are written to, and where there is none the process is killed
+    (SIGBUS).
+
+    Raises:
+        OSError: There is no room.
+    """
+    if num_bytes and hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, num_bytes)
 
 
 def begin_folder(path: Path) -> Path:
@@ -97,8 +126,35 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid JSON ({error})") from error
+
+
+def read_object(path: Path, **fields: type | tuple[type, ...]) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Args:
+        path: The file.
+        fields: Names that must be in it, and their types.
+
+    Raises:
+        UserError: The file is missing, is not JSON, or has other fields.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected an object of JSON, found {type(content).__name__}")
+    for name, kind in fields.items():
+        value = content.get(name)
+        if (
+            name not in content
+            or not isinstance(value, kind)
+            or (isinstance(value, bool) and kind is int)
+        ):
+            kinds = kind if isinstance(kind, tuple) else (kind,)
+            expected = " or ".join(one.__name__ for one in kinds)
+            found = f"{value!r:.60}" if name in content else "none"
+            raise UserError(f"{path}: {name}: expected {expected}, found {found}: damaged?")
+    return content
 
 
 @contextmanager
@@ -112,6 +168,24 @@ def _told(path: Path) -> Iterator[None]:
         ) from error
 
 
+def _remove(path: Path) -> None:
+    with _told(path):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
 def _sync_folder(folder: Path) -> None:
     # The rename itself survives a power cut only once the folder is on disk.
     descriptor = os.open(folder, os.O_RDONLY)
@@ -122,6 +196,6 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _advice(error: OSError) -> str:
-    if error.errno in (28, 122):  # ENOSPC, EDQUOT
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return "free some space and run the same command again; what is finished is kept"
     return "check the path and its permissions"

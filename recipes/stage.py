@@ -20,6 +20,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -28,14 +29,12 @@ import torch
 
 from audiossl import distributed
 from audiossl.configs import plain
+from audiossl.doors import exit_code
 from audiossl.errors import UserError
-from audiossl.training.preemption import Preempted
-from audiossl.whole import write_json, write_text
+from audiossl.preemption import stop_flag
+from audiossl.whole import remove_leftovers, write_json, write_text
 from recipes.record import begin_record, now
 from recipes.settings import read_settings
-
-PREEMPTED = 75
-"""Exit code of a stage that was asked to stop and can go on (EX_TEMPFAIL)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,19 +97,19 @@ def main(config_class: type, work: Callable[[Any, Stage], dict[str, Any]], modul
     logging.basicConfig(
         format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO, force=True
     )
-    signal.signal(signal.SIGTERM, _preempt)
-    code = 0
-    try:
+    # A log on a full disk would print a traceback for each of its lines.
+    logging.raiseExceptions = False
+
+    def perform() -> int:
         run(read_settings(config_class, f"python -m {module}"), work, module)
-    except UserError as error:
-        print(f"{module}: {error}", file=sys.stderr)  # noqa: T201
-        code = 2
-    except (Preempted, KeyboardInterrupt):
-        print(f"{module}: interrupted; the same command goes on from here", file=sys.stderr)  # noqa: T201
-        code = PREEMPTED
-    # Leaving already; asked a second time, interpreters would end in a traceback.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    sys.exit(code)
+        return 0
+
+    with stop_flag():
+        code = exit_code(module, perform, resumable=True)
+        # Leaving already; asked a second time, interpreters would end in a traceback.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)
+        sys.exit(code)
 
 
 def run(config: Any, work: Callable[[Any, Stage], dict[str, Any]], module: str) -> dict[str, Any]:
@@ -129,43 +128,44 @@ def run(config: Any, work: Callable[[Any, Stage], dict[str, Any]], module: str) 
         UserError: An input is missing or unfinished, the directory holds another run, ...
     """
     device = getattr(getattr(config, "resources", None), "device", "cpu")
-    with distributed.processes(device) as chosen:
+    with distributed.processes(device) as chosen, ExitStack() as held:
         output: Path = config.output
-        lock = _lock(output) if distributed.is_first() else None
-        try:
-            record, previous = _open(config, module)
-            if previous and previous["finished"]:
-                logging.info("%s: up to date (%s)", module, output)
-                return dict(previous)
-            log = _logger(output, record)
-            max_skipped = getattr(config, "max_skipped", 0.01)
-            stage = Stage(output, chosen, bool(previous), log, max_skipped)
-            started = time.monotonic()
-            results = work(config, stage)
-            distributed.barrier()
-            seconds = round(time.monotonic() - started, 2)
-            record.update(finished=now(), seconds=seconds, results=plain(results))
-            if distributed.is_first():
-                write_json(output / "stage.json", record)
-            log.info("done in %.1f s: %s", seconds, output)
-            return record
-        finally:
-            if lock is not None:
-                lock.close()
+        record, previous = _open(config, module, held)
+        if previous and previous["finished"]:
+            logging.info("%s: up to date (%s)", module, output)
+            return dict(previous)
+        log = _logger(output, record)
+        max_skipped = getattr(config, "max_skipped", 0.01)
+        stage = Stage(output, chosen, bool(previous), log, max_skipped)
+        started = time.monotonic()
+        results = work(config, stage)
+        distributed.barrier()
+        seconds = round(time.monotonic() - started, 2)
+        record.update(finished=now(), seconds=seconds, results=plain(results))
+        if distributed.is_first():
+            write_json(output / "stage.json", record)
+        log.info("done in %.1f s: %s", seconds, output)
+        return record
 
 
-def _open(config: Any, module: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """Compare what is asked for with what lies in the output directory; begin the record."""
-    if not distributed.is_first():
-        record, previous, problem = distributed.agree(None)
-    else:
-        record, previous, problem = {}, None, None
+def _open(
+    config: Any, module: str, held: ExitStack
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Lock the output directory, compare what is asked for with what lies in it, begin the record.
+
+    The lock is given back when `held` is closed.
+    """
+    record: dict[str, Any] = {}
+    previous, problem = None, None
+    if distributed.is_first():
         try:
+            held.enter_context(_lock(config.output))
+            remove_leftovers(config.output)
             record, previous = begin_record(config, module)
         except UserError as error:
             problem = str(error)
-        # Every rank must hear of a refusal, or the others would wait for the first forever.
-        distributed.agree((record, previous, problem))
+    # Every rank must hear of a refusal, or the others would wait for the first forever.
+    record, previous, problem = distributed.agree((record, previous, problem))
     if problem:
         raise UserError(problem)
     return record, previous
@@ -201,10 +201,6 @@ def _logger(output: Path, record: dict[str, Any]) -> logging.Logger:
     versions = " ".join(f"{name}={value}" for name, value in record["versions"].items())
     log.info("host=%s world_size=%d %s", platform.node(), distributed.world_size(), versions)
     return log
-
-
-def _preempt(number: int, frame: object) -> None:  # noqa: ARG001
-    raise Preempted
 
 
 def cpus() -> int:

@@ -10,6 +10,7 @@ import os
 import sys
 from typing import NoReturn
 
+from audiossl.doors import exit_code
 from audiossl.errors import UserError, did_you_mean
 from audiossl.stand_ins import HELP, replace_libraries
 
@@ -39,15 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; exit code 2 and one line on a mistake of the user."""
     words = sys.argv[1:] if arguments is None else arguments
     try:
-        code = _run(words)
+        code = exit_code("audiossl", lambda: _run(words))
         # Here, and not when the interpreter ends, a reader that left can still be noticed.
         sys.stdout.flush()
         return code
-    except UserError as error:
-        print(f"audiossl: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
     except BrokenPipeError:
         # The reader of a pipe left (as `head` does); what it did not want is not an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, Dataset
 from audiossl import distributed
 from audiossl.data.plan import Plan, Position
 from audiossl.errors import UserError
+from audiossl.preemption import leave_signals_to_parent
 
 
 @runtime_checkable
@@ -52,12 +53,17 @@ def stream(source: BatchSource, start: Position, workers: int) -> Iterator[tuple
         # Threads of torch do not survive a fork.
         multiprocessing_context="spawn" if workers else None,
         prefetch_factor=4 if workers else None,
+        worker_init_fn=_ignore_signals,
         pin_memory=torch.cuda.is_available(),
     )
     position = start
     for batch in loader:
         position = source.plan.next(position)
         yield batch, position
+
+
+def _ignore_signals(worker: int) -> None:  # noqa: ARG001
+    leave_signals_to_parent()
 
 
 class _Shares(Dataset[Any]):

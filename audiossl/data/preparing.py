@@ -13,6 +13,7 @@ from audiossl.data.items import Item
 from audiossl.data.reading import SAMPLE_RATE, Sound, read_item
 from audiossl.data.shar import Encoding, FieldWriter, cuts_file, field_file, stored_cut, write_cuts
 from audiossl.errors import Skip
+from audiossl.preemption import safe_point
 from audiossl.whole import write_json
 
 RECORDING = "recording"
@@ -63,6 +64,7 @@ def write_shard(
     with FieldWriter(folder, RECORDING, shard, encoding) as writer:
         for item in items:
             num_items += 1
+            safe_point()
             try:
                 sound = read_item(item)
                 durations.check(item, sound)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from audiossl.models.encoder import Encoder
 from audiossl.nn.frames import Frames
+from audiossl.preemption import safe_point
 
 Waveform = Float[np.ndarray, "_"]
 
@@ -58,6 +59,7 @@ def encode_all(
         results: list[dict[str, Tensor]] = [{} for _ in group]
         lengths = np.array([len(waveform) for waveform in group])
         for rows in batches_of(lengths, batching, encoder.sample_rate):
+            safe_point()
             batch, sizes = padded([group[row] for row in rows])
             frames = _encoded(encoder, batch.to(device), sizes.to(device), batching.precision)
             for name, values in keep(frames).items():

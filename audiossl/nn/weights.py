@@ -1,10 +1,14 @@
 """Weights on disk: written as safetensors, read from strangers without running their code."""
 
+import io
+import json
+import os
 import pickle
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -23,7 +27,56 @@ def write_weights(
     # safetensors refuses tensors that share memory; a copy of each is what the reader gets anyway.
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
     with whole_file(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+        try:
+            save_file(tensors, temporary, metadata=metadata)
+        except SafetensorError as error:
+            number = re.search(r"os error (\d+)", str(error))
+            if number is None:
+                raise
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+        _sort_metadata(temporary)
+
+
+def write_state(path: Path, state: Any) -> None:
+    """Write a nest of dicts, lists, numbers and tensors as torch does, whole or not at all."""
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        noting = _NotingErrors(file)
+        try:
+            torch.save(state, cast(IO[bytes], noting))
+        except RuntimeError:
+            # torch says only that it lost count of what is written.
+            if noting.error is not None:
+                raise noting.error from None
+            raise
+
+
+class _NotingErrors(io.RawIOBase):
+    """A file that notes why it could not be written."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, block: Any) -> int:
+        """Write."""
+        try:
+            return self.file.write(block)
+        except OSError as error:
+            self.error = error
+            raise
+
+
+def _sort_metadata(path: Path) -> None:
+    """Put metadata in the order of names: safetensors writes it in another one in each process."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        if metadata := header.get("__metadata__"):
+            header["__metadata__"] = dict(sorted(metadata.items()))
+            text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+            assert len(text) <= size
+            file.seek(8)
+            file.write(text.ljust(size))
 
 
 def read_weights(path: Path) -> Any:

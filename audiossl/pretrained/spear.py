@@ -17,13 +17,13 @@ from audiossl.errors import UserError
 from audiossl.models.zipformer.config import ZipformerConfig
 from audiossl.models.zipformer.model import Zipformer
 from audiossl.nn.frames import Frames
-from audiossl.nn.weights import load_exactly, read_weights, write_weights
+from audiossl.nn.weights import load_exactly, read_weights, write_state, write_weights
 from audiossl.pretrained.spear_config import (
     config_from_public,
     config_from_shapes,
     public_config,
 )
-from audiossl.whole import read_json, whole_file, write_json
+from audiossl.whole import read_json, write_json
 
 ENCODER = ("encoder_embed.", "encoder.")
 """How names of the encoder's tensors begin."""
@@ -116,9 +116,7 @@ def read_checkpoint(place: Path) -> SpearCheckpoint:
 
 def write_icefall(path: Path, checkpoint: SpearCheckpoint) -> None:
     """Write {"model": tensors} as icefall exports it, whole or not at all."""
-    state = _named(checkpoint, "")
-    with whole_file(path) as temporary:
-        torch.save({"model": state}, temporary)
+    write_state(path, {"model": _named(checkpoint, "")})
 
 
 def write_hugging_face(folder: Path, checkpoint: SpearCheckpoint) -> None:

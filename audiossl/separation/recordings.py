@@ -16,6 +16,7 @@ from torch import Tensor
 
 from audiossl.audio.resampling import context, num_resampled, resample
 from audiossl.errors import UserError
+from audiossl.preemption import safe_point
 from audiossl.separation.separator import Separator
 from audiossl.separation.windows import CrossFade, window_starts
 
@@ -103,6 +104,7 @@ def separate_in_pieces(
     windows = _windows(separator, recordings, grid)
     fade = CrossFade(len(separator.names), grid.window * grid.output_step)
     while batch := list(islice(windows, batch_size)):
+        safe_point()
         for window, stems in zip(batch, _separate(separator, batch, grid), strict=True):
             if window.start == 0:
                 fade = CrossFade(len(separator.names), grid.window * grid.output_step)

@@ -10,14 +10,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-import torch
 from torch import Tensor
 
 from audiossl import distributed
 from audiossl.errors import UserError
-from audiossl.nn.weights import read_weights
+from audiossl.nn.weights import read_weights, write_state
 from audiossl.training.sharded_checkpoint import read_sharded, write_sharded
-from audiossl.whole import remove_folder, whole_file
+from audiossl.whole import remove_folder
 
 FOLDER = "checkpoints"
 Sharding: TypeAlias = Literal["none", "full"]
@@ -35,8 +34,7 @@ def write_checkpoint(
     if sharding == "full":
         write_sharded(path, state)
     elif distributed.is_first():
-        with whole_file(path.with_suffix(".pt")) as temporary:
-            torch.save(state, temporary)
+        write_state(path.with_suffix(".pt"), state)
     if distributed.is_first():
         for _, old in _checkpoints(folder)[:-keep]:
             remove_folder(old) if old.is_dir() else old.unlink()

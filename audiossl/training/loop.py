@@ -23,14 +23,14 @@ from audiossl.data.plan import Position
 from audiossl.errors import UserError
 from audiossl.methods.method import Follower, Losses
 from audiossl.models.encoder import FeatureEncoder
+from audiossl.nn.weights import write_state
 from audiossl.optim.build import SHAPED_STATE, AdamWConfig, OptimizerConfig, build_optimizer
 from audiossl.optim.schedules import rate_factor
+from audiossl.preemption import Preempted, StopFlag, stop_flag
 from audiossl.training.averaging import Averager, AveragingConfig
 from audiossl.training.checkpoints import Sharding, read_last_checkpoint, write_checkpoint
-from audiossl.training.preemption import Preempted, StopFlag, stop_flag
 from audiossl.training.running_means import RunningMeans
 from audiossl.training.writers import Records
-from audiossl.whole import whole_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,8 +267,7 @@ class _Run:
     def _stop_at_nan(self, batch: Any, loss: float, norm: float) -> None:
         name = f"bad-batch-step-{self.step}-rank-{distributed.rank()}.pt"
         content = {k: v for k, v in vars(batch).items() if isinstance(v, (Tensor, str))}
-        with whole_file(self.place.folder / name) as temporary:
-            torch.save(content, temporary)
+        write_state(self.place.folder / name, content)
         raise UserError(
             f"step {self.step}: the loss is {loss} and the norm of its gradient {norm}, at batch "
             f"{self.position.batch} of epoch {self.position.epoch} (written to "

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from audiossl import distributed
 from audiossl.errors import UserError
-from audiossl.nn.weights import read_weights
-from audiossl.whole import begin_folder, finish_folder, whole_file
+from audiossl.nn.weights import read_weights, write_state
+from audiossl.whole import begin_folder, finish_folder
 
 STATE = "state.pt"
 
@@ -39,8 +39,7 @@ def write_sharded(path: Path, state: dict[str, Any]) -> None:
     distributed.write_shards(temporary, tensors)
 
     def finish() -> None:
-        with whole_file(temporary / STATE) as file:
-            torch.save(around, file)
+        write_state(temporary / STATE, around)
         finish_folder(path)
 
     _by_first(finish)

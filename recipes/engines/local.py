@@ -2,9 +2,10 @@
 
 import multiprocessing
 import os
+import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import connection
 from typing import Any
@@ -12,9 +13,12 @@ from typing import Any
 import torch
 
 from audiossl.errors import UserError
+from audiossl.preemption import Preempted, safe_point
 
 RESTARTS = 3
 """How often processes that were killed are started again before the stage gives up."""
+_LOOK_UP = 0.5
+"""Seconds between looks at whether the run was asked to stop."""
 
 
 def run_local(
@@ -32,7 +36,7 @@ def run_local(
     """
     if workers == 0:
         if tasks:
-            yield from map(make(), tasks)
+            yield from map(_stopping(make()), tasks)
         return
     left = dict(enumerate(tasks))
     for _ in range(1 + RESTARTS):
@@ -41,6 +45,8 @@ def run_local(
                 del left[index]
                 yield result
         except BrokenProcessPool:
+            # Who ends a run by its group of processes ends these, too.
+            safe_point()
             continue
         return
     raise UserError(
@@ -58,10 +64,34 @@ def _pooled(
     with ProcessPoolExecutor(workers, context, _prepare, (make, threads)) as pool:
         futures = {pool.submit(_work, task): index for index, task in list(tasks.items())}
         try:
-            for future in as_completed(futures):
+            for future in _as_completed(futures):
                 yield futures[future], future.result()
+        except Preempted:
+            # What they are at work on is done again: the receipt comes last.
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _as_completed(futures: Iterable[Future[Any]]) -> Iterator[Future[Any]]:
+    """Yield futures as they are done, and look up now and then."""
+    waiting = set(futures)
+    while waiting:
+        done, waiting = wait(waiting, timeout=_LOOK_UP, return_when=FIRST_COMPLETED)
+        yield from done
+        safe_point()
+
+
+def _stopping(work: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Stop before a task rather than in it."""
+
+    def perform(task: Any) -> Any:
+        safe_point()
+        return work(task)
+
+    return perform
 
 
 _worker: Callable[[Any], Any]
@@ -70,6 +100,8 @@ _worker: Callable[[Any], Any]
 def _prepare(make: Callable[[], Callable[[Any], Any]], threads: int) -> None:
     global _worker
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    # Ctrl-C reaches the whole group; the parent answers it, and ends this process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
     _worker = make()
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from audiossl.errors import UserError
 from audiossl.installation import missing_package
+from audiossl.preemption import safe_point
 
 SPARE_CPUS = 2
 """Logical processors beyond those of the actors: with none, Ray's reading tasks never start and the
@@ -108,6 +109,7 @@ def _as_they_come(execute: Callable[[], None], results: Path) -> Iterator[dict[s
                 yield json.loads(path.read_text())
         if finished:
             break
+        safe_point()
         thread.join(timeout=0.5)
     if failures:
         raise _explained(failures[0])

@@ -12,6 +12,7 @@ from audiossl import distributed
 from audiossl.configs import plain
 from audiossl.data.corpus import Corpus
 from audiossl.errors import UserError
+from audiossl.preemption import safe_point
 from audiossl.probing.bootstrap import BootstrapConfig
 from audiossl.probing.embeddings import Embeddings, read_embeddings
 from audiossl.probing.linear import LinearConfig
@@ -150,6 +151,7 @@ def _worker(config: Config, device: str) -> Callable[[str], str]:
         rows = []
         for task in tasks:
             for probe in config.probes:
+                safe_point()
                 measured = measure(
                     task, embeddings, probe, encoder=name, aggregate=config.aggregate, device=device
                 )

@@ -20,6 +20,7 @@ from audiossl.data.folder import MIXTURE, stem_files
 from audiossl.data.reading import SAMPLE_RATE
 from audiossl.data.stems import Stems, finish_stems, write_stems
 from audiossl.errors import Skip, UserError
+from audiossl.preemption import safe_point
 from audiossl.separation.build import SeparatorConfig, build_separator
 from audiossl.separation.given import GivenStems
 from audiossl.separation.recordings import separate_recordings
@@ -113,6 +114,7 @@ class _Mixtures:
         """Yield the stems that lie beside the originals."""
         for cut in self.cuts:
             stems = None
+            safe_point()
             if cut in self.rows:
                 try:
                     files = reader.find(self._original(cut))

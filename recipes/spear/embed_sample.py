@@ -20,7 +20,7 @@ from audiossl.data.reading import SAMPLE_RATE
 from audiossl.errors import UserError
 from audiossl.pretrained.load import load_encoder
 from audiossl.quantization.reservoir import Reservoir
-from audiossl.whole import whole_file
+from audiossl.whole import reserve, whole_file
 from recipes.record import digest
 from recipes.shards import Outcome, Task, run_shards
 from recipes.spear.listening import (
@@ -148,6 +148,16 @@ def _write_array(path: Path, array: np.ndarray) -> None:
         np.save(file, array, allow_pickle=False)
 
 
+def _new_array(path: Path, dtype: np.dtype[Any], shape: tuple[int, int]) -> np.memmap:
+    """Map a new file of numpy to memory."""
+    described = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, described)
+        offset = file.tell()
+        reserve(file, offset + dtype.itemsize * shape[0] * shape[1])
+    return np.memmap(path, dtype, "r+", offset, shape)
+
+
 def _join(output: Path, shards: Sequence[int], seed: int) -> None:
     """Put the shards' frames together in random order: any first part of it is a fair sample."""
     parts = [np.load(output / _part(shard), mmap_mode="r") for shard in shards]
@@ -157,7 +167,7 @@ def _join(output: Path, shards: Sequence[int], seed: int) -> None:
     order = np.random.default_rng((seed, 1)).permutation(ends[-1])
     with whole_file(output / FRAMES) as temporary:
         shape = (int(ends[-1]), parts[0].shape[1])
-        whole = np.lib.format.open_memmap(temporary, "w+", parts[0].dtype, shape)
+        whole = _new_array(temporary, parts[0].dtype, shape)
         places = np.empty_like(order)
         places[order] = np.arange(len(order))
         for part, end in zip(parts, ends, strict=True):

@@ -23,6 +23,7 @@ from audiossl.data.reading import SAMPLE_RATE
 from audiossl.errors import Skip, UserError
 from audiossl.models.encoder import Encoder
 from audiossl.nn.digests import digest_of_tensors
+from audiossl.preemption import safe_point
 from audiossl.pretrained.load import load_encoder
 from audiossl.pretrained.sources import paths_of
 from audiossl.teachers.teacher import faults
@@ -141,6 +142,7 @@ class Listener:
             )
         ]
         for batch in batches_of(spans, self.config.batch_duration):
+            safe_point()
             yield self._heard(batch)
 
     def _heard(self, spans: list[Span]) -> Heard:

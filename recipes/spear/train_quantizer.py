@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from audiossl import distributed
 from audiossl.errors import UserError
-from audiossl.nn.weights import read_weights
+from audiossl.nn.weights import read_weights, write_state
+from audiossl.preemption import safe_point
 from audiossl.quantization.quantizer import CodebookQuantizer
 from audiossl.quantization.standardized import Standardized, frame_statistics
 from audiossl.quantization.storage import write_quantizer
@@ -19,7 +21,7 @@ from audiossl.quantization.train import (
     batches_for,
     train_quantizer,
 )
-from audiossl.whole import read_json, whole_file
+from audiossl.whole import read_json
 from recipes.stage import Resources, Stage, main
 
 QUANTIZER = "quantizer.safetensors"
@@ -60,7 +62,7 @@ def train(config: Config, stage: Stage) -> dict[str, Any]:
     num_held_out = min(10_000, int(config.held_out * len(frames)))
     held_out, frames = frames[:num_held_out], frames[num_held_out:]
     stage.log.info("%d frames of %d, %d held out", *frames.shape, num_held_out)
-    batches = batches_for(config.quantizer, frames, stage.device)
+    batches = batches_for(config.quantizer, frames, stage.device).then(_stopping)
     statistics = frame_statistics(frames) if config.standardize else None
     if statistics is not None:
         mean, deviation = (values.to(stage.device) for values in statistics)
@@ -78,6 +80,11 @@ def train(config: Config, stage: Stage) -> dict[str, Any]:
     return {"quantizer": quantizer.id, "relative_error": round(error, 6), **_provenance(config)}
 
 
+def _stopping(batch: Tensor) -> Tensor:
+    safe_point()
+    return batch
+
+
 def _trained(batches: Any, config: Config, stage: Stage) -> Training:
     """Train in pieces, keeping the state after each."""
     path, total = stage.output / STATE, config.quantizer.total_steps
@@ -92,8 +99,7 @@ def _trained(batches: Any, config: Config, stage: Stage) -> Training:
             return training
         state = training.state_dict()
         if distributed.is_first():
-            with whole_file(path) as temporary:
-                torch.save(state, temporary)
+            write_state(path, state)
 
 
 def _relative_error(quantizer: CodebookQuantizer, frames: np.ndarray) -> float:

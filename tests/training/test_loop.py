@@ -8,10 +8,10 @@ import torch
 from audiossl.errors import UserError
 from audiossl.methods.method import Losses
 from audiossl.optim.build import AdamWConfig
+from audiossl.preemption import Preempted
 from audiossl.training.averaging import AveragingConfig
 from audiossl.training.checkpoints import read_last_checkpoint
 from audiossl.training.loop import train
-from audiossl.training.preemption import Preempted
 from audiossl.training.running_means import RunningMeans
 from audiossl.training.writers import Records, read_metrics
 from tests.training.toy import SCALED_ADAM, Method, Source, loop_config, method, place

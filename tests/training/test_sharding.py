@@ -13,10 +13,10 @@ from torch import nn
 from audiossl import distributed
 from audiossl.errors import UserError
 from audiossl.optim.scaled_adam import ScaledAdam
+from audiossl.preemption import Preempted
 from audiossl.training.averaging import AveragingConfig
 from audiossl.training.checkpoints import read_last_checkpoint
 from audiossl.training.loop import train
-from audiossl.training.preemption import Preempted
 from audiossl.training.running_means import RunningMeans
 from audiossl.training.writers import read_metrics
 from tests.optim.test_scaled_adam import drawn, fresh
