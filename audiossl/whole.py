@@ -36,6 +36,25 @@ def whole_file(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def whole_draft(path: Path) -> Iterator[Path]:
+    """Yield a place of the same name for a file or folder; on success it is moved to `path`.
+
+    For what is read back before it counts, and is known by its name.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    folder = begin_folder(path)
+    try:
+        with _told(path):
+            yield folder / path.name
+            (folder / path.name).replace(path)
+            _sync_folder(path.parent)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove what killed runs left half written in a folder where nobody else is at work."""
     for path in list(folder.rglob(".*.part")):

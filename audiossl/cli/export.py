@@ -17,6 +17,7 @@ from audiossl.nn.weights import read_weights
 from audiossl.pretrained import spear
 from audiossl.pretrained.certificate import certificate, compare_encoders
 from audiossl.pretrained.load import load_encoder
+from audiossl.whole import whole_draft
 
 TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -42,9 +43,10 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.dtype:
         checkpoint = checkpoint.with_dtype(TYPES[arguments.dtype])
     write = spear.write_icefall if output.suffix == ".pt" else spear.write_hugging_face
-    write(output, checkpoint)
-    again = spear.load(str(output)).eval()
-    print(certificate(compare_encoders(encoder, again)))
+    with whole_draft(output) as draft:
+        write(draft, checkpoint)
+        findings = compare_encoders(encoder, spear.load(str(draft)).eval())
+    print(certificate(findings))
     print(f"{output}: {len(checkpoint.weights)} tensors, and {len(checkpoint.extras)} beside them")
 
 

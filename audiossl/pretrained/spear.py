@@ -23,7 +23,7 @@ from audiossl.pretrained.spear_config import (
     config_from_shapes,
     public_config,
 )
-from audiossl.whole import read_json, write_json
+from audiossl.whole import read_json, read_object, write_json
 
 ENCODER = ("encoder_embed.", "encoder.")
 """How names of the encoder's tensors begin."""
@@ -97,7 +97,7 @@ def read_checkpoint(place: Path) -> SpearCheckpoint:
     Raises:
         UserError: As `load`, but for the fit of weights and network.
     """
-    named, config_path = _read_tensors(place)
+    named, written = _read_tensors(place)
     prefixes, tensors = _without_prefixes(named, place)
     weights = {name: value for name, value in tensors.items() if name.startswith(ENCODER)}
     extras = {name: value for name, value in tensors.items() if name.startswith(EXTRAS)}
@@ -107,16 +107,21 @@ def read_checkpoint(place: Path) -> SpearCheckpoint:
             f"{place}: {len(unknown)} unknown tensors ({', '.join(unknown[:3])}): expected names "
             f"that begin with {', '.join(ENCODER + EXTRAS)}"
         )
-    if config_path is None:
-        config = config_from_shapes(weights, str(place))
-    else:
-        config = config_from_public(read_json(config_path), str(config_path))
+    config = (
+        config_from_shapes(weights, str(place))
+        if written is None
+        else config_from_public(written, str(place))
+    )
     return SpearCheckpoint(config, weights, extras, prefixes)
 
 
 def write_icefall(path: Path, checkpoint: SpearCheckpoint) -> None:
-    """Write {"model": tensors} as icefall exports it, whole or not at all."""
-    write_state(path, {"model": _named(checkpoint, "")})
+    """Write {"model": tensors} as icefall exports it, whole or not at all.
+
+    The config lies beside the model, where other readers pass it over: shapes do not tell it all.
+    """
+    config = public_config(checkpoint.config)
+    write_state(path, {"model": _named(checkpoint, ""), "config": config})
 
 
 def write_hugging_face(folder: Path, checkpoint: SpearCheckpoint) -> None:
@@ -135,15 +140,18 @@ def _named(checkpoint: SpearCheckpoint, prefix: str) -> dict[str, Tensor]:
     }
 
 
-def _read_tensors(place: Path) -> tuple[dict[str, Tensor], Path | None]:
-    """Read all named tensors, and find the config that lies beside them."""
+def _read_tensors(place: Path) -> tuple[dict[str, Tensor], Mapping[str, Any] | None]:
+    """Read all named tensors, and the config that lies beside them."""
     if not place.is_dir():
-        return _model(read_weights(place), place), None
+        content = read_weights(place)
+        model = _model(content, place)
+        written = content.get("config") if "model" in content else None
+        return model, written if isinstance(written, Mapping) else None
     config = place / "config.json"
     files = _weight_files(place)
     parts = [_model(read_weights(file), file) for file in files]
     tensors = {name: value for part in parts for name, value in part.items()}
-    return tensors, config if config.exists() else None
+    return tensors, read_object(config) if config.exists() else None
 
 
 def _weight_files(folder: Path) -> list[Path]:

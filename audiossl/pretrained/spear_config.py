@@ -79,8 +79,8 @@ def public_config(config: ZipformerConfig) -> dict[str, Any]:
 def config_from_shapes(weights: Mapping[str, Tensor], source: str) -> ZipformerConfig:
     """Find out which network weights belong to.
 
-    Where widths are those of a public size, it is that size: a layer that is missing is then
-    missed. The dimension of position queries is taken to be 4.
+    Where all but the number of layers is that of a public size, it is that size: a layer that is
+    missing is then missed. The dimension of position queries is taken to be 4.
 
     Args:
         weights: Tensors by name.
@@ -91,9 +91,23 @@ def config_from_shapes(weights: Mapping[str, Tensor], source: str) -> ZipformerC
     """
     found = _found(weights, source)
     for size in PRESETS.values():
-        if (size.dim, size.feed_forward_dim) == (found.dim, found.feed_forward_dim):
+        if _is_part_of(found, size):
             return replace(size, output_stride=found.output_stride)
     return found
+
+
+def _is_part_of(found: ZipformerConfig, size: ZipformerConfig) -> bool:
+    """Whether a network has nothing that one of a public size has not."""
+    stacks = len(found.num_layers)
+    begun = replace(
+        size,
+        num_layers=found.num_layers,
+        strides=size.strides[:stacks],
+        kernel_sizes=size.kernel_sizes[:stacks],
+        output_stride=found.output_stride,
+    )
+    counts = zip(found.num_layers, size.num_layers, strict=False)
+    return found == begun and all(here <= there for here, there in counts)
 
 
 def _found(weights: Mapping[str, Tensor], source: str) -> ZipformerConfig:

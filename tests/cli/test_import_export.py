@@ -5,6 +5,7 @@ import torch
 
 from audiossl import load_encoder
 from audiossl.cli import main
+from audiossl.errors import UserError
 from audiossl.models.zipformer.config import TINY
 from audiossl.models.zipformer.model import Zipformer
 from audiossl.nn.weights import read_weights
@@ -67,3 +68,28 @@ def test_nothing_is_overwritten_and_mistakes_are_one_line(folder, tmp_path, caps
     assert "exists already" in told[0]
     assert "no such file" in told[1]
     assert "SPEAR's form is for a Zipformer" in told[2]
+
+
+def test_a_run_whose_widths_are_those_of_a_public_size_is_exported(tmp_path, capsys):
+    config = replace(TINY, num_layers=(2, 1, 1, 1, 1, 1, 1), num_bins=40, query_dim=16)
+    own.write_encoder(tmp_path / "own", fill(Zipformer(config)), {})
+    for output in (tmp_path / "x.pt", tmp_path / "x"):
+        run("export", tmp_path / "own", output)
+        assert "bit-equal" in capsys.readouterr().out
+        assert load_encoder(f"spear:{output}").config == config
+    # And without what only our own exports have, its shapes tell.
+    torch.save({"model": read_weights(tmp_path / "x.pt")["model"]}, tmp_path / "shapes.pt")
+    assert load_encoder(f"spear:{tmp_path / 'shapes.pt'}").config == config
+
+
+def test_an_export_that_fails_leaves_nothing(folder, tmp_path, capsys, monkeypatch):
+    def fails(*args):
+        raise UserError("not the same")
+
+    before = set(tmp_path.iterdir())
+    for output in (tmp_path / "x.pt", tmp_path / "x"):
+        with monkeypatch.context() as patch:
+            patch.setattr("audiossl.cli.export.compare_encoders", fails)
+            run("export", folder, output, code=2)
+        assert set(tmp_path.iterdir()) == before
+    run("export", folder, tmp_path / "x.pt")

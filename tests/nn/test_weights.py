@@ -1,8 +1,11 @@
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from torch import nn
 
 from audiossl.errors import UserError
@@ -62,3 +65,44 @@ def test_half_precision_is_converted_and_nan_is_refused():
     assert module.weight.dtype == torch.float32
     with pytest.raises(UserError, match=r"NaN or infinite \(bias\)"):
         load_exactly(module, {**module.state_dict(), "bias": torch.full((2,), torch.nan)}, "x")
+
+
+def test_the_same_weights_are_the_same_bytes_whatever_the_order_of_metadata(tmp_path):
+    state = {"b": torch.arange(3), "a": torch.ones(2, 2)}
+    metadata = {name: f'"{name}"\n\u00e9' for name in "qwertyuiopasdfg"}
+    files = set()
+    for index in range(8):
+        path = tmp_path / f"{index}.safetensors"
+        write_weights(path, state, dict(reversed(metadata.items())) if index % 2 else metadata)
+        files.add(path.read_bytes())
+    assert len(files) == 1
+    with safe_open(path, "pt") as file:
+        assert file.metadata() == metadata
+        assert torch.equal(file.get_tensor("b"), state["b"])
+
+
+_FULL = """
+import resource, torch, sys
+from pathlib import Path
+from audiossl.errors import UserError
+from audiossl.nn.weights import write_state, write_weights
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
+folder = Path(sys.argv[1])
+state = {"a": torch.zeros(1 << 16), "b": torch.zeros(3)}
+for write, name in ((write_state, "x.pt"), (write_weights, "x.safetensors")):
+    try:
+        write(folder / name, state)
+    except UserError as error:
+        print(error)
+"""
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", _FULL, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2
+    assert all("cannot be written (File too large): free some space" in line for line in lines)
+    assert not list(tmp_path.iterdir())
+    assert done.stderr == ""
