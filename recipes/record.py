@@ -20,10 +20,12 @@ from audiossl import distributed
 from audiossl.configs import flat, plain
 from audiossl.errors import UserError
 from audiossl.hardware import hardware
-from audiossl.whole import read_json, write_json, write_text
+from audiossl.whole import read_object, write_json, write_text
 
 HASHED_BYTES = 64 << 20
 """Files up to this size are fingerprinted by content, larger ones by name and size."""
+_BEGINNING = ("stage.json", "config.yaml", "log.txt", ".lock")
+"""What lies in the output of every run before it has computed anything."""
 
 
 def begin_record(config: Any, module: str) -> tuple[dict[str, Any], dict[str, Any] | None]:
@@ -40,7 +42,7 @@ def begin_record(config: Any, module: str) -> tuple[dict[str, Any], dict[str, An
         "stage": module,
         "identity": identity,
         "inputs": {
-            name: {"path": str(path), "fingerprint": fingerprint(path)}
+            name: {"path": str(path), "fingerprint": fingerprint(path, config.output)}
             for name, path in inputs.items()
         },
         "started": now(),
@@ -51,7 +53,9 @@ def begin_record(config: Any, module: str) -> tuple[dict[str, Any], dict[str, An
         "hardware": hardware(),
     }
     path = config.output / "stage.json"
-    previous = read_json(path) if path.exists() else None
+    previous = _read_record(path) if path.exists() else None
+    if previous and not previous["finished"] and not _has_results(config.output):
+        previous = None
     if previous:
         _check_same(previous, record, config.output)
     if not (previous and previous["finished"]):
@@ -61,8 +65,26 @@ def begin_record(config: Any, module: str) -> tuple[dict[str, Any], dict[str, An
     return record, previous
 
 
-def fingerprint(path: Path) -> str:
+def _read_record(path: Path) -> dict[str, Any]:
+    none = type(None)
+    record = read_object(path, stage=str, finished=(str, none), identity=dict, inputs=dict)
+    if not all(isinstance(e, dict) and "fingerprint" in e for e in record["inputs"].values()):
+        raise UserError(f"{path}: inputs without fingerprints: damaged? remove {path.parent}")
+    return record
+
+
+def _has_results(output: Path) -> bool:
+    """Whether a run has left anything but what every run begins with."""
+    files = (path for path in output.rglob("*") if path.is_file())
+    return any(str(path.relative_to(output)) not in _BEGINNING for path in files)
+
+
+def fingerprint(path: Path, output: Path | None = None) -> str:
     """Identify an input: a finished stage by its record, a file or folder by what is in it.
+
+    Args:
+        path: The input.
+        output: Where the run writes; if that is inside the input, it is no part of it.
 
     Raises:
         UserError: It is missing, or a stage that has not finished.
@@ -72,19 +94,30 @@ def fingerprint(path: Path) -> str:
             f"input {path} does not exist: run the stage that makes it, or mend the path"
         )
     if (path / "stage.json").exists():
-        record = read_json(path / "stage.json")
+        record = _read_record(path / "stage.json")
         if not record["finished"]:
             raise UserError(
                 f"input {path} is unfinished: run its stage ({record['stage']}) to the end first"
             )
-        kept = {key: record[key] for key in ("stage", "identity", "inputs", "results")}
+        kept = {key: record.get(key) for key in ("stage", "identity", "inputs", "results")}
         return digest(kept)
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    if output is not None and output.resolve() == path.resolve():
+        raise UserError(f"output {output} is an input as well: choose another --output")
+    files = [path] if path.is_file() else sorted(_files(path, output))
     rows = [
         (str(file.relative_to(path)), size := file.stat().st_size, _content(file, size, len(files)))
         for file in files
     ]
     return digest(rows)
+
+
+def _files(folder: Path, output: Path | None) -> Iterator[Path]:
+    """List the files of a folder, but for what the run itself writes there."""
+    own = output.resolve() if output is not None else None
+    inside = own is not None and own.is_relative_to(folder.resolve())
+    for path in folder.rglob("*"):
+        if path.is_file() and not (inside and own and path.resolve().is_relative_to(own)):
+            yield path
 
 
 def digest(content: Any) -> str:

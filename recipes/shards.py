@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from audiossl import distributed
 from audiossl.errors import UserError
-from audiossl.whole import read_json, write_json
+from audiossl.whole import read_json, read_object, write_json
 from recipes.engines.local import run_local
 from recipes.engines.ray import run_ray
 from recipes.record import digest
@@ -122,6 +122,13 @@ def _recorder(make_worker: MakeWorker, output: Path) -> Callable[[Task], dict[st
     return record
 
 
+_RECEIPT: dict[str, Any] = {
+    "identity": str, "files": dict, "num_items": int, "hours": (float, int), "skipped": list,
+    "figures": dict, "seconds": (float, int),
+}  # fmt: skip
+"""What a receipt must hold."""
+
+
 def _receipt(task: Task, output: Path) -> Path:
     return output / "receipts" / f"{task.index:06d}.json"
 
@@ -130,9 +137,15 @@ def _is_done(task: Task, output: Path) -> bool:
     path = _receipt(task, output)
     if not path.exists():
         return False
-    receipt = read_json(path)
+    try:
+        receipt = read_object(path, **_RECEIPT)
+    except UserError:
+        return False
     return receipt["identity"] == task.identity and all(
-        (output / name).is_file() and (output / name).stat().st_size == entry["size"]
+        isinstance(entry, dict)
+        and entry.keys() >= {"size", "sha256"}
+        and (output / name).is_file()
+        and (output / name).stat().st_size == entry["size"]
         for name, entry in receipt["files"].items()
     )
 

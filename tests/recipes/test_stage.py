@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -157,3 +158,86 @@ def test_configs_are_merged_in_order_and_words_come_last(tmp_path):
     words += ["--numbers", "a", "--output", "b", "--power.exponent", "4"]
     config = read_settings(Config, "x", words)
     assert (config.power.exponent, config.max_skipped) == (4, 0.1)
+
+
+def test_a_run_that_was_refused_before_it_computed_anything_leaves_its_folder_free(numbers):
+    numbers.write_text("error")
+    with pytest.raises(UserError, match="number error"):
+        _run(numbers)
+    numbers.write_text("1 2 3")
+    assert _run(numbers, power=Nested(exponent=3))["results"]["sum"] == 6
+
+
+def test_what_killed_runs_left_half_written_is_removed_at_the_next_start(numbers, tmp_path):
+    left = [tmp_path / "out" / ".1.txt.123.part", tmp_path / "out" / "deep" / ".x.part" / "y"]
+    for path in left:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("half")
+    _run(numbers)
+    assert not list((tmp_path / "out").rglob("*.part"))
+
+
+def test_an_output_inside_its_input_does_not_change_the_input(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a").write_text("a")
+    before = fingerprint(tmp_path / "in")
+    (tmp_path / "in" / "out").mkdir()
+    (tmp_path / "in" / "out" / "b").write_text("b")
+    assert fingerprint(tmp_path / "in", tmp_path / "in" / "out") == before
+    assert fingerprint(tmp_path / "in") != before
+    with pytest.raises(UserError, match="is an input as well"):
+        fingerprint(tmp_path / "in", tmp_path / "in" / ".." / "in")
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{}", "[]", "null", '{"identity": 3}', "\0", "[" * 100_000]
+)
+def test_a_receipt_that_is_none_is_a_task_that_is_not_done(numbers, tmp_path, content):
+    _run(numbers)
+    record = json.loads((tmp_path / "out" / "stage.json").read_text())
+    (tmp_path / "out" / "stage.json").write_text(json.dumps({**record, "finished": None}))
+    (tmp_path / "out" / "receipts" / "000001.json").write_text(content)
+    (tmp_path / "out" / "1.txt").write_text("5")
+    assert _run(numbers)["results"] == record["results"]
+    assert _content(tmp_path / "out")["1.txt"] == "4"
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", "null", '{"finished": null, "stage": 3}'])
+def test_a_record_that_is_none_is_named(numbers, tmp_path, content):
+    _run(numbers)
+    (tmp_path / "out" / "stage.json").write_text(content)
+    with pytest.raises(UserError, match=r"stage\.json"):
+        _run(numbers)
+
+
+def test_a_stopped_stage_ends_between_items_and_goes_on(numbers, tmp_path):
+    words = ["--numbers", str(numbers), "--output", str(tmp_path / "out"), "--seconds", "0.5"]
+    for workers in ("0", "2"):
+        command = [sys.executable, "-m", "tests.recipes.counting", *words]
+        command[-3] = str(tmp_path / f"out{workers}")
+        started = subprocess.Popen(
+            [*command, "--resources.workers", workers], stderr=subprocess.PIPE, text=True
+        )
+        while not (tmp_path / f"out{workers}" / "receipts" / "000000.json").exists():
+            time.sleep(0.02)
+            assert started.poll() is None
+        started.terminate()
+        _, told = started.communicate(timeout=60)
+        assert started.returncode == 75, told
+        assert told.splitlines()[-1].endswith("interrupted; the same command goes on from here")
+        assert "Traceback" not in told
+        config = Config(numbers=numbers, output=tmp_path / f"out{workers}", seconds=0.5)
+        assert run(config, count, "tests.recipes.counting")["results"]["sum"] == 15
+
+
+def test_two_runs_in_one_folder_are_not_possible(numbers, tmp_path):
+    words = ("--numbers", str(numbers), "--output", str(tmp_path / "out"), "--seconds", "1")
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.recipes.counting", *words], stderr=subprocess.PIPE, text=True
+    ) as first:
+        while not (tmp_path / "out" / "stage.json").exists():
+            time.sleep(0.02)
+        with pytest.raises(UserError, match="another run is at work"):
+            _run(numbers)
+        first.terminate()
+        first.communicate(timeout=60)
