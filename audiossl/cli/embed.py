@@ -1,18 +1,25 @@
 """Embed audio files of any format, rate and length.
 
+Files that cannot be read are named and left out, and the others are written: exit code 3, or 0 with
+--skip, which says that some may be left out.
+
 example: audiossl embed clips/*.mp3 --encoder exp/pretrain --output clips.npz
 """
 
 import argparse
 import csv
 from pathlib import Path
+from typing import TextIO
 
 import numpy as np
 
 from audiossl.cli.terminal import as_is, warn
 from audiossl.errors import Skip, UserError
 from audiossl.pretrained.embed import CHUNK, UNTRAINED, Embedded, embed_files
-from audiossl.whole import whole_file
+from audiossl.whole import remove_leftovers_of, whole_file
+
+INCOMPLETE = 3
+"""Exit code where everything was written but what could not be read."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,18 +42,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
     parser.add_argument(
-        "--skip", action="store_true", help="leave out files that cannot be read, saying why"
+        "--skip",
+        action="store_true",
+        help="exit with 0 even if files had to be left out",
     )
 
 
-def run(arguments: argparse.Namespace) -> None:
-    """Embed and write."""
+def run(arguments: argparse.Namespace) -> int:
+    """Embed and write; `INCOMPLETE` if files were left out that should not."""
     output: Path = arguments.output
     writers = {".npz": _write_npz, ".npy": _write_npy, ".csv": _write_csv}
     if output.suffix not in writers:
         raise UserError(f"--output {output}: expected .npz, .npy or .csv")
     if output.suffix == ".npy" and arguments.frames:
         raise UserError("--frames of several files have several lengths: use .npz or .csv")
+    if output.is_dir() or not output.absolute().parent.is_dir():
+        raise UserError(f"--output {output}: expected a file in a folder that exists")
+    remove_leftovers_of(output)
     skipped: list[Skip] = []
 
     def on_skip(reason: Skip) -> None:
@@ -59,7 +71,7 @@ def run(arguments: argparse.Namespace) -> None:
         frames=arguments.frames,
         chunk=arguments.chunk,
         device=arguments.device,
-        on_skip=on_skip if arguments.skip else None,
+        on_skip=on_skip,
     )
     writers[output.suffix](output, embedded, arguments)
     left = f", {len(skipped)} left out" if skipped else ""
@@ -67,6 +79,7 @@ def run(arguments: argparse.Namespace) -> None:
         f"{output}: {len(embedded.paths)} files{left}, {embedded.values[0].shape[-1]} values each, "
         f"by {arguments.encoder}"
     )
+    return INCOMPLETE if skipped and not arguments.skip else 0
 
 
 def _write_npz(output: Path, embedded: Embedded, arguments: argparse.Namespace) -> None:
@@ -94,7 +107,7 @@ def _write_npy(output: Path, embedded: Embedded, arguments: argparse.Namespace) 
 def _write_csv(output: Path, embedded: Embedded, arguments: argparse.Namespace) -> None:
     dim = embedded.values[0].shape[-1]
     names = [f"e{index}" for index in range(dim)]
-    with whole_file(output) as temporary, temporary.open("w", encoding="utf-8") as file:
+    with whole_file(output) as temporary, _opened_text(temporary) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["path", *(["time"] if arguments.frames else []), *names])
         for path, value in zip(embedded.paths, embedded.values, strict=True):
@@ -104,3 +117,8 @@ def _write_csv(output: Path, embedded: Embedded, arguments: argparse.Namespace) 
             for index, row in enumerate(value.tolist()):
                 time = f"{index / embedded.frame_rate:.3f}"
                 writer.writerow([path, time, *(f"{number:.7g}" for number in row)])
+
+
+def _opened_text(path: Path) -> TextIO:
+    # Names of files need not be text: their bytes are written as they are.
+    return path.open("w", encoding="utf-8", errors="surrogateescape", newline="")

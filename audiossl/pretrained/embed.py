@@ -1,6 +1,7 @@
 """`embed`: audio files of any kind and length to vectors, in one line and in bounded memory."""
 
 import glob
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -94,6 +95,8 @@ def embed_files(
     Raises:
         UserError: As `embed` does; or all files were left out.
     """
+    if not 0 < chunk < math.inf:
+        raise UserError(f"chunk {chunk}: expected a number of seconds above 0")
     chosen = chosen_device(device)
     network = encoder if isinstance(encoder, nn.Module) else load_encoder(encoder)
     ready = cast(Encoder, network.to(chosen))
@@ -103,7 +106,7 @@ def embed_files(
     for kept in encode_all(ready, chunks, keep, device=chosen):
         chunks.take(kept["value"], result)
     if not result.paths:
-        raise UserError("none of the files can be read")
+        raise UserError(f"none of the files can be read: {chunks.last_reason}")
     return result
 
 
@@ -157,6 +160,7 @@ class _Chunks:
         self.frames = frames
         self.waiting: deque[_Chunk] = deque()
         self.unreadable: set[int] = set()
+        self.last_reason: Skip | None = None
         self.parts: list[tuple[_Chunk, Tensor]] = []
 
     def __iter__(self) -> Iterator[Float[np.ndarray, " samples"]]:
@@ -164,9 +168,10 @@ class _Chunks:
             try:
                 yield from self._read(file, path)
             except Skip as reason:
-                if self.on_skip is None:
+                if self.on_skip is None or len(self.paths) == 1:
                     raise
                 self.on_skip(reason)
+                self.last_reason = reason
                 self.unreadable.add(file)
 
     def take(self, value: Tensor, result: Embedded) -> None:

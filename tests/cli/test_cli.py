@@ -40,6 +40,10 @@ def test_all_commands_are_listed(capsys):
         ([], "required"),
         (["embed", "nowhere.wav"], "nowhere.wav"),
         (["embed", "x.wav", "--output", "x.txt"], "expected .npz, .npy or .csv"),
+        (["embed", "x.wav", "--output", "no/where/x.npz"], "a folder that exists"),
+        (["embed", "x.wav", "--chunk", "nan"], "chunk nan: expected a number of seconds above 0"),
+        (["embed", "x.wav", "--chunk", "-1"], "chunk -1.0: expected"),
+        (["embed", "x.wav", "--device", "gpu"], "device 'gpu': expected auto, cpu, cuda"),
         (["embed", "x.wav", "--encoder", "torchaudo:x"], "did you mean 'torchaudio'"),
         (["embed", "x.wav", "--encoder", "nowhere"], "no config.json in it"),
         (["describe", "nowhere"], "nowhere: no such file or folder"),
@@ -92,12 +96,14 @@ def clips(tmp_path) -> Path:
 def test_embed_writes_vectors_and_leaves_out_what_it_cannot_read(clips, experiment, capsys):
     output = clips / "out.npz"
     words = ["embed", f"{clips}/*.wav", "--encoder", f"{experiment.cola_0}", "--device", "cpu"]
-    assert main([*words, "--output", f"{output}"]) == 2
-    assert "bad.wav" in lines(capsys)[1][0]
-    assert main([*words, "--output", f"{output}", "--skip"]) == 0
-    out, err = lines(capsys)
-    assert "2 files, 1 left out" in out[0]
-    assert "left out" in err[0]
+    (clips / ".out.npz.999999999.part").write_text("of a run that was killed")
+    for extra, code in (((), 3), (("--skip",), 0)):
+        assert main([*words, "--output", f"{output}", *extra]) == code
+        out, err = lines(capsys)
+        assert "2 files, 1 left out" in out[0]
+        assert "left out" in err[0]
+        assert "bad.wav" in err[0]
+    assert not list(clips.glob(".*"))
     found = np.load(output)
     assert [Path(name).name for name in found["paths"]] == ["a.wav", "b.wav"]
     assert found["vectors"].shape[0] == 2
