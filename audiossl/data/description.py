@@ -66,12 +66,12 @@ def describe(path: Path, tables: Sequence[Path] = (), *, only_labeled: bool = Fa
     if (path / "wav.scp").exists():
         return _items("Kaldi data directory", kaldi_items(path, allow_commands=True))
     if path.is_dir() and (shards := shar_shards(path)):
-        items = (item for shard in shards for item in lhotse_items(shard))
+        items = (item for shard in shards for item in lhotse_items(shard, allow_commands=True))
         return _items("folder of Shar", items)
     if path.is_dir():
         return _items("folder of audio", folder_items(path, tables, only_labeled=only_labeled))
     if path.is_file():
-        return _items("manifest of lhotse", lhotse_items(path))
+        return _items("manifest of lhotse", lhotse_items(path, allow_commands=True))
     raise UserError(
         f"{path}: no such file or folder; give a folder of audio, a Kaldi data directory, a "
         "manifest of lhotse, or the output of a prepare stage"

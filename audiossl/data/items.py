@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 
 from audiossl.errors import Skip
 
+MEASURED = ("duration", "recording", "native_rate", "native_channels", "gain")
+"""What is known of every stored cut whatever its labels say."""
 SUPERVISION = ("speaker", "text", "language", "gender")
 """Labels that lhotse's supervisions have a field for."""
 
@@ -63,3 +65,9 @@ def check_usable(item: Item) -> None:
     """
     if item.problem:
         raise Skip(item.problem)
+
+
+def stored_gain(labels: Mapping[str, str]) -> float:
+    """Find the gain a cut of our own shards was stored with; that of others is theirs."""
+    ours = "native_rate" in labels and "native_channels" in labels
+    return float(labels.get("gain", 1.0)) if ours else 1.0

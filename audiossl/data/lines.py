@@ -45,12 +45,25 @@ def regular_bytes(path: Path) -> bytes:
     Raises:
         UserError: It is none, or cannot be read.
     """
+    check_regular(path)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise UserError(f"{path}: not a file: copy what it holds into one and name that")
         return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def check_regular(path: Path) -> None:
+    """Refuse what is no file, or has no end.
+
+    Raises:
+        UserError: It is missing, a pipe, a folder or a device.
+    """
+    try:
+        regular = stat.S_ISREG(path.stat().st_mode)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read ({_reason(error)})") from error
+    if not regular:
+        raise UserError(f"{path}: not a file: copy what it holds into one and name that")
 
 
 def words_of(line: str) -> list[str]:

@@ -10,7 +10,7 @@ from audiossl.audio.files import audio_info, read_audio, read_waveform
 from audiossl.audio.resampling import resample_blocks
 from audiossl.data.commands import command_output
 from audiossl.data.folder import MIXTURE, stem_files
-from audiossl.data.items import Item, check_usable
+from audiossl.data.items import Item, check_usable, stored_gain
 from audiossl.data.lhotse_cuts import load_cut
 from audiossl.errors import Skip
 
@@ -93,10 +93,12 @@ def _read_command(item: Item) -> Sound:
 def _read_cut(item: Item) -> Sound:
     try:
         samples, rate = load_cut(item)
+    except Skip:
+        raise
     except Exception as error:
         # lhotse has no exception of its own: whatever a decoder behind it raises comes through.
         raise Skip(f"cut {item.id}: cannot be read ({error})") from error
-    mono = samples.mean(axis=0, dtype=np.float32)
+    mono = samples.mean(axis=0, dtype=np.float32) / np.float32(stored_gain(item.labels))
     if mono.size == 0 or not np.isfinite(mono).all():
         raise Skip(f"cut {item.id}: empty, or holds NaN or infinity")
     if rate != SAMPLE_RATE:

@@ -26,15 +26,13 @@ from lhotse.shar.utils import to_shar_placeholder
 from lhotse.shar.writers.tar import TarWriter
 
 from audiossl.audio.encoding import common_gain, flac_bytes, pcm16
-from audiossl.data.items import SUPERVISION, Item
+from audiossl.data.items import MEASURED, SUPERVISION, Item
 from audiossl.data.reading import SAMPLE_RATE
 from audiossl.whole import whole_file
 
 Encoding = Literal["wav", "flac"]
 SHAR = "shar"
 """Folder of the shards: lhotse takes every file beside them for a field."""
-MEASURED = ("duration", "recording", "native_rate", "native_channels", "gain")
-"""What is known of every cut whatever its labels say."""
 WAV_HEADER = 44
 """Bytes before the samples of a 16-bit WAV as written here."""
 LEVEL_HOP = 80

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from lhotse import CutSet
+from lhotse.array import Array, TemporalArray
 
 from audiossl.data.items import SUPERVISION
 from audiossl.data.pairs import Pair
@@ -42,7 +43,8 @@ def shar_array_pairs(
 
 
 def _array(cut: Any, name: str) -> np.ndarray:
-    if not cut.has_custom(name):
+    # A manifest may hold something else under that name, whose loading would run a command.
+    if not isinstance((cut.custom or {}).get(name), Array | TemporalArray):
         raise Skip(f"cut {cut.id}: has no {name}")
     array: np.ndarray = cut.load_custom(name)
     return array

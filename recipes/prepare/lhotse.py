@@ -20,6 +20,8 @@ class Config(PrepareConfig):
     """Supervisions of the recordings, at most one file; each becomes a cut."""
     root: str = "."
     """Folder in which relative paths of recordings begin, in manifests of others."""
+    allow_commands: bool = False
+    """Whether shell commands that stand for recordings may run. Look at them first."""
 
 
 def prepare(config: Config, stage: Stage) -> dict[str, Any]:
@@ -30,10 +32,13 @@ def prepare(config: Config, stage: Stage) -> dict[str, Any]:
         shards = shar_shards(config.manifest)
         if not shards:
             raise UserError(f"{config.manifest}: no Shar in it (no cuts.*.jsonl.gz)")
-        return prepare_shar(shards, config, stage)
+        return prepare_shar(shards, config, stage, allow_commands=config.allow_commands)
     supervisions = config.supervisions[0] if config.supervisions else None
     root = None if config.root == "." else Path(config.root)
-    return prepare_items(lhotse_items(config.manifest, supervisions, root), config, stage)
+    items = lhotse_items(
+        config.manifest, supervisions, root, allow_commands=config.allow_commands
+    )
+    return prepare_items(items, config, stage)
 
 
 if __name__ == "__main__":

@@ -47,17 +47,22 @@ def prepare_items(items: Sequence[Item], config: PrepareConfig, stage: Stage) ->
     return _prepare(tasks, config, stage)
 
 
-def prepare_shar(shards: Sequence[Path], config: PrepareConfig, stage: Stage) -> dict[str, Any]:
+def prepare_shar(
+    shards: Sequence[Path], config: PrepareConfig, stage: Stage, *, allow_commands: bool
+) -> dict[str, Any]:
     """Write each shard of a Shar folder as a shard."""
     tasks = [
         Task(index, digest([path.name, path.stat().st_size]), path)
         for index, path in enumerate(shards)
     ]
-    return _prepare(tasks, config, stage)
+    return _prepare(tasks, config, stage, allow_commands)
 
 
-def _prepare(tasks: Sequence[Task], config: PrepareConfig, stage: Stage) -> dict[str, Any]:
-    totals = run_shards(stage, tasks, partial(_worker, config), config.resources)
+def _prepare(
+    tasks: Sequence[Task], config: PrepareConfig, stage: Stage, allow_commands: bool = False
+) -> dict[str, Any]:
+    make_worker = partial(_worker, config, allow_commands)
+    totals = run_shards(stage, tasks, make_worker, config.resources)
     if distributed.is_first():
         cuts = join_cuts(stage.output, len(tasks))
         facts = {"encoding": config.encoding, "cuts": cuts}
@@ -65,9 +70,11 @@ def _prepare(tasks: Sequence[Task], config: PrepareConfig, stage: Stage) -> dict
     return totals
 
 
-def _worker(config: PrepareConfig) -> Callable[[Task], Outcome]:
+def _worker(config: PrepareConfig, allow_commands: bool) -> Callable[[Task], Outcome]:
     def work(task: Task) -> Outcome:
-        items = shar_items(task.payload) if isinstance(task.payload, Path) else task.payload
+        items = task.payload
+        if isinstance(items, Path):
+            items = shar_items(items, allow_commands=allow_commands)
         durations = Durations(config.min_duration, config.max_duration)
         report = write_shard(items, config.output, task.index, config.encoding, durations)
         return Outcome(report.files, report.num_items, report.seconds / 3600, report.skipped)
