@@ -160,9 +160,7 @@ def _spoken(recording: Recording, segment: SupervisionSegment) -> Any:
     # Of a recording that has but one, supervisions often do not say which.
     kind, channel = _kind(recording.channel_ids if recording.num_channels == 1 else channels)
     inside = segment.with_offset(-segment.start)
-    return kind(
-        segment.id, segment.start, segment.duration, channel, [inside], recording=recording
-    )
+    return kind(segment.id, segment.start, segment.duration, channel, [inside], recording=recording)
 
 
 def _kind(channels: list[int]) -> tuple[Any, Any]:

@@ -35,9 +35,7 @@ def prepare(config: Config, stage: Stage) -> dict[str, Any]:
         return prepare_shar(shards, config, stage, allow_commands=config.allow_commands)
     supervisions = config.supervisions[0] if config.supervisions else None
     root = None if config.root == "." else Path(config.root)
-    items = lhotse_items(
-        config.manifest, supervisions, root, allow_commands=config.allow_commands
-    )
+    items = lhotse_items(config.manifest, supervisions, root, allow_commands=config.allow_commands)
     return prepare_items(items, config, stage)
 
 
