@@ -9,7 +9,7 @@ import json
 import math
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -178,8 +178,7 @@ def _entries(path: Path) -> Iterator[tuple[str, Any]]:
     try:
         with path.open("rb") as plain:
             compressed = plain.read(2) == b"\x1f\x8b"
-            plain.seek(0)
-            lines: Iterable[bytes] = gzip.open(plain) if compressed else plain
+        with gzip.open(path) if compressed else path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
                 where = f"{path}, line {number}"
                 if line.strip():
