@@ -1,8 +1,8 @@
-"""Do two sides that lie on one time axis place a code, and a frame, at the same time?
+"""Do two modalities that lie on one time axis place a code, and a frame, at the same time?
 
-Source: of localisation by code, Liu et al., "Cross-Modal Discrete Representation Learning" (ACL
-2022), section 5, who highlight the positions of a code on both sides of a clip; the figures here
-are ours.
+Source of localisation by code: Liu et al., "Cross-Modal Discrete Representation Learning" (ACL
+2022), section 5, who highlight the positions of a code on both modalities of a clip; the figures
+here are ours.
 """
 
 from collections.abc import Sequence
@@ -17,20 +17,20 @@ Clips = Sequence[Int[np.ndarray, " _"]]
 
 @dataclass(frozen=True)
 class Overlap:
-    """How far the places of a code on one side are those on the other."""
+    """How far the places of a code in one modality are those in the other."""
 
     score: float
-    """Frames where both sides have the code over frames where either has it, summed over clips and
-    the codes that both sides of a clip use; NaN if there is none."""
+    """Frames where both modalities have the code over frames where either has it, summed over clips
+    and the codes that both modalities of a clip use; NaN if there is none."""
     chance: float
-    """The same, if the second side of each clip were turned around by a random time."""
+    """The same, if the second modality of each clip were turned around by a random time."""
     codes_in_both: float
-    """Share of the codes of a clip (of either side) that both its sides use."""
+    """Share of the codes of a clip (of either modality) that both its modalities use."""
 
 
 @dataclass(frozen=True)
 class FrameRetrieval:
-    """How well a frame finds its time among the frames of the other side of its clip."""
+    """How well a frame finds its time among the frames of the other modality of its clip."""
 
     recall: tuple[float, ...]
     """Share of frames whose nearest one is at most so many frames off, for each tolerance."""
@@ -41,11 +41,11 @@ class FrameRetrieval:
 
 
 def code_overlap(first: Clips, second: Clips) -> Overlap:
-    """Compare where each code stands on the two sides of each clip.
+    """Compare where each code stands on the two modalities of each clip.
 
     Args:
-        first: Codes of one side of every clip.
-        second: Codes of the other side, frame by frame.
+        first: Codes of one modality of every clip.
+        second: Codes of the other modality, frame by frame.
     """
     together = either = by_chance = either_by_chance = 0.0
     shared = used = 0
@@ -70,10 +70,10 @@ def frame_retrieval(
     candidates: Sequence[Float[np.ndarray, "_ dim"]],
     tolerances: Sequence[int] = (0, 1, 2),
 ) -> FrameRetrieval:
-    """Find each frame's time by the nearest (Euclidean) frame of the other side of its clip.
+    """Find each frame's time by the nearest (Euclidean) frame of the other modality of its clip.
 
     Args:
-        queries: Frames of one side of every clip.
+        queries: Frames of one modality of every clip.
         candidates: Frames of the other, as many.
         tolerances: Frames that the nearest one may be off.
     """

@@ -1,8 +1,8 @@
-"""What codes of a shared codebook stand for, side by side: purity, joint use, transfer, places.
+"""What codes of a shared codebook stand for: purity, joint use, transfer, places.
 
-Counts c(side, code, label) of frames are all that most figures need. Source: Liu et al., "Cross-
-Modal Discrete Representation Learning" (ACL 2022), section 5, for precision and joint use; transfer
-and agreement are ours.
+Counts c(modality, code, label) of frames are all that most figures need. Source: Liu et al.,
+"Cross-Modal Discrete Representation Learning" (ACL 2022), section 5, for precision and joint use;
+transfer and agreement are ours.
 """
 
 from dataclasses import dataclass
@@ -13,31 +13,42 @@ from jaxtyping import Float, Int
 
 from audiossl.quantization.usage import joint_share
 
-Counts = Int[np.ndarray, "sides codes labels"]
+Counts = Int[np.ndarray, "modalities codes labels"]
 
 
 @dataclass(frozen=True)
 class CodeFigures:
-    """How codes relate to labels and to sides."""
+    """How codes relate to labels and to modalities."""
 
     joint_share: float
-    """Share of the codes used at least five times that belong to every side; NaN if none is."""
-    active: int
-    """Codes that any side uses."""
+    """Share of the codes used at least five times that belong to every modality; NaN if none is."""
+    active: float
+    """Codes that any modality uses."""
     perplexity: tuple[float, ...]
-    """Of each side: as many equally likely codes would be as uncertain."""
+    """Perplexity of each modality's codes: as many equally likely ones would be as uncertain."""
     purity: tuple[float, ...]
-    """Of each side: share of frames whose label is the most frequent one of their code."""
+    """Share of each modality's frames whose label is the most frequent one of their code."""
     cluster_purity: tuple[float, ...]
-    """Of each side: share of frames whose code is the most frequent one of their label; it falls
+    """Share of each modality's frames whose code is the most frequent one of their label; it falls
     where a label is split over codes."""
     majority: tuple[float, ...]
-    """Of each side: share of the most frequent label, which is the purity of a single code."""
+    """Share of the most frequent label in each modality, which is the purity of a single code."""
     shared_information: tuple[float, ...]
-    """Of each side: mutual information of code and label over the label's entropy."""
+    """Mutual information of code and label over the label's entropy, in each modality."""
     transfer: tuple[float, ...]
-    """From each side to the next: accuracy of naming its frames by the labels that codes have on
-    the first; codes the first side never uses are wrong."""
+    """From each modality to the next: accuracy of naming its frames by the labels that codes have
+    in the first; codes the first modality never uses are wrong."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How often two modalities have the same code at the same time."""
+
+    share: float
+    """Frames that agree."""
+    kappa: float
+    """(share - e) / (1 - e), where e is the share that codes drawn with the frequencies of each
+    modality would have; a codebook with one code has 0."""
 
 
 def count_labels(
@@ -54,42 +65,40 @@ def count_labels(
 def code_figures(counts: Counts) -> CodeFigures:
     """Compute all figures of counts."""
     uses = counts.sum(axis=2)
-    sides = range(len(counts))
     return CodeFigures(
         joint_share=float(joint_share(torch.from_numpy(uses.astype(np.float64)))),
-        active=int((uses.sum(axis=0) > 0).sum()),
-        perplexity=tuple(float(np.exp(_entropy(uses[side]))) for side in sides),
+        active=float((uses.sum(axis=0) > 0).sum()),
+        perplexity=tuple(float(np.exp(_entropy(use))) for use in uses),
         purity=tuple(float(c.max(axis=1).sum() / max(c.sum(), 1)) for c in counts),
         cluster_purity=tuple(float(c.max(axis=0).sum() / max(c.sum(), 1)) for c in counts),
         majority=tuple(float(c.sum(axis=0).max() / max(c.sum(), 1)) for c in counts),
         shared_information=tuple(_shared_information(c) for c in counts),
-        transfer=tuple(_transfer(counts[s], counts[(s + 1) % len(counts)]) for s in sides),
+        transfer=tuple(
+            _transfer(*two) for two in zip(counts, np.roll(counts, -1, axis=0), strict=True)
+        ),
     )
 
 
 def agreement(
     first: Int[np.ndarray, " frames"], second: Int[np.ndarray, " frames"], tolerance: int = 0
-) -> tuple[float, float]:
-    """Measure how often two aligned sequences have the same code, and that above chance (kappa).
+) -> Agreement:
+    """Measure how often two aligned sequences have the same code, and that above chance.
 
     Args:
-        first: Codes of one side.
+        first: Codes of one modality.
         second: Codes of the other, frame by frame.
         tolerance: Frames that a partner may be early or late.
-
-    Returns:
-        Share of frames that agree, and (a - e) / (1 - e), where e is the share that codes drawn
-        with the frequencies of each side would have; a codebook with one code has 0.
     """
-    found = np.zeros(len(first), bool)
+    agrees = np.zeros(len(first), bool)
     for shift in range(-tolerance, tolerance + 1):
         ends = slice(max(0, -shift), len(first) - max(0, shift))
-        found[ends] |= first[ends] == second[max(0, shift) : len(first) - max(0, -shift)]
+        agrees[ends] |= first[ends] == second[max(0, shift) : len(first) - max(0, -shift)]
     size = int(max(first.max(), second.max())) + 1
     rates = [np.bincount(codes, minlength=size) / len(codes) for codes in (first, second)]
     expected = 1 - (1 - float(rates[0] @ rates[1])) ** (2 * tolerance + 1)
-    share = float(found.mean())
-    return share, 0.0 if expected > 1 - 1e-12 else (share - expected) / (1 - expected)
+    share = float(agrees.mean())
+    kappa = 0.0 if expected > 1 - 1e-12 else (share - expected) / (1 - expected)
+    return Agreement(share, kappa)
 
 
 def localize(
@@ -105,7 +114,7 @@ def localize(
 
 
 def most_used(counts: Counts) -> Int[np.ndarray, " codes"]:
-    """Order codes by the use of the side that uses them less: joint ones first."""
+    """Order codes by the use of the modality that uses them less: joint ones first."""
     rates = counts.sum(axis=2) / np.maximum(counts.sum(axis=(1, 2), keepdims=True)[..., 0], 1)
     return np.lexsort((-rates.sum(axis=0), -rates.min(axis=0)))
 

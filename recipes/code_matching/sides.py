@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from typing_extensions import assert_never
 
-from audiossl.data.corpus import Corpus
 from audiossl.data.pair_corpus import SideFacts, Values, checked
+from audiossl.data.pair_sounds import PairSounds
 from audiossl.data.pairs import Pair, Reference
 from audiossl.data.piano_rolls import CHANNELS, KEYS, piano_roll
 from audiossl.data.reading import SAMPLE_RATE
@@ -126,8 +126,7 @@ class Sounds(Front):
     def __init__(self, config: SoundFront, corpora: Sequence[Path], device: str) -> None:
         if not corpora:
             raise UserError("a side of sound needs the output of a prepare stage as cuts")
-        self.corpus, self.device = Corpus(*corpora), device
-        self.numbers = {self.corpus.name(i): i for i in range(len(self.corpus))}
+        self.sounds, self.device = PairSounds(*corpora), device
         self.encoder = load_encoder(config.encoder).to(device)
         found = cast(Encoder, self.encoder)
         if found.sample_rate != SAMPLE_RATE:
@@ -138,29 +137,11 @@ class Sounds(Front):
 
     def values(self, reference: Reference) -> Values:
         """Encode a piece of a cut."""
-        waveform = torch.from_numpy(read_sound(self.corpus, self.numbers, reference))
+        waveform = torch.from_numpy(self.sounds.waveform(reference))
         lengths = torch.tensor([len(waveform)], device=self.device)
         with torch.inference_mode():
             frames = self.encoder(waveform[None].to(self.device), lengths)
         return cast(np.ndarray, frames.vectors[0, : int(frames.lengths[0])].float().cpu().numpy())
-
-
-def read_sound(corpus: Corpus, numbers: Mapping[str, int], reference: Reference) -> np.ndarray:
-    """Read the waveform of a reference.
-
-    Raises:
-        Skip: There is no such cut, or it has no such stem.
-    """
-    index = numbers.get(reference.place)
-    if index is None:
-        raise Skip(f"no cut {reference.place!r} in {corpus.folder}: was it left out by prepare?")
-    field = corpus.fields.get(reference.field)
-    if field is None or not field.present[index]:
-        raise Skip(f"cut {reference.place!r} has no {reference.field}")
-    start = round(reference.start * SAMPLE_RATE)
-    left = int(corpus.num_samples[index]) - start
-    asked = left if reference.duration is None else round(reference.duration * SAMPLE_RATE)
-    return corpus.waveform(index, reference.field, start, min(asked, left))
 
 
 class Texts(Front):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from audiossl.probing.shared_codes import (
+    Agreement,
     agreement,
     code_figures,
     count_labels,
@@ -64,11 +65,11 @@ def test_codes_used_less_than_five_times_are_not_counted():
 
 def test_agreement_of_a_collapsed_codebook_is_no_more_than_chance():
     same = np.zeros(30, int)
-    assert agreement(same, same) == (1.0, 0.0)
+    assert agreement(same, same) == Agreement(1.0, 0.0)
     codes = np.random.default_rng(0).integers(8, size=4000)
-    assert agreement(codes, codes) == (1.0, 1.0)
-    assert abs(agreement(codes, np.roll(codes, 1))[1]) < 0.05
-    assert agreement(codes, np.roll(codes, 1), tolerance=1)[0] > 0.99
+    assert agreement(codes, codes) == Agreement(1.0, 1.0)
+    assert abs(agreement(codes, np.roll(codes, 1)).kappa) < 0.05
+    assert agreement(codes, np.roll(codes, 1), tolerance=1).share > 0.99
 
 
 def test_a_code_is_found_where_it_fires():

@@ -1,7 +1,6 @@
 """The stages of code matching, from a manifest or a corpus to a page, and what they refuse."""
 
 import json
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -143,15 +142,24 @@ def test_a_warm_start_then_codes_then_a_page(manifest):
     )
     run(config, evaluate.evaluate, "recipes.code_matching.evaluate")
     scores = read_json(folder / "evaluation" / "scores.json")
-    retrieval = scores["runs"]["codes"]["retrieval"]
-    assert {"embeddings, all, both", "codes, same kind, text to image"} <= set(retrieval)
-    assert 0 < retrieval["embeddings, all, both"]["chance@1"] < 1
-    assert scores["runs"]["warm"]["codes"] == {}
-    assert 0 < scores["runs"]["codes"]["codes"]["labels"]["kind"]["purity"][0] <= 1
-    assert "codes above warm (embeddings, all)" in scores["differences"]
+    codes, warm = scores["systems"]["codes"], scores["systems"]["warm"]
+    assert retrieval(codes, "codes", pool="same kind", query="text")["queries"] == 12
+    assert 0 < retrieval(codes, "embeddings", both=True)["chance"]["1"] < 1
+    assert warm["codes"] is None
+    assert 0 < codes["codes"]["labels"]["kind"]["purity"][0] <= 1
+    assert {gain["condition"]["by"] for gain in scores["gains"]} == {"embeddings"}
+    assert {(gain["system"], gain["control"]) for gain in scores["gains"]} == {("codes", "warm")}
     page = (folder / "evaluation" / "report.html").read_text()
     assert "<mark>" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
+
+
+def retrieval(system, by, *, pool="all", query="image", both=False):
+    """Scores under one condition."""
+    candidate = "text" if query == "image" else "image"
+    wanted = {"by": by, "pool": pool, "query": query, "candidate": candidate, "both": both}
+    (scores,) = (each for each in system["retrieval"] if each["condition"] == wanted)
+    return scores
 
 
 def assess(folder, runs, name="evaluation", **settings):
@@ -177,20 +185,21 @@ def test_seeds_of_one_system_have_their_mean_and_each_its_weight_from_other_pair
     runs = ("none_0", "codes_0", "none_1", "codes_1")
     where, valid = {"split": ["train"]}, {"split": ["valid"]}
     scores = assess(folder, runs, where=where, fuse_on=valid, hard="kind")
-    assert list(scores["runs"]) == ["none", "codes"]
-    codes = scores["runs"]["codes"]
+    assert list(scores["systems"]) == ["none", "codes"]
+    codes = scores["systems"]["codes"]
     assert codes["seeds"] == 2
     shares = codes["joint_share_of_seeds"]
-    assert codes["codes"]["joint_share"] == pytest.approx(sum(shares) / 2, nan_ok=True)
+    assert codes["codes"]["figures"]["joint_share"] == pytest.approx(sum(shares) / 2, nan_ok=True)
     assert len(codes["fusion_weights"]) == 2
-    alone = assess(folder, ("codes_0",), "first", where=where)["runs"]["codes_0"]["retrieval"]
-    other = assess(folder, ("codes_1",), "second", where=where)["runs"]["codes_1"]["retrieval"]
-    key = "embeddings, all, both"
-    mean = (alone[key]["recall@1"]["score"] + other[key]["recall@1"]["score"]) / 2
-    assert codes["retrieval"][key]["recall@1"]["score"] == pytest.approx(mean)
-    assert {"codes above none (fused, all)", "codes above none (embeddings, same kind)"} <= set(
-        scores["differences"]
+    alone = assess(folder, ("codes_0",), "first", where=where)["systems"]["codes_0"]
+    other = assess(folder, ("codes_1",), "second", where=where)["systems"]["codes_1"]
+    mean, first, second = (
+        retrieval(system, "embeddings", both=True)["recall"]["1"]["score"]
+        for system in (codes, alone, other)
     )
+    assert mean == pytest.approx((first + second) / 2)
+    conditions = {(g["condition"]["by"], g["condition"]["pool"]) for g in scores["gains"]}
+    assert {("fused", "all"), ("embeddings", "same kind")} <= conditions
     with pytest.raises(UserError, match="fuse_on: names pairs that are scored"):
         assess(folder, runs, "wrong", where=where, fuse_on=where)
 
@@ -202,14 +211,14 @@ def test_codes_are_localized_on_a_common_time_axis_and_held_against_words(speech
     ctm = speech / "words.ctm"
     ctm.write_text("".join(f"{i:03d} 1 0.0 0.5 word{i}\n" for i in range(4)))
     scores = assess(speech, ("run",), aligned=True, alignments={"a": ctm}, cuts=(speech / "cuts",))
-    codes = scores["runs"]["run"]["codes"]
+    codes = scores["systems"]["run"]["codes"]
     assert 0 <= codes["localization"]["overlap"]["chance"] <= 1
     found = codes["localization"]["frames"]["a to b"]
     assert found["recall"][0] <= found["recall"][1] <= found["recall"][2]
     assert set(codes["words"]) == {"a"}
     best = codes["words"]["a"]["best"][0][0]
     assert best["word"].startswith("word")
-    assert 0 < best["f1"] <= 1
+    assert 0 < best["precision"] <= 1
     page = (speech / "evaluation" / "report.html").read_text()
     for said in ("Where codes fire", "In one clip: a and b", '<b style="left:', "words: word"):
         assert said in page, said
@@ -220,20 +229,11 @@ def test_codes_are_localized_on_a_common_time_axis_and_held_against_words(speech
         assess(speech, ("run",), "none", alignments={"c": ctm})
 
 
-def test_a_mean_over_seeds_is_of_those_that_have_a_value():
-    seeds = [
-        {"a": {"x": 1.0, "names": ["p"]}, "pair": (1.0, math.nan)},
-        {"a": {"x": 2.0, "names": ["q"]}, "pair": (3.0, 5.0)},
-    ]
-    assert evaluate.averaged(seeds) == {"a": {"x": 1.5, "names": ["p"]}, "pair": [2.0, 5.0]}
-    assert math.isnan(evaluate.averaged([{"x": math.nan}, {"x": math.nan}])["x"])
-
-
 def test_words_of_texts_are_known_by_themselves(manifest):
     folder = manifest.parent
     make(folder, pairs.Manifest(), BOTH, source=(manifest,))
     learn(folder, "run", {"image": GivenConfig(), "text": TEXT})
-    words = assess(folder, ("run",))["runs"]["run"]["codes"]["words"]
+    words = assess(folder, ("run",))["systems"]["run"]["codes"]["words"]
     assert set(words) == {"text"}
     assert {row[0]["word"] for row in words["text"]["best"]} & {"a", "text"}
 

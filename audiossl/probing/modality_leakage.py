@@ -1,4 +1,4 @@
-"""Can one tell from a clip's codes which side they are of? If so, the codebook is not shared.
+"""Can one tell from a clip's codes which modality they are of? If so, the codebook is not shared.
 
 A linear probe, of which no better than guessing is wanted.
 """
@@ -13,28 +13,29 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 
-def side_leakage(
+def modality_leakage(
     distributions: Sequence[Float[np.ndarray, "pairs codes"]],
     groups: Shaped[np.ndarray, " pairs"],
     folds: int = 5,
 ) -> float:
-    """Name the sides of clips by their code distributions, on groups that were not learnt from.
+    """Name the modalities of clips by their code distributions, on groups that were held out.
 
     Args:
-        distributions: Of each side of the same pairs, with sums of 1.
-        groups: What is kept on one side of a split.
-        folds: Of cross-validation; fewer where there are fewer groups.
+        distributions: Of each modality of the same pairs, with sums of 1.
+        groups: Pairs of one group are in one fold.
+        folds: Folds of cross-validation; fewer where there are fewer groups.
 
     Returns:
-        Accuracy, of which chance is 1 over the number of sides; NaN with fewer than two groups.
+        Accuracy, of which chance is 1 over the number of modalities; NaN with fewer than two
+        groups.
     """
     count = min(folds, len(np.unique(groups)))
     if count < 2:
         return float("nan")
-    sides = np.repeat(np.arange(len(distributions)), [len(d) for d in distributions])
+    modalities = np.repeat(np.arange(len(distributions)), [len(d) for d in distributions])
     # Square roots: a difference of small shares counts as one of large ones does.
     values = np.sqrt(np.concatenate(distributions).astype(np.float64))
     probe = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-    split = GroupKFold(count)
     everyone = np.tile(groups, len(distributions))
-    return float(cross_val_score(probe, values, sides, groups=everyone, cv=split).mean())
+    folds_of = GroupKFold(count)
+    return float(cross_val_score(probe, values, modalities, groups=everyone, cv=folds_of).mean())

@@ -1,4 +1,4 @@
-"""What codes of a shared codebook fire on, side by side: to be heard and looked at."""
+"""Cards of codes of a shared codebook: what each fires on in every modality, to hear and to see."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from audiossl.reports.sounds import sound
 
 
 @dataclass(frozen=True)
-class Heard:
+class SoundExample:
     """A piece of sound around the place where a code fires."""
 
     waveform: Float[np.ndarray, " samples"]
@@ -22,7 +22,7 @@ class Heard:
 
 
 @dataclass(frozen=True)
-class Read:
+class TextExample:
     """A text, and where in it a code fires."""
 
     units: tuple[str, ...]
@@ -33,13 +33,13 @@ class Read:
 
 
 @dataclass(frozen=True)
-class Told:
-    """A clip that can be neither heard nor read: where in it a code fires."""
+class OtherExample:
+    """A clip that is neither sound nor text: where in it a code fires."""
 
     caption: str
 
 
-Example = Heard | Read | Told
+Example = SoundExample | TextExample | OtherExample
 
 
 @dataclass(frozen=True)
@@ -48,21 +48,21 @@ class CodeCard:
 
     code: int
     uses: Mapping[str, float]
-    """Share of each side's frames."""
+    """Share of each modality's frames."""
     names: Mapping[str, str]
-    """What its frames on each side are labelled most, if that is known."""
+    """Most frequent labels of its frames in each modality, if they are known."""
     examples: Mapping[str, Sequence[Example]]
-    """Of each side, those in which it fires longest."""
+    """Of each modality, clips in which it fires longest."""
     together: Mapping[str, Example]
-    """One clip that both sides have it in, if there is one."""
+    """One clip in which every modality has it, if there is one."""
 
 
 def code_cards(cards: Sequence[CodeCard]) -> str:
-    """Write codes as cards, one side beside the other."""
+    """Write codes as cards, one modality beside the other."""
     return f'<div class="codes">{"".join(_card(card) for card in cards)}</div>'
 
 
-def marked(text: Read) -> str:
+def marked(text: TextExample) -> str:
     """Write a text in which the places of a code are marked."""
     joined = "" if all(len(unit) == 1 for unit in text.units) else " "
     fires = np.zeros(len(text.units), bool)
@@ -77,8 +77,8 @@ def marked(text: Read) -> str:
 
 
 def _card(card: CodeCard) -> str:
-    uses = ", ".join(f"{share:.1%} of {side}" for side, share in card.uses.items())
-    sides = "".join(_side(card, side, examples) for side, examples in card.examples.items())
+    uses = ", ".join(f"{share:.1%} of {name}" for name, share in card.uses.items())
+    columns = "".join(_modality(card, name, own) for name, own in card.examples.items())
     together = ""
     if card.together:
         both = "".join(f"<div>{_example(example)}</div>" for example in card.together.values())
@@ -88,23 +88,23 @@ def _card(card: CodeCard) -> str:
         )
     return (
         f'<article id="code-{card.code}"><h3>Code {card.code}</h3><p class="meta">fires in '
-        f'{escape(uses)}</p><div class="grid">{sides}</div>{together}</article>'
+        f'{escape(uses)}</p><div class="grid">{columns}</div>{together}</article>'
     )
 
 
-def _side(card: CodeCard, side: str, examples: Sequence[Example]) -> str:
-    names = f'<p class="meta">{escape(card.names[side])}</p>' if card.names.get(side) else ""
+def _modality(card: CodeCard, name: str, examples: Sequence[Example]) -> str:
+    names = f'<p class="meta">{escape(card.names[name])}</p>' if card.names.get(name) else ""
     shown = "".join(_example(example) for example in examples)
     shown = shown or '<p class="meta">it never fires here</p>'
-    return f'<div><h4>{escape(side)}</h4>{names}<div class="examples">{shown}</div></div>'
+    return f'<div><h4>{escape(name)}</h4>{names}<div class="examples">{shown}</div></div>'
 
 
 def _example(example: Example) -> str:
     match example:
-        case Heard():
+        case SoundExample():
             return sound(example.waveform, example.caption, example.places)
-        case Read():
+        case TextExample():
             caption = f'<br><span class="meta">{escape(example.caption)}</span>'
             return f"<p>{marked(example)}{caption if example.caption else ''}</p>"
-        case Told():
+        case OtherExample():
             return f'<p class="meta">{escape(example.caption)}</p>'

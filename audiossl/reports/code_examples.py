@@ -1,6 +1,6 @@
-"""What the most used codes fire on in each modality: to be heard, read and compared."""
+"""Examples of the most used codes: the clips in which each fires longest, in every modality."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,60 +8,57 @@ import numpy as np
 from jaxtyping import Int
 
 from audiossl.data.alignments import AlignedWord
-from audiossl.data.corpus import Corpus
 from audiossl.data.pair_corpus import PairCorpus
+from audiossl.data.pair_sounds import PairSounds
 from audiossl.data.pairs import Reference
 from audiossl.data.reading import SAMPLE_RATE
+from audiossl.probing.pair_codes import Words, label_counts, numbered_labels
+from audiossl.probing.pair_embeddings import PairEmbeddings
 from audiossl.probing.shared_codes import localize, most_used
 from audiossl.probing.word_codes import CodeWord, code_words
-from audiossl.reports.code_pages import CodeCard, Example, Heard, Read, Told, code_cards
-from recipes.code_matching.codes import label_counts, numbered
-from recipes.code_matching.embedded import Embedded
-from recipes.code_matching.sides import read_sound
+from audiossl.reports.code_cards import (
+    CodeCard,
+    Example,
+    OtherExample,
+    SoundExample,
+    TextExample,
+    code_cards,
+)
 
 CODES, EXAMPLES = 12, 3
 MARGIN = 0.3
-"""Seconds that are heard before and after a code fires."""
+"""Seconds that are played before and after a code fires."""
 LONGEST = 6.0
-"""Seconds of a clip that is heard whole."""
+"""Seconds of a clip that is played whole."""
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What there is to show."""
+class ExampleSource:
+    """Where examples are taken from."""
 
     corpus: PairCorpus
     rows: Int[np.ndarray, " chosen"]
     """Which pairs were embedded."""
     cuts: Sequence[Path] = ()
-    """What they were made from; without it nothing can be heard."""
+    """Folders of the corpus they were made from; without it no sound can be played."""
     labels: Sequence[str] = ()
-    """What frames inherit from their clips."""
-    words: Mapping[str, Sequence[Sequence[AlignedWord]]] = field(default_factory=dict)
-    """Of each pair, for sides of which it is known."""
+    """Labels, which frames inherit from their clips."""
+    words: Words = field(default_factory=dict)
+    """Of each pair, for modalities of which they are known."""
 
 
-class Cards:
-    """What codes of one run fire on."""
+class CodeExamples:
+    """Examples of the codes of one run."""
 
-    def __init__(self, run: Embedded, shown: Shown) -> None:
-        self.run, self.shown = run, shown
-        self.sounds = Corpus(*shown.cuts) if shown.cuts else None
-        self.numbers: dict[str, int] = {}
-        if self.sounds is not None:
-            self.numbers = {self.sounds.name(i): i for i in range(len(self.sounds))}
-        self.counts = label_counts(run, np.zeros(len(shown.rows), np.int64))
+    def __init__(self, run: PairEmbeddings, source: ExampleSource) -> None:
+        self.run, self.source = run, source
+        self.sounds = PairSounds(*source.cuts) if source.cuts else None
+        self.counts = label_counts(run, np.zeros(len(source.rows), np.int64))
         self.labels = {}
-        for label in shown.labels:
-            values, names = numbered(shown.corpus, shown.rows, label)
+        for label in source.labels:
+            values, names = numbered_labels(source.corpus, source.rows, label)
             self.labels[label] = label_counts(run, values), names
-        self.words: dict[str, dict[int, list[CodeWord]]] = {
-            side: {
-                found[0].code: found
-                for found in code_words(run.sides[side].codes, said, run.sides[side].frame_rate)
-            }
-            for side, said in shown.words.items()
-        }
+        self.words = {name: self._words(name, words) for name, words in source.words.items()}
 
     def html(self) -> str:
         """Write the cards of the most used codes."""
@@ -72,85 +69,95 @@ class Cards:
     def _card(self, code: int) -> CodeCard:
         uses = {
             name: float(counts[code, 0] / max(counts.sum(), 1))
-            for name, counts in zip(self.run.sides, self.counts, strict=True)
+            for name, counts in zip(self.run.modalities, self.counts, strict=True)
         }
-        names = {name: self._names(name, index, code) for index, name in enumerate(self.run.sides)}
-        examples = {name: self._examples(name, code) for name in self.run.sides}
+        modalities = list(self.run.modalities)
+        names = {name: self._names(name, index, code) for index, name in enumerate(modalities)}
+        examples = {name: self._examples(name, code) for name in modalities}
         return CodeCard(code, uses, names, examples, self._together(code))
 
-    def _names(self, side: str, index: int, code: int) -> str:
+    def _words(
+        self, name: str, words: Sequence[Sequence[AlignedWord]]
+    ) -> dict[int, list[CodeWord]]:
+        """Give each code of a modality its words, best first."""
+        modality = self.run.modalities[name]
+        of_codes = code_words(modality.codes, words, modality.frame_rate)
+        return {own[0].code: own for own in of_codes}
+
+    def _names(self, name: str, index: int, code: int) -> str:
         """Name the two labels, and the two words, that the code stands for most."""
-        said = []
+        parts = []
         for label, (counts, names) in self.labels.items():
             row = counts[index, code]
             best = [n for n in np.argsort(-row, kind="stable")[:2] if row[n]]
             shares = ", ".join(f"{names[n] or 'none'} {row[n] / row.sum():.0%}" for n in best)
-            said.append(f"{label}: {shares}" if shares else "")
-        found = self.words.get(side, {}).get(code, [])[:2]
-        shares = ", ".join(f"{word.word} (F1 {word.f1:.2f})" for word in found)
-        said.append(f"words: {shares}" if shares else "")
-        return "; ".join(part for part in said if part)
+            parts.append(f"{label}: {shares}" if shares else "")
+        words = self.words.get(name, {}).get(code, [])[:2]
+        shares = ", ".join(f"{word.word} (F1 {word.f1:.2f})" for word in words)
+        parts.append(f"words: {shares}" if shares else "")
+        return "; ".join(part for part in parts if part)
 
-    def _examples(self, side: str, code: int) -> list[Example]:
+    def _examples(self, name: str, code: int) -> list[Example]:
         """Show the clips in which the code fires longest, of different groups first."""
-        lengths = self._lengths(side, code)
+        lengths = self._lengths(name, code)
         order = [i for i in np.argsort(-lengths, kind="stable").tolist() if lengths[i]]
         first: dict[str, int] = {}
         seen: dict[int, int] = {}
         for index in order:
-            row = self.shown.rows[index]
-            first.setdefault(self.shown.corpus.rows[row]["group"], index)
-            seen.setdefault(int(self.shown.corpus.concepts[row]), index)
+            row = self.source.rows[index]
+            first.setdefault(self.source.corpus.rows[row]["group"], index)
+            seen.setdefault(int(self.source.corpus.concepts[row]), index)
         # Clips of one concept hold the same sound; they are shown once.
         chosen = list(dict.fromkeys([*first.values(), *seen.values()]))[:EXAMPLES]
-        return [self._example(side, index, code, whole=False) for index in chosen]
+        return [self._example(name, index, code, whole=False) for index in chosen]
 
     def _together(self, code: int) -> dict[str, Example]:
-        """Show the clip in which every side has the code longest."""
-        lengths = np.stack([self._lengths(side, code) for side in self.run.sides])
+        """Show the clip in which every modality has the code longest."""
+        lengths = np.stack([self._lengths(name, code) for name in self.run.modalities])
         least = (lengths / np.maximum(lengths.max(axis=1, keepdims=True), 1)).min(axis=0)
         index = int(least.argmax())
         if not least[index]:
             return {}
-        return {side: self._example(side, index, code, whole=True) for side in self.run.sides}
+        return {name: self._example(name, index, code, whole=True) for name in self.run.modalities}
 
-    def _lengths(self, side: str, code: int) -> Int[np.ndarray, " chosen"]:
-        return np.array([np.count_nonzero(codes == code) for codes in self.run.sides[side].codes])
+    def _lengths(self, name: str, code: int) -> Int[np.ndarray, " chosen"]:
+        clips = self.run.modalities[name].codes
+        return np.array([np.count_nonzero(codes == code) for codes in clips])
 
     def _example(self, name: str, index: int, code: int, *, whole: bool) -> Example:
-        side = self.run.sides[name]
-        pair = int(self.shown.rows[index])
-        row = self.shown.corpus.rows[pair]
-        places = localize(side.codes[index], code, side.frame_rate)
-        facts = self.shown.corpus.sides[name]
+        modality = self.run.modalities[name]
+        pair = int(self.source.rows[index])
+        row = self.source.corpus.rows[pair]
+        places = localize(modality.codes[index], code, modality.frame_rate)
+        facts = self.source.corpus.sides[name]
         if facts.modality == "text":
-            tokens = self.shown.corpus.values(name, pair)
+            tokens = self.source.corpus.values(name, pair)
             units = tuple(facts.vocabulary[token] for token in tokens)
             spans = tuple((int(first), int(np.ceil(last))) for first, last in places)
-            return Read(units, spans, "")
+            return TextExample(units, spans, "")
         start, end = max(places, key=lambda place: place[1] - place[0])
         reference = Reference(**row["sides"][name])
         field_ = "" if reference.field == "recording" else f" ({reference.field})"
         begin = reference.start + start
         waveform = None
         if facts.modality == "sound" and self.sounds is not None:
-            waveform = read_sound(self.sounds, self.numbers, reference)
+            waveform = self.sounds.waveform(reference)
             # The last frame of a clip reaches over its end.
             end = min(end, len(waveform) / SAMPLE_RATE)
         caption = f"{reference.place}{field_}, {begin:.2f} to {begin + end - start:.2f} s"
         if waveform is not None:
-            return _heard(waveform, places, (start, end), caption, whole=whole)
-        return Told(caption)
+            return _piece(waveform, places, (start, end), caption, whole=whole)
+        return OtherExample(caption)
 
 
-def _heard(
+def _piece(
     waveform: np.ndarray,
     places: Sequence[tuple[float, float]],
     longest: tuple[float, float],
     caption: str,
     *,
     whole: bool,
-) -> Heard:
+) -> SoundExample:
     """Cut out what surrounds the longest place, or the clip if it is not too long."""
     seconds = len(waveform) / SAMPLE_RATE
     first, last = max(0.0, longest[0] - MARGIN), min(seconds, longest[1] + MARGIN)
@@ -166,4 +173,4 @@ def _heard(
         for begin, end in places
         if begin < last and end > first
     )
-    return Heard(piece, caption, marks)
+    return SoundExample(piece, caption, marks)

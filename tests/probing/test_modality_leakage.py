@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 
-from audiossl.probing.leakage import side_leakage
+from audiossl.probing.modality_leakage import modality_leakage
 
 
 def _histograms(generator, weights, count=60):
@@ -13,10 +13,10 @@ def test_sides_with_codes_of_their_own_are_told_apart_and_with_shared_ones_are_n
     generator = np.random.default_rng(0)
     groups = np.arange(60) // 3
     shared = [_histograms(generator, np.ones(8)) for _ in range(2)]
-    assert abs(side_leakage(shared, groups) - 0.5) < 0.15
+    assert abs(modality_leakage(shared, groups) - 0.5) < 0.15
     low, high = [5.0] * 4 + [0.1] * 4, [0.1] * 4 + [5.0] * 4
     split = [_histograms(generator, weights) for weights in (low, high)]
-    assert side_leakage(split, groups) > 0.98
+    assert modality_leakage(split, groups) > 0.98
 
 
 def test_what_tells_the_sides_of_known_songs_apart_does_not_count():
@@ -27,8 +27,8 @@ def test_what_tells_the_sides_of_known_songs_apart_does_not_count():
     for pair, song in enumerate(groups):
         first = generator.permuted([2 * song, 2 * song + 1]) if pair % 3 == 0 else first
         one[pair, first[0]], other[pair, first[1]] = 1.0, 1.0
-    assert side_leakage([one, other], groups) < 0.65
+    assert modality_leakage([one, other], groups) < 0.65
 
 
 def test_one_group_alone_says_nothing():
-    assert math.isnan(side_leakage([np.ones((4, 2)), np.ones((4, 2))], np.zeros(4, int)))
+    assert math.isnan(modality_leakage([np.ones((4, 2)), np.ones((4, 2))], np.zeros(4, int)))
