@@ -26,25 +26,44 @@ class BatchSource(Protocol):
         ...
 
 
-def stream(source: BatchSource, start: Position, workers: int) -> Iterator[tuple[Any, Position]]:
+def stream(
+    source: BatchSource, start: Position, workers: int, parts: int = 1
+) -> Iterator[tuple[Any, Position]]:
     """Yield this rank's share of every batch from `start` on, forever.
 
     Args:
         source: Loads batches.
         start: The first batch.
         workers: Processes that load beside this one; none of them changes what is loaded.
+        parts: Into how many parts each share will be split.
 
     Yields:
         A batch, and the position after it: where to go on if the run ends here.
+
+    Raises:
+        UserError: Some batches cannot be shared evenly; before any is loaded.
     """
-    world_size = distributed.world_size()
-    smallest = int(source.plan.batch_sizes.min())
-    if smallest % world_size:
+    _check_shares(source.plan, distributed.world_size(), parts)
+    return _stream(source, start, workers)
+
+
+def _check_shares(plan: Plan, ranks: int, parts: int) -> None:
+    """Refuse shares of unlike sizes: ranks would draw, and weigh their rows, differently."""
+    shares = ranks * parts
+    uneven = sorted({int(size) for size in plan.batch_sizes if size % shares})
+    if uneven:
+        setting = "batch_size" if plan.config.batch_size is not None else "multiple"
         raise UserError(
-            f"batches of {smallest} cuts cannot be shared evenly by {world_size} ranks: choose a "
-            "multiple as plan.batch_size, or as plan.multiple"
+            f"batches of {', '.join(map(str, uneven[:5]))} cuts cannot be split into {shares} equal "
+            f"parts ({ranks} ranks x loop.accumulate {parts}): let plan.{setting} be a multiple of "
+            f"{shares}"
         )
-    shares = _Shares(source, distributed.rank(), world_size)
+
+
+def _stream(
+    source: BatchSource, start: Position, workers: int
+) -> Iterator[tuple[Any, Position]]:
+    shares = _Shares(source, distributed.rank(), distributed.world_size())
     loader = DataLoader(
         shares,
         batch_size=None,
@@ -53,17 +72,12 @@ def stream(source: BatchSource, start: Position, workers: int) -> Iterator[tuple
         # Threads of torch do not survive a fork.
         multiprocessing_context="spawn" if workers else None,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=_ignore_signals,
         pin_memory=torch.cuda.is_available(),
     )
     position = start
     for batch in loader:
         position = source.plan.next(position)
         yield batch, position
-
-
-def _ignore_signals(worker: int) -> None:  # noqa: ARG001
-    leave_signals_to_parent()
 
 
 class _Shares(Dataset[Any]):

@@ -103,7 +103,7 @@ def train(method: nn.Module, source: BatchSource, config: LoopConfig, place: Pla
     records = Records(place.folder, run.step, config.steps, place.log)
     try:
         with stop_flag() as flag:
-            batches = stream(source, run.position, place.resources.workers)
+            batches = stream(source, run.position, place.resources.workers, config.accumulate)
             while run.step < config.steps:
                 batch, position = next(batches)
                 run.update(batch)

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audiossl.data.loading import stream
 from audiossl.data.plan import Plan, PlanConfig, Position
 from audiossl.errors import UserError
 
@@ -68,3 +69,37 @@ def test_what_cannot_be_planned_is_refused():
         Plan(np.array([320_000]), 16_000, PlanConfig(batch_duration=10.0, multiple=2))
     with pytest.raises(UserError, match="batch_size 3 is no multiple of 2"):
         Plan(np.array([320_000]), 16_000, PlanConfig(batch_size=3, multiple=2))
+
+
+class _Source:
+    def __init__(self, **config):
+        lengths = np.random.default_rng(0).integers(16_000, 320_000, 2000)
+        self.plan = Plan(lengths, 16_000, PlanConfig(num_buckets=8, **config))
+
+    def load(self, position, rank=0, world_size=1):
+        rows = self.plan.epoch(position.epoch).cuts(position.batch)
+        return np.array_split(rows, world_size)[rank]
+
+
+@pytest.mark.parametrize(("ranks", "parts"), [(2, 1), (4, 1), (1, 2), (2, 2)])
+@pytest.mark.parametrize("seconds", [90.0, 100.0])
+def test_every_batch_is_shared_evenly_or_none_is_loaded(monkeypatch, ranks, parts, seconds):
+    monkeypatch.setattr("audiossl.distributed.world_size", lambda: ranks)
+    uneven = _Source(batch_duration=seconds)
+    assert (uneven.plan.batch_sizes % (ranks * parts)).any()
+    message = rf"\({ranks} ranks x loop.accumulate {parts}\): let plan.multiple be a multiple of"
+    with pytest.raises(UserError, match=message):
+        stream(uneven, Position(), 0, parts)
+    even = _Source(batch_duration=seconds, multiple=ranks * parts)
+    sizes = set()
+    for rank in range(ranks):
+        monkeypatch.setattr("audiossl.distributed.rank", lambda rank=rank: rank)
+        batches = stream(even, Position(), 0, parts)
+        sizes.add(tuple(len(next(batches)[0]) for _ in range(60)))
+    assert len(sizes) == 1
+
+
+def test_a_batch_size_that_ranks_cannot_share_is_named(monkeypatch):
+    monkeypatch.setattr("audiossl.distributed.world_size", lambda: 2)
+    with pytest.raises(UserError, match="batches of 9 cuts .* let plan.batch_size be a multiple"):
+        stream(_Source(batch_size=9), Position(), 0)
