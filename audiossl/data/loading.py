@@ -9,7 +9,6 @@ from torch.utils.data import DataLoader, Dataset
 from audiossl import distributed
 from audiossl.data.plan import Plan, Position
 from audiossl.errors import UserError
-from audiossl.preemption import leave_signals_to_parent
 
 
 @runtime_checkable
@@ -60,9 +59,7 @@ def _check_shares(plan: Plan, ranks: int, parts: int) -> None:
         )
 
 
-def _stream(
-    source: BatchSource, start: Position, workers: int
-) -> Iterator[tuple[Any, Position]]:
+def _stream(source: BatchSource, start: Position, workers: int) -> Iterator[tuple[Any, Position]]:
     shares = _Shares(source, distributed.rank(), distributed.world_size())
     loader = DataLoader(
         shares,
