@@ -53,9 +53,9 @@ def _check_shares(plan: Plan, ranks: int, parts: int) -> None:
     if uneven:
         setting = "batch_size" if plan.config.batch_size is not None else "multiple"
         raise UserError(
-            f"batches of {', '.join(map(str, uneven[:5]))} cuts cannot be split into {shares} equal "
-            f"parts ({ranks} ranks x loop.accumulate {parts}): let plan.{setting} be a multiple of "
-            f"{shares}"
+            f"batches of {', '.join(map(str, uneven[:5]))} cuts cannot be split into {shares} "
+            f"equal parts ({ranks} ranks x loop.accumulate {parts}): let plan.{setting} be a "
+            f"multiple of {shares}"
         )
 
 

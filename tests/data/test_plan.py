@@ -101,5 +101,5 @@ def test_every_batch_is_shared_evenly_or_none_is_loaded(monkeypatch, ranks, part
 
 def test_a_batch_size_that_ranks_cannot_share_is_named(monkeypatch):
     monkeypatch.setattr("audiossl.distributed.world_size", lambda: 2)
-    with pytest.raises(UserError, match="batches of 9 cuts .* let plan.batch_size be a multiple"):
+    with pytest.raises(UserError, match=r"batches of 9 cuts .* let plan.batch_size be a multiple"):
         stream(_Source(batch_size=9), Position(), 0)

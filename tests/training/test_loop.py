@@ -90,7 +90,7 @@ def test_accumulated_parts_give_the_update_of_the_whole_batch(tmp_path):
 
 def test_a_batch_that_cannot_be_split_is_refused(tmp_path):
     with pytest.raises(
-        UserError, match="8 cuts cannot be split into 3 equal parts .1 ranks x loop.accumulate 3"
+        UserError, match=r"8 cuts cannot be split into 3 equal parts .1 ranks x loop.accumulate 3"
     ):
         train(method(), Source(), loop_config(5, accumulate=3), place(tmp_path))
 
