@@ -19,11 +19,11 @@ from torch import Tensor
 from audiossl.audio.frame_rates import IGNORED, MOST_FRAMES_APART, num_whole_frames, whole_frames
 from audiossl.batches import CodeBatch
 from audiossl.data.codes import CodeFacts
-from audiossl.data.corpus import RECORDING, Corpus
+from audiossl.data.corpus import Corpus
+from audiossl.data.layout import RECORDING, SAMPLE_RATE
 from audiossl.data.mixture import MixturePlan
 from audiossl.data.noise import Noise
 from audiossl.data.plan import PlanConfig, Position
-from audiossl.data.reading import SAMPLE_RATE
 from audiossl.errors import UserError, did_you_mean
 
 DOMAINS = ("speech", "audio")

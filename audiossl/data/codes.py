@@ -6,21 +6,15 @@ it as one more field of the cut and cuts it with the cut. Where each array lies,
 contain, is kept in columns, so that any cut's codes are a slice of a mapped file, checked.
 """
 
-import io
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lhotse.array import Array, TemporalArray
-from lhotse.shar.utils import to_shar_placeholder
 
 from audiossl.audio.frame_rates import num_whole_frames
-from audiossl.data.columns import map_file, open_columns, write_part
-from audiossl.data.preparing import finish_corpus, part_file
-from audiossl.data.reading import SAMPLE_RATE
-from audiossl.data.shar import ShardTar, cuts_file, field_file
+from audiossl.data.columns import map_file, open_columns
+from audiossl.data.layout import SAMPLE_RATE, cuts_file, field_file
 from audiossl.errors import UserError
 from audiossl.nn.codes import Codes, read_codes
 from audiossl.whole import read_json
@@ -115,49 +109,6 @@ def cropped(codes: Codes, start: int, num_samples: int) -> Codes:
     return Codes(values, codes.quantizer_id, codes.frame_rate)
 
 
-def write_codes(
-    folder: Path, field: str, shard: int, codes: Iterable[tuple[str, Codes | None]]
-) -> tuple[str, ...]:
-    """Write the codes of the cuts of one shard, with their columns.
-
-    Args:
-        folder: Where to.
-        field: Name of the field.
-        shard: Number of the shard.
-        codes: Id and codes of every cut, in order; None for a cut that has none.
-
-    Returns:
-        The files written, relative to `folder`.
-    """
-    rows: list[tuple[int, int, int]] = []
-    with ShardTar(folder / field_file(field, shard)) as tar:
-        for cut_id, found in codes:
-            if found is None:
-                tar.add_missing(cut_id)
-                rows.append((0, 0, 0))
-                continue
-            content, header = _array_bytes(found.values.numpy())
-            tar.add(f"{cut_id}.npy", content, _described(found))
-            receipt = found.receipt()
-            rows.append((header, receipt["num_frames"], int(receipt["checksum"], 16)))
-    table = np.array(rows, np.int64).reshape(-1, 3)
-    places = np.array(tar.places, np.int64).reshape(-1, 2)
-    columns = {
-        "offset": places[:, 0] + table[:, 0],
-        "num_frames": table[:, 1],
-        "checksum": table[:, 2].astype(np.uint32),
-    }
-    write_part(folder / part_file(field, shard), columns)
-    return field_file(field, shard), part_file(field, shard)
-
-
-def finish_codes(corpus_folder: Path, folder: Path, field: str, facts: CodeFacts) -> None:
-    """Join the columns of all shards; the folder can then be opened beside its corpus."""
-    described = read_json(corpus_folder / "corpus.json")
-    known = {"cuts": described["cuts"], "codes": {field: asdict(facts)}}
-    finish_corpus(folder, described["num_shards"], [], known, joined=[field])
-
-
 def shar_fields(corpus_folder: Path, *code_folders: Path) -> dict[str, list[str]]:
     """List the files of a corpus and of codes beside it, as lhotse's `CutSet.from_shar` takes them.
 
@@ -173,19 +124,3 @@ def shar_fields(corpus_folder: Path, *code_folders: Path) -> dict[str, list[str]
         for name in (*facts["fields"], *facts.get("codes", {})):
             fields[name] = [str(folder / field_file(name, shard)) for shard in shards]
     return fields
-
-
-def _array_bytes(values: np.ndarray) -> tuple[bytes, int]:
-    """Serialize an array as numpy does, and say where its values begin."""
-    buffer = io.BytesIO()
-    np.save(buffer, np.ascontiguousarray(values), allow_pickle=False)
-    content = buffer.getvalue()
-    return content, len(content) - values.nbytes
-
-
-def _described(codes: Codes) -> dict[str, Any]:
-    array = Array(
-        storage_type="shar", storage_path="", storage_key="", shape=list(codes.values.shape)
-    )
-    described = TemporalArray(array, temporal_dim=0, frame_shift=1 / codes.frame_rate, start=0)
-    return dict(to_shar_placeholder(described).to_dict())

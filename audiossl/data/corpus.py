@@ -16,12 +16,11 @@ from jaxtyping import Float, Int
 from audiossl.data.codes import CodeField, cropped
 from audiossl.data.columns import map_file, open_columns
 from audiossl.data.items import SUPERVISION
-from audiossl.data.shar import LEVEL_HOP, WAV_HEADER, cuts_file, field_file
+from audiossl.data.layout import LEVEL_HOP, RECORDING, WAV_HEADER, cuts_file, field_file
 from audiossl.errors import UserError
 from audiossl.nn.codes import Codes
 from audiossl.whole import read_json
 
-RECORDING = "recording"
 """The field that every corpus has."""
 
 

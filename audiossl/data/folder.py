@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from audiossl.data.items import Item, without_duplicates
+from audiossl.data.layout import MIXTURE
 from audiossl.data.tables import read_labels as read_labels
 from audiossl.errors import Skip, UserError
 
@@ -27,7 +28,6 @@ _NAMED = (
 SUFFIXES = frozenset((*_READ, *_NAMED))
 """Names that promise audio, whether it can be read here or is left out by name; a file of another
 name is used if the labels name it."""
-MIXTURE = "mixture"
 
 
 def folder_items(

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from audiossl.batches import TagBatch, TextBatch
 from audiossl.data.corpus import Corpus
+from audiossl.data.layout import SAMPLE_RATE
 from audiossl.data.plan import Plan, PlanConfig, Position
-from audiossl.data.reading import SAMPLE_RATE
 from audiossl.data.text_units import normalized
 from audiossl.errors import UserError
 

@@ -7,8 +7,8 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from audiossl.data.corpus import Corpus
+from audiossl.data.layout import SAMPLE_RATE
 from audiossl.data.pairs import Reference
-from audiossl.data.reading import SAMPLE_RATE
 from audiossl.errors import Skip
 
 

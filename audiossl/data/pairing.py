@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from audiossl.data.corpus import RECORDING, Corpus
+from audiossl.data.corpus import Corpus
+from audiossl.data.layout import RECORDING, SAMPLE_RATE
 from audiossl.data.pairs import Pair, Reference
-from audiossl.data.reading import SAMPLE_RATE
 from audiossl.data.text_units import normalized
 from audiossl.errors import Skip, UserError
 

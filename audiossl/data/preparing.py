@@ -10,13 +10,12 @@ import numpy as np
 
 from audiossl.data.columns import join_parts, write_part
 from audiossl.data.items import Item
+from audiossl.data.layout import RECORDING, cuts_file, field_file, part_file
 from audiossl.data.reading import SAMPLE_RATE, Sound, read_item
-from audiossl.data.shar import Encoding, FieldWriter, cuts_file, field_file, stored_cut, write_cuts
+from audiossl.data.shar import Encoding, FieldWriter, stored_cut, write_cuts
 from audiossl.errors import Skip
 from audiossl.preemption import safe_point
 from audiossl.whole import write_json
-
-RECORDING = "recording"
 
 
 @dataclass(frozen=True)
@@ -92,11 +91,6 @@ def write_shard(
     files += [part_file(name, shard) for name in ("cuts", RECORDING)]
     seconds = float(columns["num_samples"].sum()) / SAMPLE_RATE
     return ShardReport(tuple(files), num_items, seconds, tuple(skipped))
-
-
-def part_file(name: str, shard: int) -> str:
-    """Name the columns of one shard."""
-    return f"parts/{name}.{shard:06d}.columns"
 
 
 def finish_corpus(

@@ -27,26 +27,10 @@ from lhotse.shar.writers.tar import TarWriter
 
 from audiossl.audio.encoding import common_gain, flac_bytes, pcm16
 from audiossl.data.items import MEASURED, SUPERVISION, Item
-from audiossl.data.reading import SAMPLE_RATE
+from audiossl.data.layout import LEVEL_HOP, SAMPLE_RATE, field_file
 from audiossl.whole import whole_file
 
 Encoding = Literal["wav", "flac"]
-SHAR = "shar"
-"""Folder of the shards: lhotse takes every file beside them for a field."""
-WAV_HEADER = 44
-"""Bytes before the samples of a 16-bit WAV as written here."""
-LEVEL_HOP = 80
-"""Samples that one entry of a level track is the mean magnitude of."""
-
-
-def field_file(field_name: str, shard: int) -> str:
-    """Name the tar of a field, within the folder of a corpus."""
-    return f"{SHAR}/{field_name}.{shard:06d}.tar"
-
-
-def cuts_file(shard: int) -> str:
-    """Name the file of cuts of a shard, within the folder of a corpus."""
-    return f"{SHAR}/cuts.{shard:06d}.jsonl.gz"
 
 
 class ShardTar:

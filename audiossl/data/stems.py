@@ -9,8 +9,9 @@ from jaxtyping import Float
 
 from audiossl.data.columns import write_part
 from audiossl.data.corpus import Corpus
-from audiossl.data.preparing import finish_corpus, part_file
-from audiossl.data.shar import Encoding, FieldWriter, field_file
+from audiossl.data.layout import field_file, part_file
+from audiossl.data.preparing import finish_corpus
+from audiossl.data.shar import Encoding, FieldWriter
 from audiossl.whole import read_json
 
 Stems = Mapping[str, Float[np.ndarray, " samples"]]

@@ -23,13 +23,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from audiossl.batches import ViewBatch
-from audiossl.data.corpus import RECORDING, Corpus
+from audiossl.data.corpus import Corpus
+from audiossl.data.layout import MIXTURE, RECORDING, SAMPLE_RATE
 from audiossl.data.plan import Plan, PlanConfig, Position
-from audiossl.data.reading import SAMPLE_RATE
 from audiossl.errors import UserError, did_you_mean
-
-MIXTURE = "mixture"
-"""The source that every recording has: itself."""
 
 
 @dataclass(frozen=True, kw_only=True)

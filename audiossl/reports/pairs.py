@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audiossl.batches import ViewBatch, to_device
-from audiossl.data.corpus import RECORDING
+from audiossl.data.layout import MIXTURE, RECORDING
 from audiossl.data.plan import Position
 from audiossl.data.reading import SAMPLE_RATE
-from audiossl.data.views import MIXTURE, Draw, Views
+from audiossl.data.views import Draw, Views
 from audiossl.losses.info_nce import without_excluded
 from audiossl.losses.source_association import association_scores, null_target
 from audiossl.methods.cola import Cola

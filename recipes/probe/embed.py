@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from audiossl import distributed
-from audiossl.data.corpus import RECORDING, Corpus
-from audiossl.data.shar import field_file
+from audiossl.data.corpus import Corpus
+from audiossl.data.layout import RECORDING, field_file
 from audiossl.errors import UserError, did_you_mean
 from audiossl.models.batching import Batching
 from audiossl.models.encoder import Encoder

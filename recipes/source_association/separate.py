@@ -16,7 +16,8 @@ import numpy as np
 from audiossl import distributed
 from audiossl.audio.files import read_audio
 from audiossl.data.corpus import Corpus
-from audiossl.data.folder import MIXTURE, stem_files
+from audiossl.data.folder import stem_files
+from audiossl.data.layout import MIXTURE
 from audiossl.data.reading import SAMPLE_RATE
 from audiossl.data.stems import Stems, finish_stems, write_stems
 from audiossl.errors import Skip, UserError

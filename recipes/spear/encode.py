@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 
 from audiossl import distributed
-from audiossl.data.codes import CodeFacts, finish_codes, write_codes
-from audiossl.data.corpus import RECORDING, Corpus
+from audiossl.data.code_writing import finish_codes, write_codes
+from audiossl.data.codes import CodeFacts
+from audiossl.data.corpus import Corpus
+from audiossl.data.layout import RECORDING
 from audiossl.data.reading import SAMPLE_RATE
 from audiossl.errors import Skip, UserError
 from audiossl.nn.codes import Codes

@@ -7,7 +7,8 @@ import soundfile
 import torch
 
 from audiossl.audio.frame_rates import num_whole_frames
-from audiossl.data.codes import CodeFacts, finish_codes, write_codes
+from audiossl.data.code_writing import finish_codes, write_codes
+from audiossl.data.codes import CodeFacts
 from audiossl.data.corpus import Corpus
 from audiossl.data.folder import folder_items
 from audiossl.data.preparing import Durations, finish_corpus, join_cuts, write_shard

@@ -7,7 +7,8 @@ import pytest
 import torch
 from lhotse import CutSet
 
-from audiossl.data.codes import CodeFacts, finish_codes, shar_fields, write_codes
+from audiossl.data.code_writing import finish_codes, write_codes
+from audiossl.data.codes import CodeFacts, shar_fields
 from audiossl.data.columns import map_file
 from audiossl.data.corpus import Corpus
 from audiossl.errors import UserError

@@ -8,10 +8,11 @@ import pytest
 from audiossl.data.columns import write_part
 from audiossl.data.corpus import Corpus
 from audiossl.data.folder import stem_files
+from audiossl.data.layout import MIXTURE, part_file
 from audiossl.data.plan import PlanConfig, Position
-from audiossl.data.preparing import finish_corpus, part_file
+from audiossl.data.preparing import finish_corpus
 from audiossl.data.shar import FieldWriter
-from audiossl.data.views import MIXTURE, Views, ViewsConfig
+from audiossl.data.views import Views, ViewsConfig
 from audiossl.errors import UserError
 from audiossl.whole import read_json
 from tests.data.corpora import prepare, write_folder
