@@ -15,8 +15,9 @@ from typing import Any
 
 LIBRARIES = (
     "demucs", "huggingface_hub", "jaxtyping", "joblib", "lhotse", "librosa", "matplotlib", "numpy",
-    "onnx", "onnxruntime", "pyarrow", "ray", "safetensors", "scipy", "sklearn", "soundfile", "soxr",
-    "tensorboard", "threadpoolctl", "torch", "torchaudio", "tqdm", "transformers", "triton",
+    "onnx", "onnxruntime", "PIL", "pyarrow", "ray", "safetensors", "scipy", "sklearn", "soundfile",
+    "soxr", "tensorboard", "threadpoolctl", "torch", "torchaudio", "tqdm", "transformers",
+    "triton",
 )  # fmt: skip
 """Top-level packages that are replaced."""
 HELP = ("-h", "--help")

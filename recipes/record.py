@@ -1,8 +1,6 @@
 """What a run was asked for, of which inputs: its identity, compared before anything is done."""
 
 import dataclasses
-import hashlib
-import json
 import platform
 import shlex
 import subprocess
@@ -18,6 +16,7 @@ import yaml
 import audiossl
 from audiossl import distributed
 from audiossl.configs import flat, plain
+from audiossl.digests import digest_of_bytes, digest_of_json
 from audiossl.errors import UserError
 from audiossl.hardware import hardware
 from audiossl.whole import read_object, write_json, write_text
@@ -122,8 +121,7 @@ def _files(folder: Path, output: Path | None) -> Iterator[Path]:
 
 def digest(content: Any) -> str:
     """Hash plain content to 16 hex digits."""
-    text = json.dumps(content, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return digest_of_json(content)
 
 
 def split_inputs(config: Any) -> tuple[dict[str, Path], dict[str, Any]]:
@@ -222,7 +220,7 @@ def _content(file: Path, size: int, num_files: int) -> str:
     # A corpus is known by the names and sizes of its files; single files are read.
     if num_files > 1 or size > HASHED_BYTES:
         return ""
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    return digest_of_bytes([file.read_bytes()])
 
 
 def now() -> str:

@@ -7,7 +7,7 @@ way is taken: no offset is compensated between the centers of a student's and a 
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Integer, Shaped
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from audiossl.errors import UserError
@@ -70,33 +70,6 @@ def at_frame_rate(
         f"codes at {frame_rate:g} Hz cannot be brought to {target_rate:g} Hz: neither is a "
         "multiple of the other; choose a teacher or a student with another frame rate"
     )
-
-
-def fit_codes(
-    codes: Integer[Tensor, "frames codebooks"], num_frames: int, name: str
-) -> Integer[Tensor, "num_frames codebooks"]:
-    """Cut codes to a student's frames, or pad them with `IGNORED`.
-
-    Args:
-        codes: Codes of one cut, at the student's frame rate.
-        num_frames: Frames that the student makes of the cut.
-        name: Which cut, for the message.
-
-    Returns:
-        int64, because uint8 cannot hold `IGNORED`.
-
-    Raises:
-        UserError: The numbers of frames differ by more than `MOST_FRAMES_APART`. The source
-            bounds missing codes alone; too many of them are as wrong.
-    """
-    missing = num_frames - len(codes)
-    if abs(missing) > MOST_FRAMES_APART:
-        raise UserError(
-            f"{name}: {len(codes)} codes for {num_frames} frames of the student; they may differ "
-            f"by {MOST_FRAMES_APART}: were the codes made of another audio, or at another rate?"
-        )
-    padding = codes.new_full((max(missing, 0), codes.shape[1]), IGNORED, dtype=torch.int64)
-    return torch.cat([codes[:num_frames].long(), padding])
 
 
 def nearest_frames(

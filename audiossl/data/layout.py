@@ -1,4 +1,4 @@
-"""Where things lie in the folder of a corpus: what those who write it and those who read it share."""
+"""Where things lie in the folder of a corpus: what its writers and its readers share."""
 
 SAMPLE_RATE = 16_000
 """Hz, of every corpus."""

@@ -13,6 +13,7 @@ from audiossl.data.items import Item
 from audiossl.data.layout import RECORDING, cuts_file, field_file, part_file
 from audiossl.data.reading import SAMPLE_RATE, Sound, read_item
 from audiossl.data.shar import Encoding, FieldWriter, stored_cut, write_cuts
+from audiossl.digests import digest_of_bytes
 from audiossl.errors import Skip
 from audiossl.preemption import safe_point
 from audiossl.whole import write_json
@@ -121,10 +122,8 @@ def join_cuts(folder: Path, shards: int) -> str:
         What identifies them: a digest of their ids and lengths, in order.
     """
     join_parts(folder, "cuts", [folder / part_file("cuts", shard) for shard in range(shards)])
-    digest = hashlib.sha256()
-    for column in ("id", "num_samples"):
-        digest.update(np.load(folder / "columns" / "cuts" / f"{column}.npy").tobytes())
-    return digest.hexdigest()[:16]
+    columns = (folder / "columns" / "cuts" / f"{name}.npy" for name in ("id", "num_samples"))
+    return digest_of_bytes(np.load(column).tobytes() for column in columns)
 
 
 def _number(name: str) -> int:

@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-IGNORED = -100
-"""The code of a frame that has none."""
+from audiossl.audio.frame_rates import IGNORED
+
 PORTION = 2048
 """Frames that are scored at once."""
 

@@ -1,21 +1,25 @@
 """The identity of a set of weights: equal content, equal digest, however it is stored."""
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
+
+from audiossl.digests import digest_of_bytes
 
 
 def digest_of_tensors(state: Mapping[str, Tensor]) -> str:
     """Hash the names, types, shapes and values of tensors, in the order of their names.
 
     Returns:
-        The first 16 hexadecimal digits of SHA-256.
+        16 hexadecimal digits.
     """
-    digest = hashlib.sha256()
+    return digest_of_bytes(_contents(state))
+
+
+def _contents(state: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]:
     for name in sorted(state):
         value = state[name].detach().cpu().contiguous()
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)} ".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()[:16]
+        yield f"{name} {value.dtype} {tuple(value.shape)} ".encode()
+        # As bytes, because numpy does not know bfloat16.
+        yield value.reshape(-1).view(torch.uint8).numpy().data

@@ -1,10 +1,10 @@
 """Is one system better than another? Paired differences on the same items, and exact tests."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import binomtest
 
 from audiossl.probing.bootstrap import BootstrapConfig, Interval, percentiles, replicates
 from audiossl.probing.metrics import metric_of
@@ -59,9 +59,8 @@ def mcnemar(only_first: int, only_second: int) -> float:
         only_first: Items that only the first system has right.
         only_second: Items that only the second has right.
     """
-    total, fewer = only_first + only_second, min(only_first, only_second)
-    tail = sum(math.comb(total, count) for count in range(fewer + 1))
-    return min(1.0, float(2 * tail / 2**total))
+    total = only_first + only_second
+    return float(binomtest(only_first, total).pvalue) if total else 1.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -4,8 +4,6 @@ They are kept by what they are made of: a key over the content of the encoder, o
 windows and of the pooling. A file that carries the key is what a new computation would give.
 """
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,9 +18,11 @@ from audiossl.audio.resampling import resample_blocks
 from audiossl.configs import plain
 from audiossl.data.corpus import Corpus
 from audiossl.data.reading import SAMPLE_RATE
+from audiossl.digests import digest_of_json
 from audiossl.errors import UserError
 from audiossl.models.batching import Batching, encode_all
 from audiossl.models.encoder import Encoder
+from audiossl.nn.digests import digest_of_tensors
 from audiossl.nn.frames import Frames
 from audiossl.nn.pooling import masked_max, masked_mean, masked_mean_std
 from audiossl.nn.weights import read_weights, write_weights
@@ -145,15 +145,11 @@ def at_rate(waveform: Float[np.ndarray, " samples"], rate: int) -> Float[np.ndar
 
 def encoder_digest(encoder: nn.Module) -> str:
     """Identify an encoder by its structure, its config and the content of its tensors."""
-    digest = hashlib.sha256()
-    facts = [type(encoder).__qualname__, str(encoder), plain(getattr(encoder, "config", None))]
-    digest.update(json.dumps(facts, sort_keys=True, default=str).encode())
-    for name, tensor in (*encoder.named_parameters(), *encoder.named_buffers()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        # As bytes, because numpy does not know bfloat16.
-        content = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
-        digest.update(content.numpy().tobytes())
-    return digest.hexdigest()[:16]
+    config = plain(getattr(encoder, "config", None))
+    state = {**dict(encoder.named_parameters()), **dict(encoder.named_buffers())}
+    return digest_of_json(
+        [type(encoder).__qualname__, str(encoder), config, digest_of_tensors(state)]
+    )
 
 
 def content_key(encoder: str, audio: str, config: EmbeddingConfig, precision: str) -> str:
@@ -165,8 +161,7 @@ def content_key(encoder: str, audio: str, config: EmbeddingConfig, precision: st
         config: Windows and pooling.
         precision: In which the encoder computed.
     """
-    facts = json.dumps([FORMAT, encoder, audio, plain(config), precision], sort_keys=True)
-    return hashlib.sha256(facts.encode()).hexdigest()[:16]
+    return digest_of_json([FORMAT, encoder, audio, plain(config), precision])
 
 
 def write_embeddings(path: Path, tensors: Mapping[str, Tensor], key: str) -> None:

@@ -1,6 +1,5 @@
 """What a quantizer is: frames to codes and back, known by an id that is a hash of its content."""
 
-import hashlib
 import json
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
@@ -11,6 +10,7 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
+from audiossl.digests import digest_of_bytes
 from audiossl.errors import Skip, UserError
 from audiossl.nn.digests import digest_of_tensors
 
@@ -165,7 +165,7 @@ def content_id(kind: str, settings: Mapping[str, Any], state: Mapping[str, Tenso
     """
     floats = {n: v.float() if v.is_floating_point() else v for n, v in state.items()}
     content = f"{kind} {json.dumps(settings, sort_keys=True)} {digest_of_tensors(floats)}"
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
+    return digest_of_bytes([content.encode()])
 
 
 def code_dtype(codebook_size: int) -> torch.dtype:

@@ -1,4 +1,4 @@
-"""How well codebooks are used: perplexity, dead entries, and subspaces that codebooks share."""
+"""How well codebooks are used: perplexity, dead entries, and entries that modalities share."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class CodeUsage:
     code_perplexity: Float[Tensor, " codebooks"]
     """exp of the entropy: as many equally likely entries would be as uncertain."""
     num_dead: Int64[Tensor, " codebooks"]
-    """Entries that nobody chose."""
+    """Number of entries that no frame chose."""
     largest_share: Float[Tensor, " codebooks"]
     """Share of the entry that is chosen most."""
 
@@ -34,23 +34,6 @@ def code_usage(counts: Int64[Tensor, "codebooks size"]) -> CodeUsage:
     shares = counts.double() / counts.sum(dim=1, keepdim=True).clamp(min=1)
     entropy = -torch.xlogy(shares, shares).sum(dim=1)
     return CodeUsage(entropy.exp(), (counts == 0).sum(dim=1), shares.amax(dim=1))
-
-
-def codebook_correlation(
-    entries: Float[Tensor, "codebooks size dim"],
-) -> Float[Tensor, "codebooks codebooks"]:
-    """Measure how far pairs of codebooks share a subspace: 0 if orthogonal, 1 if alike.
-
-    tr(S_i S_j) / √(tr(S_i²) tr(S_j²)) with S_i the scatter of codebook i around its mean: the
-    diagnostic of the public `multi_quantization` library. tr(S_i S_j) is computed as the squared
-    norm of A_i A_jᵀ, without the dim x dim matrices.
-    """
-    centered = entries - entries.mean(dim=1, keepdim=True)
-    shared = torch.stack(
-        [(book @ centered.transpose(1, 2)).square().sum(dim=(1, 2)) for book in centered]
-    )
-    scale = shared.diagonal().rsqrt()
-    return shared * scale * scale[:, None]
 
 
 def joint_share(

@@ -1,12 +1,12 @@
-"""Pictures of sound as small PNG files, written here: a palette image is a header and a zlib."""
+"""Pictures of sound as small PNG files: an index into a palette for each pixel."""
 
 import functools
-import struct
-import zlib
+from io import BytesIO
 
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from PIL import Image
 
 from audiossl.features.log_mel import LogMel, LogMelConfig
 
@@ -37,19 +37,12 @@ def log_mel_image(waveform: Float[np.ndarray, " samples"]) -> Float[np.ndarray, 
 def palette_png(
     pixels: UInt8[np.ndarray, "height width"], colors: UInt8[np.ndarray, "colors three"]
 ) -> bytes:
-    """Write an image of 8-bit indices as PNG (specification of the W3C, color type 3)."""
-    height, width = pixels.shape
-    header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)
-    rows = np.concatenate([np.zeros((height, 1), np.uint8), pixels], axis=1)  # no filter
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        _chunk(kind, content)
-        for kind, content in (
-            (b"IHDR", header),
-            (b"PLTE", colors.tobytes()),
-            (b"IDAT", zlib.compress(rows.tobytes(), 9)),
-            (b"IEND", b""),
-        )
-    )
+    """Write an image of 8-bit indices as PNG."""
+    image = Image.fromarray(pixels)
+    image.putpalette(colors.tobytes())
+    content = BytesIO()
+    image.save(content, format="png", optimize=True)
+    return content.getvalue()
 
 
 @functools.cache
@@ -65,8 +58,3 @@ def palette() -> UInt8[np.ndarray, "colors three"]:
 @functools.cache
 def _front_end() -> LogMel:
     return LogMel(LogMelConfig())
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    checksum = zlib.crc32(kind + content)
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)

@@ -21,6 +21,7 @@ from audiossl.quantization.train import (
     batches_for,
     train_quantizer,
 )
+from audiossl.quantization.usage import code_usage, count_codes
 from audiossl.whole import read_json
 from recipes.stage import Resources, Stage, main
 
@@ -70,14 +71,12 @@ def train(config: Config, stage: Stage) -> dict[str, Any]:
     quantizer: CodebookQuantizer = _trained(batches, config, stage).quantizer
     if statistics is not None:
         quantizer = Standardized(quantizer, *statistics)
-    error = _relative_error(quantizer, held_out) if num_held_out else float("nan")
-    stage.log.info(
-        "quantizer %s: %.4f of the variance of held-out frames is lost", quantizer.id, error
-    )
+    quality = _quality(quantizer, held_out) if num_held_out else {}
+    stage.log.info("quantizer %s, on held-out frames: %s", quantizer.id, quality)
     if distributed.is_first():
         write_quantizer(stage.output / QUANTIZER, quantizer)
         (stage.output / STATE).unlink(missing_ok=True)
-    return {"quantizer": quantizer.id, "relative_error": round(error, 6), **_provenance(config)}
+    return {"quantizer": quantizer.id, **quality, **_provenance(config)}
 
 
 def _stopping(batch: Tensor) -> Tensor:
@@ -102,12 +101,25 @@ def _trained(batches: Any, config: Config, stage: Stage) -> Training:
             write_state(path, state)
 
 
-def _relative_error(quantizer: CodebookQuantizer, frames: np.ndarray) -> float:
-    """Squared error of decoded frames, in parts of their squared distance from their mean."""
+def _quality(quantizer: CodebookQuantizer, frames: np.ndarray) -> dict[str, float]:
+    """Measure on frames what decoding loses, and how evenly entries are chosen.
+
+    Returns:
+        relative_error: squared error over the squared distance from the mean; code_perplexity: mean
+        over codebooks; dead_entries: share of all entries that no frame chose.
+    """
     true = torch.from_numpy(np.asarray(frames, np.float32))
     quantizer = quantizer.to("cpu").eval()
-    lost = (quantizer.decode(quantizer.encode(true)) - true).double().square().sum()
-    return float(lost / (true - true.mean(dim=0)).double().square().sum().clamp(min=1e-20))
+    codes = quantizer.encode(true)
+    lost = (quantizer.decode(codes) - true).double().square().sum()
+    variance = (true - true.mean(dim=0)).double().square().sum().clamp(min=1e-20)
+    usage = code_usage(count_codes(codes, quantizer.codebook_size))
+    dead = usage.num_dead.double().mean() / quantizer.codebook_size
+    return {
+        "relative_error": round(float(lost / variance), 6),
+        "code_perplexity": round(float(usage.code_perplexity.mean()), 2),
+        "dead_entries": round(float(dead), 4),
+    }
 
 
 def _provenance(config: Config) -> dict[str, Any]:

@@ -2,9 +2,7 @@ import pytest
 import torch
 
 from audiossl.audio.frame_rates import (
-    IGNORED,
     at_frame_rate,
-    fit_codes,
     nearest_frames,
     num_whole_frames,
     repeat_frames,
@@ -42,27 +40,6 @@ def test_batches_are_treated_row_by_row():
 def test_rates_without_a_common_grid_are_refused():
     with pytest.raises(UserError, match="codes at 43 Hz cannot be brought to 50 Hz"):
         at_frame_rate(CODES, 43.0, 50.0)
-
-
-@pytest.mark.parametrize("num_frames", [7, 4, 2])
-def test_codes_are_cut_to_the_students_frames(num_frames):
-    fitted = fit_codes(CODES, num_frames, "cut-1")
-    assert torch.equal(fitted, CODES[:num_frames].long())
-
-
-def test_a_few_missing_codes_are_ignored_by_the_loss():
-    fitted = fit_codes(CODES, 12, "cut-1")
-    assert torch.equal(fitted[:7], CODES.long())
-    assert (fitted[7:] == IGNORED).all()
-    logits = torch.randn(12, 14)
-    loss = torch.nn.functional.cross_entropy(logits, fitted[:, 0])
-    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(logits[:7], fitted[:7, 0]))
-
-
-@pytest.mark.parametrize("num_frames", [1, 13])
-def test_many_missing_or_left_over_codes_are_refused_by_name(num_frames):
-    with pytest.raises(UserError, match=f"cut-1: 7 codes for {num_frames} frames"):
-        fit_codes(CODES, num_frames, "cut-1")
 
 
 def test_a_truncated_cut_keeps_the_frames_that_fit():
