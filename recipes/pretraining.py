@@ -49,6 +49,8 @@ def pretrain(
     """Train a `Method` and write its encoder; return the last figures for the record."""
     encoder = method.encoder
     assert isinstance(encoder, FeatureEncoder)
+    # What embeds clips later presents them as training does.
+    encoder.presentation = getattr(source, "presentation", None)
     sizes = {"encoder": encoder, "all": method}
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in sizes.items()}
     stage.log.info("parameters: %d, of which the encoder has %d", counts["all"], counts["encoder"])

@@ -21,7 +21,8 @@ from audiossl.audio.resampling import num_resampled, resample_blocks
 from audiossl.audio.timing import num_samples_of
 from audiossl.errors import Skip, UserError
 
-_BLOCK = 2**15  # samples over all channels that are decoded at once
+BLOCK = 2**15
+"""Samples over all channels that are decoded, and resampled, at once."""
 _SMALL_BLOCK = 2**10  # the same where the last block, in which decoding stops, is lost
 _RATES = (1_000, 768_000)
 _LOUDEST = 100.0  # 40 dB over full scale: no microphone, and no mixing desk
@@ -212,7 +213,7 @@ def _blocks(
 ) -> Iterator[Float[np.ndarray, "samples channels"]]:
     """Decode samples `span[0]` to `span[1]`, and raise where they are missing or no numbers."""
     position, stop = _seek(file, span[0]), span[1]
-    size = max(1, (_SMALL_BLOCK if allow_truncated else _BLOCK) // file.channels)
+    size = max(1, (_SMALL_BLOCK if allow_truncated else BLOCK) // file.channels)
     while position < stop:
         try:
             block = file.read(min(size, stop - position), dtype="float32", always_2d=True)

@@ -13,9 +13,10 @@ from typing import TextIO
 
 import numpy as np
 
+from audiossl.audio.presentation import CHUNK
 from audiossl.cli.terminal import as_is, warn
 from audiossl.errors import Skip, UserError
-from audiossl.pretrained.embed import CHUNK, UNTRAINED, Embedded, embed_files
+from audiossl.pretrained.embed import UNTRAINED, Embedded, embed_files
 from audiossl.whole import remove_leftovers_of, whole_file
 
 INCOMPLETE = 3

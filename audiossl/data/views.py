@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
+from audiossl.audio.presentation import Presentation, level_scale
 from audiossl.batches import ViewBatch
 from audiossl.data.corpus import Corpus
 from audiossl.data.layout import MIXTURE, RECORDING, SAMPLE_RATE
@@ -133,6 +134,9 @@ class Views:
         if plan.batch_size is None or plan.num_buckets != 1:
             raise UserError("crops are all of one length: set batch_size, and num_buckets to 1")
         self.seed, self.batch_size = plan.seed, plan.batch_size
+        self.presentation = Presentation(
+            sample_rate=SAMPLE_RATE, window_samples=config.crop_samples, level=config.level
+        )
 
     def draw(self, position: Position) -> Draw:
         """Draw the pairs of a batch, of all ranks."""
@@ -227,12 +231,8 @@ class Views:
         return stem * self._scale(cut, source)
 
     def _scale(self, cut: int, field: str) -> np.float32:
-        if self.config.level == "none":
-            return np.float32(1.0)
         energy = float(self.corpus.fields[field].energy[cut])
-        if self.config.level == "rms":
-            energy *= SAMPLE_RATE / float(self.corpus.num_samples[cut])
-        return np.float32(1.0 / np.sqrt(max(energy, 1e-9)))
+        return level_scale(energy, int(self.corpus.num_samples[cut]), self.presentation)
 
     def _activity(self, source: str) -> Bool[np.ndarray, " segments"]:
         if source == MIXTURE:

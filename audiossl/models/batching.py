@@ -6,11 +6,12 @@ hold little of it. As padding never changes a valid frame, neither does this.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from audiossl.models.encoder import Encoder
@@ -39,6 +40,7 @@ def encode_all(
     waveforms: Iterable[Waveform],
     keep: Callable[[Frames], Mapping[str, Sequence[Tensor]]],
     *,
+    leveled: bool = False,
     device: torch.device | None = None,
     batching: Batching | None = None,
 ) -> Iterator[dict[str, Tensor]]:
@@ -48,6 +50,7 @@ def encode_all(
         encoder: In evaluation mode, on `device`.
         waveforms: Mono, at the encoder's sample rate; as an iterator, they are read ahead.
         keep: Takes what is wanted from the frames of a batch: by name, a tensor a waveform.
+        leveled: Whether waveforms have their level, which the encoder then leaves as it is.
         device: Where the encoder is; the CPU by default.
         batching: How much at once.
 
@@ -55,13 +58,14 @@ def encode_all(
         What `keep` took of each waveform, on the CPU.
     """
     batching, device = batching or Batching(), device or torch.device("cpu")
+    encode = partial(encode_leveled, encoder) if leveled else encoder
     for group in _ahead(waveforms, int(batching.ahead_seconds * encoder.sample_rate)):
         results: list[dict[str, Tensor]] = [{} for _ in group]
         lengths = np.array([len(waveform) for waveform in group])
         for rows in batches_of(lengths, batching, encoder.sample_rate):
             safe_point()
             batch, sizes = padded([group[row] for row in rows])
-            frames = _encoded(encoder, batch.to(device), sizes.to(device), batching.precision)
+            frames = _encoded(encode, batch.to(device), sizes.to(device), batching.precision)
             for name, values in keep(frames).items():
                 for row, value in zip(rows, values, strict=True):
                     # A view would keep the whole batch in memory as long as one of its rows.
@@ -93,10 +97,24 @@ def padded(waveforms: Sequence[Waveform]) -> tuple[Float[Tensor, "batch samples"
     return batch, lengths
 
 
-def _encoded(encoder: Encoder, batch: Tensor, lengths: Tensor, precision: str) -> Frames:
+def encode_leveled(
+    encoder: Encoder, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
+) -> Frames:
+    """Encode waveforms, zero beyond their lengths, without changing their level."""
+    network: Any = encoder
+    if hasattr(network, "encode_leveled"):  # it stands around another encoder
+        return network.encode_leveled(waveforms, lengths)
+    if not hasattr(network, "features_of_leveled"):
+        return encoder(waveforms, lengths)
+    return network.encode_features(*network.features_of_leveled(waveforms, lengths))
+
+
+def _encoded(
+    encode: Callable[[Tensor, Tensor], Frames], batch: Tensor, lengths: Tensor, precision: str
+) -> Frames:
     lower = precision == "bfloat16" and batch.device.type != "cpu"
     with torch.inference_mode(), torch.autocast(batch.device.type, torch.bfloat16, enabled=lower):
-        return encoder(batch, lengths)
+        return encode(batch, lengths)
 
 
 def _ahead(waveforms: Iterable[Waveform], num_samples: int) -> Iterator[list[Waveform]]:

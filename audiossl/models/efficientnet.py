@@ -105,10 +105,16 @@ class EfficientNet(FeatureEncoder):
 
         Waveforms that are too short are padded with zeros at the end.
         """
-        front_end = self.config.front_end
-        needed = (STRIDE - 1) * front_end.hop_length + front_end.window_length
         waveforms = waveforms * valid_mask(lengths, waveforms.shape[1])
         waveforms = leveled(waveforms, lengths, self.config.level, self.sample_rate)
+        return self.features_of_leveled(waveforms, lengths)
+
+    def features_of_leveled(
+        self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
+    ) -> tuple[Float[Tensor, "batch frames bands"], Int[Tensor, " batch"]]:
+        """Compute log-mel images of waveforms as they are, zero beyond their lengths."""
+        front_end = self.config.front_end
+        needed = (STRIDE - 1) * front_end.hop_length + front_end.window_length
         waveforms = F.pad(waveforms, (0, max(0, needed - waveforms.shape[1])))
         return self.front_end(waveforms), self.front_end.lengths(lengths.clamp(min=needed))
 

@@ -6,6 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from audiossl.audio.presentation import Presentation
 from audiossl.nn.frames import Frames
 
 
@@ -27,6 +28,13 @@ class Encoder(Protocol):
         ...
 
 
+def presentation_of(encoder: nn.Module | Encoder) -> Presentation:
+    """Return how clips are presented to an encoder; by default whole."""
+    presentation = getattr(encoder, "presentation", None)
+    rate: Any = encoder.sample_rate
+    return presentation or Presentation(sample_rate=rate)
+
+
 class FeatureEncoder(nn.Module):
     """An encoder that is a network behind a front end, each usable alone.
 
@@ -38,6 +46,8 @@ class FeatureEncoder(nn.Module):
     sample_rate: int
     frame_rate: float
     dim: int
+    presentation: Presentation | None = None
+    """How clips were presented in pretraining; None: whole."""
 
     @property
     def units(self) -> tuple[nn.Module, ...]:
@@ -52,6 +62,15 @@ class FeatureEncoder(nn.Module):
         self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
     ) -> tuple[Float[Tensor, "batch frames bins"], Int[Tensor, " batch"]]:
         """Compute the front end: features, and how many of their frames are valid."""
+
+    def features_of_leveled(
+        self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
+    ) -> tuple[Float[Tensor, "batch frames bins"], Int[Tensor, " batch"]]:
+        """Compute features of waveforms whose level is not to be changed, as crops of leveled ones.
+
+        Encoders whose `features` level their input override this.
+        """
+        return self.features(waveforms, lengths)
 
     @abstractmethod
     def encode_features(

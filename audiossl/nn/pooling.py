@@ -1,10 +1,14 @@
 """From frames to one vector: statistics over the frames a sequence has, leaving out its padding."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from audiossl.nn.lengths import valid_mask
+
+Pool = Callable[[Tensor, Tensor], Tensor]
 
 
 def masked_mean(
@@ -33,3 +37,7 @@ def masked_mean_std(
     mean = masked_mean(frames, lengths)
     variance = masked_mean((frames - mean[:, None]).square(), lengths)
     return torch.cat([mean, variance.sqrt()], dim=1)
+
+
+POOLS: dict[str, Pool] = {"mean": masked_mean, "max": masked_max, "mean_std": masked_mean_std}
+"""Statistics over time by the names that settings have for them."""

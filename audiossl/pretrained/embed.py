@@ -3,31 +3,39 @@
 import glob
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from audiossl.audio.files import audio_info, read_waveform
+from audiossl.audio.presentation import (
+    CHUNK,
+    energy_of,
+    level_scale,
+    mean_of_windows,
+    piece_spans,
+    present,
+)
 from audiossl.errors import Skip, UserError
 from audiossl.models.batching import encode_all
-from audiossl.models.encoder import Encoder
+from audiossl.models.encoder import Encoder, presentation_of
 from audiossl.nn.frames import Frames
+from audiossl.nn.pooling import POOLS
 from audiossl.pretrained.load import load_encoder
+from audiossl.pretrained.sounds import FileClip
 
-UNTRAINED = "log-mel:"
+_T = TypeVar("_T")
+
+UNTRAINED = "log_mel_statistics:"
 """What embeds where no encoder is named: mean and deviation of log-mel frames."""
-CHUNK = 30.0
-"""Seconds that are encoded at once of files that are longer."""
-_READ_AT_ONCE = 20
-"""Chunks that are decoded in one go: an mp3 is decoded from its beginning each time."""
 _CONTEXT = 0.1
-"""Seconds, beside one frame, by which a chunk overlaps the next so that no frame is lost."""
+"""Seconds, beside one frame, by which a piece overlaps the next so that no frame is lost."""
 
 
 def embed(
@@ -39,15 +47,16 @@ def embed(
 ) -> Float[Tensor, "files dim"]:
     """Embed audio files: one clip vector each.
 
-    Files may be of any format, sample rate, number of channels and length. A file longer than 1.5
-    chunks is encoded in pieces of about `chunk` seconds; its vector is then the mean of theirs,
-    weighted by duration.
+    Files may be of any format, sample rate, number of channels and length. They are presented to
+    the encoder as clips were in its pretraining: whole, or in windows, whose vectors are averaged.
+    A file that would be presented whole and is longer than 1.5 chunks is encoded in equal pieces of
+    about `chunk` seconds, whose vectors are averaged, too.
 
     Args:
         paths: A file, a glob ("clips/**/*.wav"), or several of them.
         encoder: What `load_encoder` returns, or what it takes. By default statistics of log-mel
             frames: no weights come with this package.
-        chunk: Seconds that are encoded at once.
+        chunk: Seconds that are encoded at once of longer files.
         device: Where to compute: "auto" (an accelerator if there is one), "cpu", "cuda:1", ...
 
     Raises:
@@ -100,14 +109,15 @@ def embed_files(
     chosen = chosen_device(device)
     network = encoder if isinstance(encoder, nn.Module) else load_encoder(encoder)
     ready = cast(Encoder, network.to(chosen))
-    result = Embedded(frame_rate=ready.frame_rate)
-    chunks = _Chunks(list_files(paths), ready, chunk, frames, on_skip)
-    keep = _frames if frames else _clip
-    for kept in encode_all(ready, chunks, keep, device=chosen):
-        chunks.take(kept["value"], result)
-    if not result.paths:
-        raise UserError(f"none of the files can be read: {chunks.last_reason}")
-    return result
+    shown = presentation_of(ready)
+    pieces = _Pieces(list_files(paths), ready, chunk, frames, on_skip)
+    keep = _frames if frames else partial(_vectors, shown.pooling)
+    leveled = shown.level != "own"
+    for kept in encode_all(ready, pieces, keep, leveled=leveled, device=chosen):
+        pieces.take(kept)
+    if not pieces.result.paths:
+        raise UserError(f"none of the files can be read: {pieces.last_reason}")
+    return pieces.result
 
 
 def list_files(paths: str | Path | Iterable[str | Path]) -> list[Path]:
@@ -131,92 +141,113 @@ def list_files(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     return found
 
 
-@dataclass
-class _Chunk:
+@dataclass(frozen=True)
+class _Piece:
     file: int
-    weight: float
-    """Seconds it stands for."""
     frames: int | None
     """Frames it stands for; the rest is context. None: all."""
     last: bool
 
 
-class _Chunks:
-    """Waveforms of all files, chunk after chunk, and what they add up to."""
+class _Pieces:
+    """Waveforms of all files, window after window, and what they add up to."""
 
     def __init__(
         self,
         paths: list[Path],
         encoder: Encoder,
-        seconds: float,
+        chunk: float,
         frames: bool,
         on_skip: Callable[[Skip], None] | None,
     ) -> None:
-        self.paths, self.encoder, self.on_skip = paths, encoder, on_skip
-        # A whole number of frames, so that those of all chunks are in step.
-        self.count = max(1, int(seconds * encoder.frame_rate))
-        self.step = self.count / encoder.frame_rate
-        self.context = 1 / encoder.frame_rate + _CONTEXT if frames else 0.0
-        self.frames = frames
-        self.waiting: deque[_Chunk] = deque()
-        self.unreadable: set[int] = set()
+        self.paths, self.encoder, self.chunk = paths, encoder, chunk
+        self.frames, self.on_skip = frames, on_skip
+        self.presentation = presentation_of(encoder)
+        self.result = Embedded(frame_rate=encoder.frame_rate)
+        self.waiting: deque[_Piece] = deque()
+        self.left_out: set[int] = set()
         self.last_reason: Skip | None = None
-        self.parts: list[tuple[_Chunk, Tensor]] = []
+        self.owner, self.parts = -1, list[Tensor]()
 
     def __iter__(self) -> Iterator[Float[np.ndarray, " samples"]]:
         for file, path in enumerate(self.paths):
             try:
-                yield from self._read(file, path)
+                clip = FileClip(path, self.encoder.sample_rate)
+                yield from self._in_time(file, clip) if self.frames else self._presented(file, clip)
             except Skip as reason:
-                if self.on_skip is None or len(self.paths) == 1:
-                    raise
-                self.on_skip(reason)
-                self.last_reason = reason
-                self.unreadable.add(file)
+                self._leave_out(file, reason)
 
-    def take(self, value: Tensor, result: Embedded) -> None:
-        """Take what came out of the next chunk; after a file's last, add the file to `result`."""
-        chunk = self.waiting.popleft()
-        if self.parts and self.parts[0][0].file != chunk.file:
-            self.parts.clear()  # of a file that broke off
-        self.parts.append((chunk, value))
-        if not chunk.last or chunk.file in self.unreadable:
+    def take(self, kept: Mapping[str, Tensor]) -> None:
+        """Take what came out of the next piece; after a file's last, add the file to the result."""
+        piece = self.waiting.popleft()
+        if piece.file != self.owner:  # the parts of a file that broke off are dropped
+            self.owner, self.parts = piece.file, []
+        if piece.file in self.left_out:
             return
+        if int(kept["length"]) == 0 and self.encoder.frame_rate > 0 and not self.parts:
+            path = self.paths[piece.file]
+            self._leave_out(piece.file, Skip(f"{path}: shorter than one frame of its encoder"))
+            return
+        self.parts.append(kept["value"][: piece.frames] if self.frames else kept["value"])
+        if piece.last:
+            self.result.paths.append(self.paths[piece.file])
+            self.result.values.append(self._joined())
+
+    def _joined(self) -> Tensor:
         if self.frames:
-            whole = torch.cat([part[: piece.frames] for piece, part in self.parts])
-        else:
-            weights = torch.tensor([piece.weight for piece, _ in self.parts])
-            whole = weights @ torch.stack([part for _, part in self.parts]) / weights.sum()
-        result.paths.append(self.paths[chunk.file])
-        result.values.append(whole)
-        self.parts.clear()
+            return torch.cat(self.parts)
+        windows = torch.stack(self.parts).numpy()
+        return torch.from_numpy(mean_of_windows(windows, np.array([0])))[0]
 
-    def _read(self, file: int, path: Path) -> Iterator[Float[np.ndarray, " samples"]]:
-        rate, duration = self.encoder.sample_rate, audio_info(path).duration
-        count = max(1, round(duration / self.step))
-        for first in range(0, count, _READ_AT_ONCE):
-            start, after = first * self.step, min(first + _READ_AT_ONCE, count)
-            end = None if after == count else (after * self.step + self.context)
-            span = None if end is None else min(end, duration) - start
-            stretch = read_waveform(path, sample_rate=rate, start=start, duration=span)
-            for number in range(first, after):
-                begin = round((number - first) * self.step * rate)
-                last = number + 1 == count
-                stop = None if last else begin + round((self.step + self.context) * rate)
-                weight = (duration - number * self.step) if last else self.step
-                self.waiting.append(_Chunk(file, weight, None if last else self.count, last))
-                yield stretch[begin:stop]
+    def _leave_out(self, file: int, reason: Skip) -> None:
+        if self.on_skip is None or len(self.paths) == 1:
+            raise reason
+        self.on_skip(reason)
+        self.last_reason = reason
+        self.left_out.add(file)
+
+    def _presented(self, file: int, clip: FileClip) -> Iterator[Float[np.ndarray, " samples"]]:
+        """Yield what makes the file's vector: windows as in pretraining, or pieces."""
+        shown, rate = self.presentation, self.encoder.frame_rate
+        pieces = present(clip.read, clip.num_samples, shown, rate, self.chunk)
+        for waveform, is_last in _with_last(pieces):
+            self.waiting.append(_Piece(file, None, is_last))
+            yield waveform
+
+    def _in_time(self, file: int, clip: FileClip) -> Iterator[Float[np.ndarray, " samples"]]:
+        """Yield pieces that overlap by a little, so that no frame between them is lost."""
+        rate, hop = clip.sample_rate, clip.sample_rate / self.encoder.frame_rate
+        scale = level_scale(
+            energy_of(clip.read, clip.num_samples, self.presentation),
+            clip.num_samples,
+            self.presentation,
+        )
+        context = round(hop + _CONTEXT * rate)
+        spans = piece_spans(clip.num_samples, rate, self.encoder.frame_rate, self.chunk)
+        for start, stop in spans:
+            last = stop == clip.num_samples
+            count = None if last else round(stop / hop) - round(start / hop)
+            self.waiting.append(_Piece(file, count, last))
+            yield clip.read(start, min(stop + context, clip.num_samples)) * scale
 
 
-def _clip(frames: Frames) -> dict[str, list[Tensor]]:
-    return {"value": list(frames.clip.float())}
+def _with_last(pieces: Iterator[_T]) -> Iterator[tuple[_T, bool]]:
+    """Say of each item whether it is the last."""
+    before = next(pieces, None)
+    while before is not None:
+        after = next(pieces, None)
+        yield before, after is None
+        before = after
+
+
+def _vectors(pooling: str, frames: Frames) -> dict[str, list[Tensor]]:
+    vectors = POOLS[pooling](frames.vectors, frames.lengths) if pooling in POOLS else frames.clip
+    return {"value": list(vectors.float()), "length": list(frames.lengths)}
 
 
 def _frames(frames: Frames) -> dict[str, list[Tensor]]:
-    counts = frames.lengths.tolist()
-    return {
-        "value": [row[:count] for row, count in zip(frames.vectors.float(), counts, strict=True)]
-    }
+    rows = zip(frames.vectors.float(), frames.lengths.tolist(), strict=True)
+    return {"value": [row[:count] for row, count in rows], "length": list(frames.lengths)}
 
 
 def chosen_device(name: str) -> torch.device:

@@ -7,7 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from audiossl.errors import UserError
-from audiossl.models.encoder import Encoder
+from audiossl.models.batching import encode_leveled
+from audiossl.models.encoder import Encoder, presentation_of
 from audiossl.nn.frames import Frames
 
 
@@ -29,7 +30,7 @@ class LayerOf(nn.Module):
         self.encoder, self.layer = encoder, layer
         self.config: Any = getattr(encoder, "config", None)
         inner = cast(Encoder, encoder)
-        self.sample_rate = inner.sample_rate
+        self.sample_rate, self.presentation = inner.sample_rate, presentation_of(encoder)
         with torch.inference_mode():
             second = torch.zeros(1, self.sample_rate)
             frames = inner(second, torch.tensor([self.sample_rate]))
@@ -44,7 +45,15 @@ class LayerOf(nn.Module):
         self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
     ) -> Frames:
         """Encode waveforms up to the layer."""
-        frames = cast(Encoder, self.encoder)(waveforms, lengths)
+        return self._layer(cast(Encoder, self.encoder)(waveforms, lengths))
+
+    def encode_leveled(
+        self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
+    ) -> Frames:
+        """Encode waveforms whose level is not to be changed."""
+        return self._layer(encode_leveled(cast(Encoder, self.encoder), waveforms, lengths))
+
+    def _layer(self, frames: Frames) -> Frames:
         return Frames(
             vectors=frames.layers[self.layer - 1],
             lengths=frames.lengths_of_layers,

@@ -1,14 +1,21 @@
-"""Encoders of this package on disk: `encoder.safetensors` and `config.json`, without the recipe."""
+"""Encoders of this package on disk: `encoder.safetensors` and `config.json`, without the recipe.
+
+`config.json` also says how clips were presented to the encoder in pretraining. Folders written
+before it did are read as if EfficientNets had been trained on padded windows of a second, as they
+were in all recipes, and all others on whole clips.
+"""
 
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from audiossl.audio.presentation import Presentation
 from audiossl.configs import from_plain, plain
 from audiossl.errors import UserError
 from audiossl.models.build import EncoderConfig, build_encoder
-from audiossl.models.encoder import FeatureEncoder
+from audiossl.models.efficientnet import EfficientNet
+from audiossl.models.encoder import FeatureEncoder, presentation_of
 from audiossl.nn.weights import load_exactly, read_weights, write_weights
 from audiossl.whole import read_json, write_json
 
@@ -25,7 +32,12 @@ def write_encoder(folder: Path, encoder: FeatureEncoder, provenance: dict[str, A
         provenance: How it came about: recipe, method, steps, ...
     """
     write_weights(folder / WEIGHTS, encoder.state_dict(), {"format": "pt"})
-    content = {"format": FORMAT, "encoder": plain(encoder.config), "provenance": provenance}
+    content = {
+        "format": FORMAT,
+        "encoder": plain(encoder.config),
+        "presentation": plain(presentation_of(encoder)),
+        "provenance": provenance,
+    }
     write_json(folder / CONFIG, content)
 
 
@@ -35,8 +47,7 @@ def load(place: str) -> FeatureEncoder:
     Raises:
         UserError: There is none, it is of a newer format, or weights and config do not fit.
     """
-    config = _read_config(place)
-    encoder = build_encoder(config)
+    encoder = _build(place)
     weights = Path(place) / WEIGHTS
     load_exactly(encoder, read_weights(weights), str(weights))
     return encoder
@@ -49,24 +60,39 @@ def load_random(place: str) -> FeatureEncoder:
         place: A folder, and, after a "#", the seed of the weights (0 by default).
     """
     folder, _, seed = place.partition("#")
-    config = _read_config(folder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(seed or 0))
-        return build_encoder(config)
+        return _build(folder)
 
 
-def _read_config(place: str) -> EncoderConfig:
+def _build(place: str) -> FeatureEncoder:
+    """Build the untrained encoder that the config of a folder describes."""
     path = Path(place) / CONFIG
+    content = _read_content(place, path)
+    config: EncoderConfig = from_plain(EncoderConfig, content["encoder"], str(path))
+    encoder = build_encoder(config)
+    presented = content.get("presentation") or _unwritten_presentation(encoder)
+    encoder.presentation = from_plain(Presentation, presented, str(path))
+    return encoder
+
+
+def _unwritten_presentation(encoder: FeatureEncoder) -> dict[str, Any]:
+    rate = encoder.sample_rate
+    if not isinstance(encoder, EfficientNet):
+        return {"sample_rate": rate}
+    return {"sample_rate": rate, "window_samples": rate, "level": encoder.config.level}
+
+
+def _read_content(place: str, path: Path) -> dict[str, Any]:
     if not path.exists():
         finished = "" if Path(place).is_dir() else ", which is no folder"
         raise UserError(
             f"{place}{finished}: no {CONFIG} in it: give the output of a pretrain stage that has "
             "finished, or kind:path for other encoders"
         )
-    content = read_json(path)
+    content: dict[str, Any] = read_json(path)
     if content.get("format", 0) > FORMAT or "encoder" not in content:
         raise UserError(
             f"{path}: format {content.get('format')} is not one this version reads (up to {FORMAT})"
         )
-    config: EncoderConfig = from_plain(EncoderConfig, content["encoder"], str(path))
-    return config
+    return content

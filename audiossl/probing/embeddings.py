@@ -6,6 +6,7 @@ windows and of the pooling. A file that carries the key is what a new computatio
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,27 +15,30 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from audiossl.audio.files import BLOCK
+from audiossl.audio.presentation import CHUNK, Presentation, present
 from audiossl.audio.resampling import resample_blocks
 from audiossl.configs import plain
 from audiossl.data.corpus import Corpus
 from audiossl.data.reading import SAMPLE_RATE
 from audiossl.digests import digest_of_json
-from audiossl.errors import UserError
+from audiossl.errors import Skip, UserError
 from audiossl.models.batching import Batching, encode_all
-from audiossl.models.encoder import Encoder
+from audiossl.models.encoder import Encoder, presentation_of
 from audiossl.nn.digests import digest_of_tensors
 from audiossl.nn.frames import Frames
-from audiossl.nn.pooling import masked_max, masked_mean, masked_mean_std
+from audiossl.nn.pooling import POOLS
 from audiossl.nn.weights import read_weights, write_weights
 from audiossl.probing.probe import Examples
 
-FORMAT = 1
+FORMAT = 2
 """Counted up when the same settings would give other numbers."""
 ROWS = "rows"
 """The tensor that says how many rows each cut has."""
+LENGTHS = "lengths"
+"""Key of the number of frames of a window, which is looked at and not stored."""
 SEGMENTS = "segments/"
 """What names of tensors begin with that are of segments."""
-_POOLS = {"mean": masked_mean, "mean_std": masked_mean_std, "max": masked_max}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +51,16 @@ class EmbeddingConfig:
     statistics: tuple[Literal["mean", "mean_std", "max"], ...] = ("mean",)
     """How the frames of output and layers are pooled; each gives an embedding of its own."""
     window: float | None = None
-    """Seconds: cuts are embedded in windows of this length; None: whole."""
+    """Length of the windows in which cuts are embedded, in seconds; null: as pretraining presented
+    clips to the encoder, which is whole where it says nothing else."""
     hop: float | None = None
-    """Seconds from one window to the next; by default a window's."""
+    """Seconds from the start of one window to that of the next; null: the length of a window."""
     padded: bool = False
-    """A cut shorter than a window lies in the middle of silence, as crops of pretraining do, and
-    what is left at the end of a longer one is a window that ends with it. Otherwise a shorter cut
-    is embedded as it is, and a rest is left out."""
+    """Whether a cut shorter than `window` lies in the middle of silence, and the rest at the end of
+    a longer one is a window that ends with it. Otherwise a shorter cut is embedded as it is, and a
+    rest is left out."""
+    whole: bool = False
+    """Whether cuts are embedded whole, however pretraining presented clips."""
     storage: Literal["float32", "float16"] = "float32"
     """Type of the numbers on disk."""
     segments: str | None = None
@@ -79,20 +86,31 @@ def embed_cuts(
     Raises:
         UserError: The encoder has not the layers that are asked for, or a number is not finite.
     """
-    counts: list[int] = []
+    shown, counts, owners = presentation_for(encoder, config), [], []
 
     def windows() -> Iterator[Float[np.ndarray, " samples"]]:
         for cut in cuts:
             waveform = at_rate(corpus.waveform(cut), encoder.sample_rate)
-            pieces = cut_windows(waveform, config, encoder.sample_rate)
+            pieces = cut_windows(waveform, shown, encoder.frame_rate)
             counts.append(len(pieces))
+            owners.extend([cut] * len(pieces))
             yield from pieces
 
     rows: dict[str, list[Tensor]] = {}
     kept = encode_all(
-        encoder, windows(), lambda frames: pooled(frames, config), device=device, batching=batching
+        encoder,
+        windows(),
+        lambda frames: {LENGTHS: list(frames.lengths), **pooled(frames, config)},
+        leveled=shown.level != "own",
+        device=device,
+        batching=batching,
     )
-    for vectors in kept:
+    for number, vectors in enumerate(kept):
+        if int(vectors.pop(LENGTHS)) == 0 and encoder.frame_rate > 0:
+            raise Skip(
+                f"cut {corpus.name(owners[number])}: shorter than one frame of its encoder: leave "
+                "it out (where), or choose another encoder"
+            )
         for name, vector in vectors.items():
             rows.setdefault(name, []).append(vector)
     tensors = {name: torch.stack(parts) for name, parts in rows.items()}
@@ -112,43 +130,58 @@ def pooled(frames: Frames, config: EmbeddingConfig) -> dict[str, list[Tensor]]:
         found["clip"] = list(frames.clip.float())
     for name, vectors in parts.items():
         for statistic in config.statistics:
-            pool = _POOLS[statistic]
+            pool = POOLS[statistic]
             lengths = frames.lengths if name == "output" else frames.lengths_of_layers
             found[f"{name}.{statistic}"] = list(pool(vectors.float(), lengths))
     return found
 
 
-def cut_windows(
-    waveform: Float[np.ndarray, " samples"], config: EmbeddingConfig, sample_rate: int
-) -> list[Float[np.ndarray, "_"]]:
-    """Cut a waveform into whole windows; `EmbeddingConfig.padded` says what becomes of the rest."""
+def presentation_for(encoder: Encoder, config: EmbeddingConfig) -> Presentation:
+    """Find out how cuts are presented: as in pretraining, but for what the config says."""
+    trained = presentation_of(encoder)
+    if config.whole:
+        return replace(trained, window_samples=None)
     if config.window is None:
-        return [waveform]
-    size = round(config.window * sample_rate)
-    hop = round((config.hop or config.window) * sample_rate)
-    missing = max(0, size - len(waveform))
-    if config.padded and missing:
-        waveform = np.pad(waveform, (missing // 2, missing - missing // 2))
-    starts = list(range(0, max(1, len(waveform) - size + 1), hop))
-    if config.padded and starts[-1] + size < len(waveform):
-        starts.append(len(waveform) - size)
-    return [waveform[start : start + size] for start in starts]
+        return trained
+    rate = encoder.sample_rate
+    return replace(
+        trained,
+        window_samples=round(config.window * rate),
+        hop_samples=round((config.hop or config.window) * rate),
+        padding="center" if config.padded else "none",
+    )
 
 
-def at_rate(waveform: Float[np.ndarray, " samples"], rate: int) -> Float[np.ndarray, " samples"]:
-    """Resample a waveform of a corpus to what an encoder takes."""
+def cut_windows(
+    waveform: Float[np.ndarray, " samples"],
+    presentation: Presentation,
+    frame_rate: float,
+    chunk: float = CHUNK,
+) -> list[Float[np.ndarray, "_"]]:
+    """Level a cut and cut it into windows, or into pieces if it is long."""
+    read = partial(_span, waveform)
+    return list(present(read, len(waveform), presentation, frame_rate, chunk))
+
+
+def _span(waveform: Float[np.ndarray, " samples"], start: int, stop: int) -> Float[np.ndarray, "_"]:
+    return waveform[start:stop]
+
+
+def at_rate(waveform: Float[np.ndarray, " samples"], rate: int) -> Float[np.ndarray, " resampled"]:
+    """Resample a waveform of a corpus to what an encoder takes, bit for bit as files are read."""
     if rate == SAMPLE_RATE:
         return waveform
-    blocks = list(resample_blocks([waveform[:, None]], SAMPLE_RATE, rate))
-    return np.concatenate(blocks)[:, 0]
+    blocks = np.array_split(waveform[:, None], range(BLOCK, len(waveform), BLOCK))
+    return np.concatenate(list(resample_blocks(blocks, SAMPLE_RATE, rate)))[:, 0]
 
 
 def encoder_digest(encoder: nn.Module) -> str:
     """Identify an encoder by its structure, its config and the content of its tensors."""
     config = plain(getattr(encoder, "config", None))
+    shown = plain(presentation_of(encoder))
     state = {**dict(encoder.named_parameters()), **dict(encoder.named_buffers())}
     return digest_of_json(
-        [type(encoder).__qualname__, str(encoder), config, digest_of_tensors(state)]
+        [type(encoder).__qualname__, str(encoder), config, shown, digest_of_tensors(state)]
     )
 
 

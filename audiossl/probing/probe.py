@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from audiossl.audio.presentation import mean_of_windows
 from audiossl.probing.metrics import TaskKind, metric_of, plain
 
 
@@ -30,8 +31,7 @@ class Examples:
         if len(self.items) == len(self.targets):
             return values
         starts = np.searchsorted(self.items, np.arange(len(self.targets)))
-        counts = np.diff(np.append(starts, len(self.items)))
-        return np.add.reduceat(values, starts, axis=0) / counts[:, None].astype(values.dtype)
+        return mean_of_windows(values, starts)
 
     def averaged(self) -> "Examples":
         """Average the embeddings of each item's windows."""

@@ -3,7 +3,9 @@
 A cut is encoded whole, so that each frame has its context.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,9 +14,16 @@ from torch import Tensor
 
 from audiossl.data.corpus import Corpus
 from audiossl.models.batching import Batching, encode_all
-from audiossl.models.encoder import Encoder
+from audiossl.models.encoder import Encoder, presentation_of
 from audiossl.nn.frames import Frames
-from audiossl.probing.embeddings import ROWS, SEGMENTS, EmbeddingConfig, at_rate, layers_of
+from audiossl.probing.embeddings import (
+    ROWS,
+    SEGMENTS,
+    EmbeddingConfig,
+    at_rate,
+    cut_windows,
+    layers_of,
+)
 from audiossl.probing.segments import Segment
 
 
@@ -46,16 +55,19 @@ def embed_segments(
     Raises:
         UserError: The encoder has not the layers that are asked for.
     """
+    whole = replace(presentation_of(encoder), window_samples=None)
     wanted = [(cut, found) for cut, found in zip(cuts, segments, strict=True) if found]
 
     def waveforms() -> Iterator[Float[np.ndarray, " samples"]]:
         for cut, _ in wanted:
-            yield at_rate(corpus.waveform(cut), encoder.sample_rate)
+            waveform = at_rate(corpus.waveform(cut), encoder.sample_rate)
+            (piece,) = cut_windows(waveform, whole, encoder.frame_rate, chunk=math.inf)
+            yield piece
 
     rows: dict[str, list[Tensor]] = {}
     kept = encode_all(
-        encoder, waveforms(), lambda frames: _timed(frames, config), device=device,
-        batching=batching,
+        encoder, waveforms(), lambda frames: _timed(frames, config), leveled=whole.level != "own",
+        device=device, batching=batching,
     )  # fmt: skip
     for (_, found), layers in zip(wanted, kept, strict=True):
         for name, timed in layers.items():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from audiossl.audio.presentation import Presentation
 from audiossl.data.corpus import Corpus
 from audiossl.errors import UserError
 from audiossl.models.batching import Batching
@@ -54,18 +55,18 @@ def test_windows_are_whole_and_a_short_cut_is_one(corpus):
 
 
 def test_windows_are_cut_where_they_say():
-    waveform = np.arange(10, dtype=np.float32)
-    pieces = cut_windows(waveform, EmbeddingConfig(window=4.0, hop=3.0), 1)
+    shown = Presentation(sample_rate=1, window_samples=4, hop_samples=3, padding="none")
+    pieces = cut_windows(np.arange(10, dtype=np.float32), shown, 1.0)
     assert [piece.tolist() for piece in pieces] == [[0, 1, 2, 3], [3, 4, 5, 6], [6, 7, 8, 9]]
 
 
 def test_padded_windows_lose_nothing_and_are_all_of_one_length():
-    config = EmbeddingConfig(window=4.0, padded=True)
-    rest = cut_windows(np.arange(10, dtype=np.float32), config, 1)
+    shown = Presentation(sample_rate=1, window_samples=4)
+    rest = cut_windows(np.arange(10, dtype=np.float32), shown, 1.0)
     assert [piece.tolist() for piece in rest] == [[0, 1, 2, 3], [4, 5, 6, 7], [6, 7, 8, 9]]
-    whole = cut_windows(np.arange(8, dtype=np.float32), config, 1)
+    whole = cut_windows(np.arange(8, dtype=np.float32), shown, 1.0)
     assert [piece.tolist() for piece in whole] == [[0, 1, 2, 3], [4, 5, 6, 7]]
-    (short,) = cut_windows(np.ones(1, dtype=np.float32), config, 1)
+    (short,) = cut_windows(np.ones(1, dtype=np.float32), shown, 1.0)
     assert short.tolist() == [0, 1, 0, 0]
 
 
