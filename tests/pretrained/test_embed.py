@@ -1,3 +1,4 @@
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 
 import audiossl
 from audiossl.errors import Skip, UserError
+from audiossl.models.batching import Batching, encode_all
 from audiossl.pretrained.embed import embed_files, list_files
 from tests.models.encoders import Windows
 
@@ -80,8 +82,38 @@ def test_a_file_that_cannot_be_read_is_named_or_left_out(clips):
     found = embed_files(paths, "log-mel:", on_skip=skipped.append)
     assert [path.name for path in found.paths] == ["a.wav", "c.wav"]
     assert "bad.wav" in str(skipped[0])
-    with pytest.raises(UserError, match="none of the files"):
+    with pytest.raises(UserError, match=r"bad\.wav: not audio"):
         embed_files(clips / "bad.wav", "log-mel:", on_skip=skipped.append)
+    with pytest.raises(UserError, match=r"none of the files can be read: .*bad\.wav"):
+        embed_files([clips / "bad.wav"] * 2, "log-mel:", on_skip=skipped.append)
+
+
+@pytest.mark.parametrize("encoder", ["mfcc:", "ge2e:", "log_mel:"])
+def test_a_file_shorter_than_a_frame_is_named_and_never_a_vector_of_zeros(clips, encoder):
+    soundfile.write(clips / "short.wav", 0.1 * np.ones(150), RATE)
+    paths = [clips / "short.wav", clips / "a.wav"]
+    with pytest.raises(Skip, match=r"short\.wav: shorter than one frame of its encoder"):
+        audiossl.embed(paths, encoder)
+    skipped: list[Skip] = []
+    found = embed_files(paths, encoder, on_skip=skipped.append)
+    assert [path.name for path in found.paths] == ["a.wav"]
+    assert len(skipped) == 1
+    frames = embed_files(paths, encoder, frames=True, on_skip=skipped.append)
+    assert [path.name for path in frames.paths] == ["a.wav"]
+
+
+def test_a_file_that_breaks_off_leaves_its_neighbors_whole(clips, monkeypatch):
+    # Files are read ahead of what is encoded: here a file is dropped while another is half done.
+    a_second = partial(encode_all, batching=Batching(ahead_seconds=1.0))
+    monkeypatch.setattr("audiossl.pretrained.embed.encode_all", a_second)
+    (clips / "bad.wav").write_bytes(b"RIFF nothing")
+    skipped: list[Skip] = []
+    paths = [clips / name for name in ("b.wav", "bad.wav", "a.wav")]
+    found = embed_files(paths, Windows(), chunk=0.9, on_skip=skipped.append)
+    assert [path.name for path in found.paths] == ["b.wav", "a.wav"]
+    torch.testing.assert_close(
+        found.values[0], alone(clips / "b.wav").clip[0], rtol=1e-3, atol=1e-3
+    )
 
 
 def test_a_device_that_is_not_there_is_refused(clips):
