@@ -1,6 +1,6 @@
 """The wheel `zipformer` as a peer, without the data tools that its package imports in vain.
 
-Installed by `pip install --no-deps zipformer==0.1.3`; the tests in this folder alone use it.
+Installed by `pip install --no-deps zipformer==0.1.3`; tests alone use it.
 """
 
 import sys
@@ -53,6 +53,35 @@ def silence(network):
         if type(module).__name__ in ("Balancer", "Whiten"):
             module.forward = _unchanged
     return network
+
+
+def act(network, batch_count):
+    """Let every regularizer of a peer act in training, and nothing be dropped or skipped.
+
+    What it draws lots for by `random.random` is for the caller to decide.
+    """
+    set_batch_count(network.train(), batch_count)
+    for module in network.modules():
+        for name in vars(module).keys() | module._modules.keys():
+            if name.endswith(("skip_rate", "layerdrop_rate", "const_attention_rate")):
+                module._modules.pop(name, None)
+                setattr(module, name, 0.0)
+        if type(module).__name__ in ("Dropout2", "Dropout3"):
+            module._modules.pop("p", None)
+            module.p = 0.0
+        if type(module).__name__ == "ActivationDropoutAndLinear":
+            module._modules.pop("dropout_p", None)
+            module.dropout_p = 0.0
+    network.encoder.get_feature_masks = lambda _: [1.0] * len(network.encoder.encoders)
+
+
+class Doubled:
+    """Torch, with float64 in the place of float32."""
+
+    float32 = torch.float64
+
+    def __getattr__(self, name):
+        return getattr(torch, name)
 
 
 class _Peer(nn.Module):

@@ -20,8 +20,8 @@ from torch import Tensor
 STRENGTH = 0.04
 """Root mean square of what is added, relative to the gradient."""
 TINY = 1e-20
-ROUNDING = 1e-6
-"""Variance relative to power up to which it is nothing but the rounding of power - mean²."""
+ROUNDING = 1e-12
+"""Variance relative to power up to which it is nothing but the rounding of the mean."""
 
 
 class Bounds(NamedTuple):
@@ -91,36 +91,36 @@ class _Balance(torch.autograd.Function):
         x, limits = ctx.saved_tensors
         gradient = gradient.clone()
         own = gradient[..., ctx.channels]
-        x = x[..., ctx.channels].float() + ctx.plus
-        constant, slope = _direction(x, limits)
+        x = x[..., ctx.channels].float()
+        mean = x.flatten(0, -2).mean(dim=0)
+        x = x - mean
+        variance = x.flatten(0, -2).square().mean(dim=0)
+        constant, slope = _direction(mean + ctx.plus, variance, limits)
         own += own.abs() * torch.addcmul(constant, slope, x)
         return gradient, None, None, None
 
 
-def _direction(x: Tensor, limits: Tensor) -> tuple[Tensor, Tensor]:
-    """Derivative of the channels' excess by each value, as constant + slope · value.
+def _direction(mean: Tensor, variance: Tensor, limits: Tensor) -> tuple[Tensor, Tensor]:
+    """Derivative of the channels' excess by each value, as constant + slope · (value - mean).
 
-    With m = mean / rms, r = deviation / rms and z = (x - mean) / deviation, the derivatives are, up
-    to positive factors that the normalization removes, r - m z for mean / deviation and
+    With m = mean / rms, r = deviation / rms and z = (value - mean) / deviation, the derivatives
+    are, up to positive factors that the normalization removes, r - m z for mean / deviation and
     r² (m + r z) for log(rms). In these terms nothing overflows where a channel hardly varies.
     """
     least_ratio, greatest_ratio, least_rms, greatest_rms, strength = limits.unbind()
-    flat = x.flatten(0, -2)
-    mean, power = flat.mean(dim=0), flat.square().mean(dim=0).clamp(min=TINY)
-    variance = torch.addcmul(power, mean, mean, value=-1.0)
+    power = torch.addcmul(variance, mean, mean).clamp(min=TINY)
+    # A constant channel has no z: the public implementation moves all of its values alike.
+    constant = variance <= ROUNDING * power
     deviation, rms = variance.clamp(min=TINY).sqrt(), power.sqrt()
     ratio_side = _side(mean / deviation, least_ratio, greatest_ratio)
     m, r = mean / rms, deviation / rms
     rms_side = _side(rms, least_rms, greatest_rms) * r.square()
     offset = torch.addcmul(ratio_side * r, rms_side, m)
     slope = torch.addcmul(rms_side * r, ratio_side, m, value=-1.0)
-    # A constant channel has no z: the public implementation moves all of its values alike.
-    constant = variance <= ROUNDING * power
     offset, slope = torch.where(constant, ratio_side, offset), slope.masked_fill(constant, 0.0)
     size = torch.addcmul(offset.square(), slope, slope).clamp(min=TINY)
     scale = size.rsqrt() * (strength * STRENGTH)
-    slope = slope * scale / deviation
-    return torch.addcmul(offset * scale, slope, mean, value=-1.0), slope
+    return offset * scale, slope * scale / deviation
 
 
 def _side(value: Tensor, least: Tensor, greatest: Tensor) -> Tensor:
