@@ -1,8 +1,10 @@
 """SpecAugment: bands of channels and spans of time of a filter bank become its mean.
 
 Source: Park et al. (2019), "SpecAugment: A Simple Data Augmentation Method for Automatic Speech
-Recognition", without time warping. Widths are uniform from 0 to a greatest one, drawn for every
-band and span; everything is drawn at once, for the rows of a whole batch.
+Recognition", as lhotse has it, without time warping. Widths are uniform below a greatest one, drawn
+for every band and span. Short sequences have fewer spans: as many as of the greatest width fit into
+the share of time that is hidden. One difference: padding counts neither in the mean nor in lengths.
+Everything is drawn at once, for the rows of a whole batch.
 """
 
 from dataclasses import dataclass
@@ -25,11 +27,12 @@ class SpecAugmentConfig:
     num_bands: int = 2
     """Bands of channels."""
     widest_band: int = 27
-    """Channels."""
+    """Channels that no band reaches."""
     num_spans: int = 10
-    """Spans of time."""
+    """Most spans of time; there are fewer where the longest ones would hide more than `most_time`:
+    two in 10 s, by default."""
     longest_span: int = 100
-    """Frames at 100 Hz."""
+    """Frames at 100 Hz that no span reaches."""
     most_time: float = 0.15
     """Greatest share of a sequence that spans hide."""
 
@@ -41,6 +44,10 @@ class SpecAugmentConfig:
         """
         if not (0 <= self.probability <= 1 and 0 <= self.most_time < 1):
             raise UserError("spec_augment: probability and most_time are shares: give 0 to 1")
+        if self.longest_span < 1:
+            raise UserError(
+                f"spec_augment: longest_span must be at least 1, not {self.longest_span}"
+            )
 
 
 def spec_augment(
@@ -67,8 +74,10 @@ def spec_augment(
     bands = draws[:, 1 : 1 + 2 * config.num_bands].unflatten(1, (-1, 2))
     spans = draws[:, 1 + 2 * config.num_bands :].unflatten(1, (-1, 2))
     widest = torch.full_like(lengths, min(config.widest_band, bins))
-    room = (lengths * config.most_time / max(1, config.num_spans)).long()
-    longest = room.clamp(max=config.longest_span)
+    most = lengths * config.most_time
+    counts = (most / config.longest_span).ceil().clamp(1, max(1, config.num_spans))
+    longest = (most / counts).long().clamp(max=config.longest_span)
+    spans[..., 0] *= torch.arange(config.num_spans, device=spans.device) < counts[:, None]
     hidden_bins = _covered(bands, widest, torch.full_like(lengths, bins), bins) & chosen
     hidden_frames = _covered(spans, longest, lengths, frames) & chosen
     valid = valid_mask(lengths, frames)
@@ -84,9 +93,9 @@ def _covered(
     lengths: Int[Tensor, " batch"],
     size: int,
 ) -> Bool[Tensor, "batch size"]:
-    """Mark what pieces cover: each has a width of at most `longest`, and lies within `lengths`."""
-    widths = (draws[..., 0] * (longest[:, None] + 1)).long()
-    starts = (draws[..., 1] * (lengths[:, None] - widths + 1)).long()
+    """Mark what pieces cover: each is shorter than `longest`, and lies within `lengths`."""
+    widths = (draws[..., 0] * longest[:, None]).long()
+    starts = (draws[..., 1] * (lengths[:, None] - widths)).long()
     places = torch.arange(size, device=draws.device)
     inside = (places >= starts[..., None]) & (places < (starts + widths)[..., None])
     return inside.any(dim=1)

@@ -1,3 +1,6 @@
+import random
+
+import numpy as np
 import pytest
 import torch
 
@@ -48,3 +51,42 @@ def test_with_no_probability_nothing_changes():
     assert torch.equal(_augmented(features, lengths, SpecAugmentConfig(probability=0.0)), features)
     with pytest.raises(UserError, match="shares"):
         SpecAugmentConfig(most_time=1.0)
+
+
+def _runs(masked):
+    """Mean over rows of the longest run of hidden frames, and of the share that is hidden."""
+    longest = []
+    for row in masked.numpy():
+        edges = np.flatnonzero(np.diff(np.concatenate([[0], row.astype(int), [0]])))
+        longest.append(max(edges[1::2] - edges[::2], default=0))
+    return np.mean(longest), float(masked.float().mean())
+
+
+@pytest.mark.parametrize("frames", [100, 1000, 3000])
+def test_spans_are_as_many_and_as_long_as_those_of_lhotse(frames):
+    from lhotse.dataset.signal_transforms import SpecAugment
+
+    features = torch.randn(400, frames, 8)
+    config = SpecAugmentConfig(probability=1.0, num_bands=0)
+    ours = _augmented(features, torch.full((400,), frames), config)
+    torch.manual_seed(0)
+    random.seed(0)
+    peer = SpecAugment(time_warp_factor=0, num_feature_masks=0, p=1.0).train()
+    theirs = peer(features)
+    (run, share), (their_run, their_share) = (
+        _runs((changed != features).all(dim=2)) for changed in (ours, theirs)
+    )
+    assert run == pytest.approx(their_run, rel=0.1)
+    assert share == pytest.approx(their_share, rel=0.1)
+
+
+def test_the_longest_span_has_an_effect():
+    features, lengths = torch.randn(200, 1000, 8), torch.full((200,), 1000)
+    runs = [
+        _runs((_augmented(features, lengths, config) != features).all(dim=2))[0]
+        for config in (
+            SpecAugmentConfig(probability=1.0, num_bands=0, longest_span=longest)
+            for longest in (25, 100)
+        )
+    ]
+    assert runs[1] > 2 * runs[0]
