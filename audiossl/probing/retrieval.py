@@ -125,20 +125,26 @@ def recall_difference(
 
 def median_rank(runs: Sequence[Ranks], config: BootstrapConfig) -> Interval:
     """Give the median rank, averaged over runs, with its interval."""
-    medians = np.stack([_medians(found, config) for found in runs])
+    medians = np.stack(
+        [
+            np.concatenate([_medians(found.ranks, w) for w in group_weights(found.groups, config)])
+            for found in runs
+        ]
+    )
     replicates = (medians * run_weights(len(runs), config)).sum(axis=0)
-    score = float(np.mean([np.median(found.ranks) for found in runs]))
-    return Interval(score, *percentiles(replicates, config))
+    once = [_medians(found.ranks, np.ones((1, len(found.ranks))))[0] for found in runs]
+    return Interval(float(np.mean(once)), *percentiles(replicates, config))
 
 
-def _medians(found: Ranks, config: BootstrapConfig) -> Float[np.ndarray, " replicates"]:
-    order = np.argsort(found.ranks, kind="stable")
-    medians = []
-    for weights in group_weights(found.groups, config):
-        cumulated = np.cumsum(weights[:, order], axis=1)
-        middle = (cumulated >= cumulated[:, -1:] / 2).argmax(axis=1)
-        medians.append(found.ranks[order][middle].astype(np.float64))
-    return np.concatenate(medians)
+def _medians(
+    ranks: Shaped[np.ndarray, " queries"], weights: Float[np.ndarray, "replicates queries"]
+) -> Float[np.ndarray, " replicates"]:
+    """Give `np.median` of the ranks, each repeated as often as its weight says."""
+    order = np.argsort(ranks, kind="stable")
+    cumulated = np.cumsum(weights[:, order], axis=1)
+    half = cumulated[:, -1:] / 2
+    lower, upper = (cumulated >= half).argmax(axis=1), (cumulated > half).argmax(axis=1)
+    return (ranks[order][lower] + ranks[order][upper]) / 2
 
 
 def _interval(
