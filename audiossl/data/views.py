@@ -41,7 +41,9 @@ class ViewsConfig:
     segment_hop: int | None = None
     """Samples from one segment to the next; by default a segment's."""
     offset_step: int = 1
-    """Crops begin at multiples of it within their segment, in samples."""
+    """Crops begin at multiples of it within their segment, in samples. The last multiple is drawn
+    only where it is the only one, as in the released code of musical source association; COLA's
+    draws it, too."""
     level: Literal["l2", "rms", "none"] = "l2"
     """Each waveform is scaled, before cropping, to unit L2 norm over the whole cut (both papers),
     to the RMS that unit norm gives one second (independent of duration), or not at all."""

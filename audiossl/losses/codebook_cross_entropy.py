@@ -26,13 +26,13 @@ class CodebookScores:
     """What the classifiers of all codebooks say of a batch of frames."""
 
     loss: Float[Tensor, ""]
-    """Sum over frames of weight times the mean cross-entropy over codebooks."""
+    """Sum over frames of weight times the mean over codebooks of cross-entropies, 0 if ignored."""
     negative_log: Float[Tensor, "frames codebooks"]
     """Cross-entropy of each code, without gradient; 0 where ignored."""
     correct: Bool[Tensor, "frames codebooks"]
-    """Whether the highest score is that of the code."""
-    valid: Bool[Tensor, " frames"]
-    """Whether a frame has codes."""
+    """Whether the highest score is that of the code; never where it is ignored."""
+    known: Bool[Tensor, "frames codebooks"]
+    """Whether there is a code."""
 
 
 def codebook_cross_entropy(
@@ -50,17 +50,16 @@ def codebook_cross_entropy(
         frames: Encoder output; computed with in float32 whatever autocast says.
         weight: Of the classifiers.
         bias: Of the classifiers.
-        codes: Entry of each codebook; a frame with `IGNORED` among its codes counts as nothing.
+        codes: Entry of each codebook; where it is `IGNORED`, the others count as they would.
         frame_weights: How much each frame counts in the loss.
         portion: Frames scored at once.
     """
-    valid = (codes != IGNORED).all(dim=1)
-    frame_weights = frame_weights * valid
+    known = codes != IGNORED
     with torch.autocast(frames.device.type, enabled=False):
         loss, negative_log, correct = _Portions.apply(
             frames.float(), weight.float(), bias.float(), codes, frame_weights.float(), portion
         )
-    return CodebookScores(loss, negative_log * valid[:, None], correct & valid[:, None], valid)
+    return CodebookScores(loss, negative_log, correct, known)
 
 
 class _Portions(torch.autograd.Function):
@@ -84,14 +83,15 @@ class _Portions(torch.autograd.Function):
         for first in range(0, len(frames), portion):
             rows = slice(first, first + portion)
             logits = torch.addmm(offsets, frames[rows], flat.T).unflatten(1, bias.shape)
+            known = codes[rows] != IGNORED
             targets = codes[rows].clamp(min=0)[..., None]
-            correct[rows] = logits.argmax(dim=2) == targets[..., 0]
+            correct[rows] = (logits.argmax(dim=2) == targets[..., 0]) & known
             log_probabilities = logits.log_softmax(dim=2)
-            losses[rows] = -log_probabilities.gather(2, targets)[..., 0]
+            losses[rows] = -log_probabilities.gather(2, targets)[..., 0] * known
             if wanted:
                 slopes = log_probabilities.exp_()
                 slopes.scatter_add_(2, targets, torch.full_like(targets, -1.0, dtype=slopes.dtype))
-                slopes *= (frame_weights[rows] / codes.shape[1])[:, None, None]
+                slopes *= (frame_weights[rows, None] / codes.shape[1] * known)[..., None]
                 slopes = slopes.flatten(1)
                 gradients[0][rows] = slopes @ flat
                 gradients[1].addmm_(slopes.T, frames[rows])

@@ -321,9 +321,9 @@ def _pooled(
 def _figures(
     scores: CodebookScores, chosen: Bool[Tensor, " frames"]
 ) -> tuple[dict[str, Float[Tensor, " codebooks"]], Float[Tensor, ""]]:
-    """Accuracy and perplexity of each codebook over chosen frames, and how many those are."""
-    scored = (chosen & scores.valid).float()
-    count = scored.sum()
-    accuracy = scored @ scores.correct.float() / count
-    perplexity = (scored @ scores.negative_log / count).exp()
-    return {"accuracy": accuracy, "perplexity": perplexity}, count
+    """Accuracy and perplexity of each codebook over chosen frames, and how many have a code."""
+    scored = (chosen & scores.known.any(dim=1)).float()
+    counts = scored @ scores.known.float()
+    accuracy = scored @ scores.correct.float() / counts
+    perplexity = (scored @ scores.negative_log / counts).exp()
+    return {"accuracy": accuracy, "perplexity": perplexity}, scored.sum()

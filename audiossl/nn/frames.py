@@ -49,18 +49,19 @@ class Frames:
 
     @property
     def times(self) -> Float[Tensor, " frames"]:
-        """Seconds at the center of each frame of the output."""
+        """Seconds at the center of each frame of the output, in float64 whatever frames are."""
         rate = self.layer_rate or self.frame_rate
         later = (rate / self.frame_rate - 1) / 2 / rate
         return self._times(self.vectors, self.frame_rate, later)
 
     @property
     def times_of_layers(self) -> Float[Tensor, " layer_frames"]:
-        """Seconds at the center of each frame of `layers`; without layers, of the output."""
+        """Seconds at the center of each frame of `layers`, in float64; without layers, `times`."""
         if not self.layers:
             return self.times
         return self._times(self.layers[0], self.layer_rate or self.frame_rate, 0.0)
 
     def _times(self, frames: Tensor, rate: float, later: float) -> Tensor:
         first = 0.5 / rate if self.first_time is None else self.first_time + later
-        return first + torch.arange(frames.shape[1], device=frames.device) / rate
+        numbers = torch.arange(frames.shape[1], dtype=torch.float64, device=frames.device)
+        return first + numbers / rate

@@ -27,10 +27,13 @@ class EdenConfig:
 
 
 def eden_factor(config: EdenConfig, step: int) -> float:
-    """Compute what multiplies the base rate for the update at `step`, counted from 0."""
+    """Compute what multiplies the base rate for the update at `step`, counted from 0.
+
+    The public implementation counts a batch before it sets the rate of its update.
+    """
     return eden(
-        step,
-        hours_of_audio(step, config.seconds_per_step),
+        step + 1,
+        hours_of_audio(step + 1, config.seconds_per_step),
         step_scale=config.step_scale,
         hour_scale=config.hour_scale,
         warm_up=config.warmup_steps,
@@ -48,7 +51,7 @@ def eden(
     """Compute what multiplies the base learning rate.
 
     Args:
-        step: Optimizer steps so far.
+        step: Optimizer steps, that of the rate among them.
         hours: Audio seen so far, over all ranks, in hours.
         step_scale: Steps after which the rate begins to fall as step^(-1/2); Eden's B.
         hour_scale: Hours after which it begins to fall as hours^(-1/2) too; Eden's E.

@@ -211,11 +211,21 @@ def _clipping_factor(group: dict[str, Any], norm: Float[Tensor, ""]) -> Float[Te
     group["norms"] = recent = group["norms"].to(norm.device)
     recent[step % CLIPPING_PERIOD] = norm
     if step % CLIPPING_PERIOD == 0:
-        median = recent.sort().values[CLIPPING_PERIOD // 2]
-        group["threshold"] = group["clipping_scale"] * median
+        group["threshold"] = group["clipping_scale"] * _median(recent)
     if step < CLIPPING_PERIOD:
         return torch.ones_like(norm)
     return (group["threshold"].to(norm.device) / norm.clamp(min=TINY)).clamp(max=1.0)
+
+
+def _median(norms: Float[Tensor, " norms"]) -> Float[Tensor, ""]:
+    """Find the median of the norms above zero, the larger middle one; infinity if there is none.
+
+    Batches in which nothing counts have a norm of zero: a threshold of zero would stop training.
+    """
+    zeros = (norms == 0).sum()
+    middle = (zeros + (len(norms) - zeros) // 2).clamp(max=len(norms) - 1)
+    median = norms.sort().values[middle]
+    return torch.where(median > 0, median, torch.inf)
 
 
 def _update(group: dict[str, Any], stack: _Stack, gradient: Tensor) -> None:

@@ -71,7 +71,8 @@ def embed_segments(
     )  # fmt: skip
     for (_, found), layers in zip(wanted, kept, strict=True):
         for name, timed in layers.items():
-            rows.setdefault(name, []).append(pooled_segments(timed[:, 0], timed[:, 1:], found))
+            pooled = pooled_segments(timed[:, 0], timed[:, 1:], found)
+            rows.setdefault(name, []).append(pooled.float())
     tensors = {f"{SEGMENTS}{name}": torch.cat(parts) for name, parts in rows.items()}
     return {**tensors, f"{SEGMENTS}{ROWS}": torch.tensor([len(found) for found in segments])}
 
@@ -94,12 +95,12 @@ def pooled_segments(
 
 
 def _timed(frames: Frames, config: EmbeddingConfig) -> dict[str, list[Tensor]]:
-    """Keep the valid frames of each layer, with the time of its center before each of them."""
+    """Keep the valid frames of each layer, with the time of its center before each, in float64."""
     found = {}
     for wanted in config.layers:
         for name, layer in layers_of(frames, wanted).items():
             output = name == "output"
-            times = (frames.times if output else frames.times_of_layers)[:, None].to(layer)
+            times = (frames.times if output else frames.times_of_layers)[:, None]
             lengths = (frames.lengths if output else frames.lengths_of_layers).tolist()
             found[name] = [
                 torch.cat([times[:count], row[:count].float()], dim=1)

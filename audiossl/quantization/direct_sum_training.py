@@ -28,7 +28,8 @@ class DirectSumConfig:
     num_codebooks: int = 16
     """Bytes a frame: a power of two."""
     phase_steps: tuple[int, int] = (10_000, 10_000)
-    """Steps of the two phases."""
+    """Steps of the two phases. The public library takes one more in phase one, whose end it looks
+    for after a step."""
     batch_size: int = 1024
     """Frames a step."""
     learning_rate: float = 0.005

@@ -28,15 +28,20 @@ def test_loss_and_gradients_are_those_of_the_naive_formula(portion):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
-def test_ignored_frames_have_neither_loss_nor_gradient():
+def test_ignored_codes_have_neither_loss_nor_gradient_and_the_others_of_their_frame_do():
     case = _case()
     scores = codebook_cross_entropy(*case)
-    gradient = torch.autograd.grad(scores.loss, case[0])[0]
-    for row in (7, 20):
-        assert not scores.negative_log[row].any()
-        assert not scores.correct[row].any()
-        assert not gradient[row].any()
-    assert gradient[8].any()
+    of_frames, of_weight = torch.autograd.grad(scores.loss, case[:2])
+    assert not scores.negative_log[7].any()
+    assert not scores.correct[7].any()
+    assert not of_frames[7].any()
+    assert torch.equal(scores.negative_log[20] > 0, torch.tensor([True, True, False, True]))
+    assert of_frames[20].any()
+    # What the classifier of the missing code is given does not depend on that frame.
+    case[0] = case[0].detach().index_fill(0, torch.tensor(20), 9.0).requires_grad_()
+    (changed,) = torch.autograd.grad(codebook_cross_entropy(*case).loss, case[1:2])
+    assert torch.equal(changed[2], of_weight[2])
+    assert not torch.equal(changed[1], of_weight[1])
 
 
 def test_accuracy_is_that_of_the_highest_score():
@@ -44,8 +49,7 @@ def test_accuracy_is_that_of_the_highest_score():
     logits = torch.einsum("fd,ned->fne", values, weight) + bias
     expected = logits.argmax(-1) == codes
     scores = codebook_cross_entropy(values, weight, bias, codes, weights)
-    valid = (codes != -100).all(1)
-    assert torch.equal(scores.correct[valid], expected[valid])
+    assert torch.equal(scores.correct, expected & (codes != -100))
 
 
 def test_logits_are_never_stored_whole():

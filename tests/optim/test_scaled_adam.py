@@ -118,3 +118,21 @@ def test_a_parameter_without_gradient_stays():
 def test_senseless_decays_are_refused():
     with pytest.raises(ValueError, match="betas"):
         ScaledAdam(fresh(), betas=(0.9, 1.0))
+
+
+@pytest.mark.parametrize("empty", [40, 60, 101])
+def test_steps_without_gradients_do_not_count_in_the_median(empty):
+    torch.manual_seed(0)
+    parameter = torch.nn.Parameter(torch.randn(5, 4))
+    optimizer = ScaledAdam([parameter], lr=0.01)
+    for step in range(202):
+        # Batches in which nothing counted come first.
+        parameter.grad = torch.zeros(5, 4) if step < empty else torch.randn(5, 4)
+        before = parameter.detach().clone()
+        optimizer.step()
+        if step > empty:
+            assert not torch.equal(parameter, before)
+    # About twice the norms: none of the later gradients is scaled down by much.
+    threshold = float(optimizer.param_groups[0]["threshold"])
+    recent = optimizer.param_groups[0]["norms"]
+    assert threshold == pytest.approx(2 * float(recent[recent > 0].median()), rel=0.2)

@@ -3,6 +3,7 @@ import pytest
 
 from audiossl.probing.bootstrap import BootstrapConfig
 from audiossl.probing.retrieval import (
+    _medians,
     fused,
     joined,
     median_rank,
@@ -99,3 +100,14 @@ def test_a_similarity_that_is_no_number_is_no_success_when_fused():
         fused(similarity, np.eye(4), 1.0), np.eye(4).astype(bool), np.arange(4)
     )  # fmt: skip
     assert found.ranks.tolist() == [4] * 4
+
+
+def test_the_median_of_a_replicate_is_that_of_its_queries_however_often_they_were_drawn():
+    generator = np.random.default_rng(0)
+    ranks = generator.integers(1, 50, size=20)
+    weights = generator.integers(0, 4, size=(30, 20)).astype(np.float64)
+    wanted = [np.median(np.repeat(ranks, row.astype(int))) for row in weights]
+    np.testing.assert_array_equal(_medians(ranks, weights), wanted)
+    # All alike, a system has no interval but its score: the middle of two ranks.
+    once = np.array([1, 2, 5, 9])
+    assert _medians(once, np.ones((1, 4))).tolist() == [3.5]

@@ -15,7 +15,7 @@ from audiossl.probing.embeddings import (
 )
 from audiossl.probing.linear import LinearConfig
 from audiossl.probing.measure import measure
-from audiossl.probing.segment_embeddings import embed_segments, pooled_segments
+from audiossl.probing.segment_embeddings import _timed, embed_segments, pooled_segments
 from audiossl.probing.segments import Segment, parse_segments
 from audiossl.probing.tasks import TaskConfig, build_task
 from tests.data.corpora import prepare, write_folder
@@ -128,3 +128,19 @@ def test_probes_of_segments_want_embeddings_of_segments(corpus, tmp_path):
 def test_a_segment_has_one_class():
     with pytest.raises(UserError, match="a segment has one class"):
         TaskConfig(name="phone", label="phones", kind="multi", metric="pr_auc", segments=True)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_segments_are_read_where_they_are_whatever_the_layers_are(dtype):
+    frames = Frames(
+        vectors=torch.ones(1, 1000, 4, dtype=dtype), lengths=torch.tensor([1000]), frame_rate=50.0,
+        layers=(torch.ones(1, 1000, 4, dtype=dtype),), first_time=0.045,
+    )  # fmt: skip
+    assert frames.times_of_layers.dtype == torch.float64
+    (timed,) = _timed(frames, EmbeddingConfig(layers=("0",)))["layer0"]
+    begins = (1.0, 5.0, 9.0, 17.0)
+    segments = [Segment(begin, begin + 0.08, "x") for begin in begins]
+    number = torch.arange(1000.0)[:, None]
+    places = pooled_segments(timed[:, 0], number, segments)[:, 0] / 50 + 0.045
+    # The mean of the frames inside lies within half a frame of the middle.
+    assert (places - torch.tensor(begins) - 0.04).abs().max() <= 0.0101

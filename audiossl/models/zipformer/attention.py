@@ -30,7 +30,7 @@ class AttentionWeights(nn.Module):
         positions: Float[Tensor, "differences encoding_dim"],
         padding: Bool[Tensor, "batch frames"],
         regularizer: Regularizer = IDLE,
-        keep_positions: Float[Tensor, "batch 1 1"] | None = None,
+        keep_positions: Float[Tensor, "1 1 1"] | None = None,
     ) -> tuple[Weights, ...]:
         """Compute the weights, one handle for each use.
 
@@ -39,7 +39,7 @@ class AttentionWeights(nn.Module):
             positions: Encodings of the differences between frames.
             padding: Frames that nobody listens to.
             regularizer: What pushes activations back in this step.
-            keep_positions: 0 for the sequences that go without the positional term.
+            keep_positions: 0 for a batch that goes without the positional term.
         """
         heads, queries = self.layout.heads, self.layout.heads * self.layout.query_dim
         keys = slice(queries, 2 * queries)

@@ -29,9 +29,8 @@ LAYER_SKIPS = (
     schedules.CONVOLUTION_SKIP,
     schedules.FEED_FORWARD_SKIP,
     schedules.FEED_FORWARD_SKIP,
-    schedules.POSITION_SKIP,
 )
-"""Of every layer, in the order of `Keeps`; how often a layer is gone past depends on it."""
+"""Of every layer and sequence, in the order of `Keeps`; before how often a layer is gone past."""
 FRONT_SKIPS = (schedules.CONVNEXT_SKIP, schedules.FEATURE_SKIP, schedules.FEATURE_SKIP)
 """Of the ConvNeXt block, the upper half and the uppermost quarter of maskable channels."""
 FRONT_GRADIENT = 0.2
@@ -68,9 +67,13 @@ def draw_plan(
     (convnext, *features), *keeps = dice.keeps(rates)
     masks = iter(dice.masks(config, schedules.DROPOUT.at(progress)))
     coins = _Coins(dice, config, progress)
+    positions = dice.position_keeps(config, schedules.POSITION_SKIP.at(progress))
     regularizer = regularizer_at(progress, device)
     front = FrontPlan(regularizer, FRONT_GRADIENT, convnext, coins.norm(), next(masks))
-    layers = (_layer_plan(regularizer, Keeps(*keep), masks, coins) for keep in keeps)
+    layers = (
+        _layer_plan(regularizer, Keeps(*keep)._replace(positions=position), masks, coins)
+        for keep, position in zip(keeps, positions, strict=True)
+    )
     stacks = (
         StackPlan(
             layers=tuple(itertools.islice(layers, count)),
@@ -136,6 +139,11 @@ class _Dice:
         """Draw masks of dropout: of the front end, then of the three modules of each layer."""
         widths = [config.dim, *config.feed_forward_dims * sum(config.num_layers)]
         return _dropout(self.rows(sum(widths)), rate)[:, None].split(widths, dim=-1)
+
+    def position_keeps(self, config: ZipformerConfig, rate: float) -> list[Keep | None]:
+        """Draw for each layer whether its attention knows of time, alike for all sequences."""
+        drawn = self.shared(sum(config.num_layers), 1, 1, 1)
+        return list((drawn >= rate).float().unbind()) if rate else [None] * len(drawn)
 
     def position_mask(self, length: int, dim: int) -> Tensor:
         """Draw a mask of dropout for encodings of relative positions."""

@@ -43,10 +43,10 @@ class Keeps(NamedTuple):
     convolution2: Keep | None = None
     feed_forward2: Keep | None = None
     feed_forward3: Keep | None = None
-    positions: Keep | None = None
-    """The positional term of attention scores."""
     layer: Keep | None = None
     """All of the layer."""
+    positions: Float[Tensor, "1 1 1"] | None = None
+    """The positional term of attention scores, of all sequences alike."""
 
 
 class Limits(NamedTuple):

@@ -57,7 +57,7 @@ DROPOUT = Schedule((0, 0.3), (20000, 0.1))
 POSITION_DROPOUT = 0.15
 """Dropout of the encodings of relative positions."""
 POSITION_SKIP = Schedule((0, 0.5), (4000, 0.0))
-"""Leaves out the positional term of attention scores."""
+"""Leaves out the positional term of attention scores, in a layer, of a whole batch."""
 ATTENTION_SKIP = Schedule((0, 0.2), (4000, 0.05), (16000, 0.0))
 """Leaves out all that attention weights gather in a layer."""
 CONVOLUTION_SKIP = ATTENTION_SKIP

@@ -61,7 +61,7 @@ def attention_weights(
     projected: Float[Tensor, "batch frames channels"],
     relative: Float[Tensor, "heads position_dim differences"],
     padding: Bool[Tensor, "batch frames"],
-    keep_positions: Float[Tensor, "batch 1 1 1"] | None,
+    keep_positions: Float[Tensor, "#batch 1 1 1"] | None,
     *,
     layout: Layout,
     penalty: float,
@@ -72,7 +72,7 @@ def attention_weights(
         projected: Queries, keys and position queries, as `layout` has them.
         relative: Keys of the differences s - t, from -(frames - 1) to frames - 1.
         padding: Frames that get no weight.
-        keep_positions: Multiplies the positional term of each sequence.
+        keep_positions: Multiplies the positional term.
         layout: Heads, their dimensions, and each use that will be made of the weights.
         penalty: Added to the gradient of scores beyond ±25, with their sign, of padding's too: as
             in the public network, it acts before padding is masked.

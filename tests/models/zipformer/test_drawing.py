@@ -24,8 +24,15 @@ def rate(keep):
 def test_things_are_left_out_as_often_as_schedules_say():
     plan = drawn(START)
     keeps = plan.stacks[0].layers[0].keeps
-    rates = [rate(keep) for keep in keeps]
-    assert rates == pytest.approx([0.2, 0.2, 0.2, 0.1, 0.1, 0.5, 0.5], abs=0.03)
+    rates = [rate(keep) for keep in keeps[:-1]]
+    assert rates == pytest.approx([0.2, 0.2, 0.2, 0.1, 0.1, 0.5], abs=0.03)
+    # The positional term is left out of whole batches, in each layer by itself.
+    plans = [drawn(START, batch=1, seed=seed) for seed in range(200)]
+    keeps = torch.tensor(
+        [[float(p.stacks[s].layers[0].keeps.positions) for s in (0, 2)] for p in plans]
+    )
+    assert keeps.mean(dim=0).tolist() == pytest.approx([0.5, 0.5], abs=0.12)
+    assert float((keeps[:, 0] * keeps[:, 1]).mean()) == pytest.approx(0.25, abs=0.1)
     assert rate(plan.front.convnext) == pytest.approx(0.2, abs=0.03)
     dropout = plan.stacks[0].layers[0].dropout[0]
     assert float((dropout == 0).float().mean()) == pytest.approx(0.3, abs=0.01)
@@ -35,7 +42,8 @@ def test_things_are_left_out_as_often_as_schedules_say():
 def test_in_the_end_little_is_left_of_it():
     plan = drawn(FINISHED)
     keeps = plan.stacks[3].layers[0].keeps
-    assert keeps[:6] == (None,) * 6
+    assert keeps[:5] == (None,) * 5
+    assert keeps.positions is None
     assert rate(keeps.layer) == pytest.approx(0.035 * math.sqrt(8), abs=0.02)
     assert plan.front.regularizer.balance_limits is None
 
