@@ -12,6 +12,9 @@ from audiossl.errors import UserError
 from audiossl.whole import whole_file
 
 _STEPS = 2**15
+_LEAST_SNR = 1e6
+"""Of energies: what 16 bits would keep with less than 60 dB is stored with a gain."""
+_LARGEST_GAIN = 2.0**96
 
 
 def common_gain(waveforms: Iterable[Float[np.ndarray, " samples"]]) -> float:
@@ -22,6 +25,21 @@ def common_gain(waveforms: Iterable[Float[np.ndarray, " samples"]]) -> float:
     """
     peak = max((float(np.abs(waveform).max(initial=0.0)) for waveform in waveforms), default=0.0)
     return 1.0 if peak <= 1 else float(2.0 ** -np.ceil(np.log2(peak)))
+
+
+def stored_gain(waveform: Float[np.ndarray, " samples"]) -> float:
+    """Find the gain to store a waveform with: a power of two, 1 wherever 16 bits are enough.
+
+    Below 1 where it would clip. Above 1 for recordings so quiet (hydrophones, distant microphones
+    in 24 bits) that rounding would take their sound away: their peak then comes to full scale.
+    """
+    peak = float(np.abs(waveform).max(initial=0.0))
+    if peak == 0.0 or peak > 1.0:
+        return common_gain([waveform])
+    error = waveform - np.rint(waveform * _STEPS) / np.float32(_STEPS)
+    if _energy(error) * _LEAST_SNR <= _energy(waveform):
+        return 1.0
+    return min(float(2.0 ** np.floor(-np.log2(peak))), _LARGEST_GAIN)
 
 
 def pcm16(waveform: Float[np.ndarray, " samples"]) -> Int16[np.ndarray, " samples"]:
@@ -62,3 +80,7 @@ def write_flac(path: Path, waveform: Float[np.ndarray, " samples"], sample_rate:
     content = flac_bytes(waveform, sample_rate)
     with whole_file(path) as temporary:
         temporary.write_bytes(content)
+
+
+def _energy(waveform: Float[np.ndarray, " samples"]) -> float:
+    return float(np.square(waveform, dtype=np.float64).sum())

@@ -4,6 +4,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import NamedTuple
 
+from audiossl.data.lines import seconds_of, text_lines, words_of
 from audiossl.errors import UserError
 
 
@@ -25,22 +26,18 @@ def read_ctm(path: Path) -> dict[str, list[AlignedWord]]:
     Raises:
         UserError: It cannot be read, or a line is of another form.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as an alignment ({error})") from error
     words: dict[str, list[AlignedWord]] = defaultdict(list)
-    for number, line in enumerate(lines, start=1):
-        fields = line.split()
-        if not fields or line.startswith(";;"):
+    for where, line in text_lines(path):
+        fields = words_of(line)
+        if not fields or fields[0].startswith(";;"):
             continue
-        try:
-            recording, _, start, duration, word = fields[:5]
-            begin, length = float(start), float(duration)
-        except ValueError as error:
+        if len(fields) < 5:
             raise UserError(
-                f"{path}, line {number}: expected 'recording channel start duration word', found "
-                f"{line!r}"
-            ) from error
+                f"{where}: expected 'recording channel start duration word', found {line!r}"
+            )
+        recording, _, start, duration, word = fields[:5]
+        begin, length = seconds_of(start, where), seconds_of(duration, where)
+        if begin < 0 or length < 0:
+            raise UserError(f"{where}: {word!r} from {begin} s, {length} s long, is nowhere")
         words[recording].append(AlignedWord(word, begin, begin + length))
     return dict(words)

@@ -4,6 +4,7 @@ import functools
 import gzip
 import io
 import json
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from audiossl.data.items import SUPERVISION
 from audiossl.data.layout import LEVEL_HOP, RECORDING, WAV_HEADER, cuts_file, field_file
 from audiossl.errors import UserError
 from audiossl.nn.codes import Codes
-from audiossl.whole import read_json
+from audiossl.whole import read_json, read_object
 
 """The field that every corpus has."""
 
@@ -90,6 +91,7 @@ class Corpus:
             for name in facts["fields"]:
                 columns = open_columns(folder, name)
                 self.fields[name] = Field(name, folder, facts["encoding"], columns)
+                self._check_sizes(self.fields[name])
             for name, coded in facts.get("codes", {}).items():
                 if name in self.code_fields:
                     other = self.code_fields[name].folder
@@ -97,6 +99,18 @@ class Corpus:
                         f"{folder} and {other} both have codes {name!r}: give one of them"
                     )
                 self.code_fields[name] = CodeField.opened(folder, name, coded)
+
+    def _check_sizes(self, entry: Field) -> None:
+        """Refuse a shard that is shorter than what lies in it."""
+        if len(entry.columns["offset"]) != len(self):
+            raise UserError(f"{entry.folder}: columns of {entry.name!r} are damaged: {_AGAIN}")
+        last = np.flatnonzero(np.diff(self.shards, append=-1))
+        ends = entry.columns["offset"][last] + entry.columns["size"][last]
+        for shard, end in zip(self.shards[last].tolist(), ends.tolist(), strict=True):
+            path = entry.folder / field_file(entry.name, shard)
+            size = path.stat().st_size if path.is_file() else 0
+            if size < end:
+                raise _damaged(path, f"{size} bytes, its last cut ends at {end}")
 
     def __len__(self) -> int:
         return len(self.num_samples)
@@ -120,22 +134,42 @@ class Corpus:
         """Read a crop of a cut, at 16 kHz; the whole cut by default.
 
         Zeros stand for a stem that the cut has not.
+
+        Raises:
+            UserError: The crop reaches beyond the cut, or its shard is damaged.
         """
-        end = int(self.num_samples[index]) if num_samples is None else start + num_samples
+        whole = int(self.num_samples[index])
+        end = whole if num_samples is None else start + num_samples
+        if not 0 <= start <= end <= whole:
+            raise UserError(
+                f"{self.folder}, cut {self.name(index)}: has samples 0 to {whole}, asked for "
+                f"{start} to {end}: correct start and duration"
+            )
         entry = self.fields[field]
         if not entry.present[index]:
             return np.zeros(end - start, np.float32)
+        pcm = self._pcm(entry, index, start, end)
+        if len(pcm) != end - start:
+            path = entry.folder / field_file(field, int(self.shards[index]))
+            raise _damaged(path, f"cut {self.name(index)} ends too early")
+        return pcm.astype(np.float32) * np.float32(1 / (32768 * float(entry.columns["gain"][index])))
+
+    def _pcm(
+        self, entry: Field, index: int, start: int, end: int
+    ) -> Int[np.ndarray, " samples"]:
         offset, size = int(entry.columns["offset"][index]), int(entry.columns["size"][index])
-        mapped = map_file(entry.folder / field_file(field, int(self.shards[index])))
-        scale = np.float32(1 / (32768 * float(entry.columns["gain"][index])))
+        path = entry.folder / field_file(entry.name, int(self.shards[index]))
+        mapped = map_file(path)
         if entry.encoding == "wav":
             first = offset + WAV_HEADER + 2 * start
-            pcm = mapped[first : first + 2 * (end - start)].view("<i2")
-        else:
+            return mapped[first : first + 2 * (end - start)].view("<i2")
+        try:
             with soundfile.SoundFile(io.BytesIO(mapped[offset : offset + size].tobytes())) as file:
                 file.seek(start)
-                pcm = file.read(end - start, dtype="int16")
-        return pcm.astype(np.float32) * scale
+                pcm: np.ndarray = file.read(end - start, dtype="int16")
+                return pcm
+        except soundfile.LibsndfileError as error:
+            raise _damaged(path, f"cut {self.name(index)}: {error.error_string}") from error
 
     def codes(
         self, index: int, field: str, start: int = 0, num_samples: int | None = None
@@ -183,9 +217,15 @@ class Corpus:
 
     def shard_labels(self, shard: int) -> Iterator[dict[str, str]]:
         """Read what is known of each cut of a shard: its id and every label, by name."""
-        with gzip.open(self.folder / cuts_file(shard), "rt", encoding="utf-8") as file:
-            for line in file:
-                yield _labels(json.loads(line))
+        path, count = self.folder / cuts_file(shard), len(self.shard_cuts(shard))
+        try:
+            with gzip.open(path, "rb") as file:
+                labels = [_labels(json.loads(line)) for line in file]
+        except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
+            raise _damaged(path, str(error)) from error
+        if len(labels) != count:
+            raise _damaged(path, f"{len(labels)} of {count} cuts")
+        yield from labels
 
     def labels(self) -> Iterator[dict[str, str]]:
         """Read what is known of each cut: its id, speaker, text and every other label, by name."""
@@ -201,10 +241,17 @@ def _labels(cut: dict[str, Any]) -> dict[str, str]:
     return {**found, "id": cut["id"], "duration": str(cut["duration"])}
 
 
+_AGAIN = "run its stage again (audiossl doctor names all that is damaged)"
+
+
+def _damaged(path: Path, what: str) -> UserError:
+    return UserError(f"{path}: damaged ({what}): {_AGAIN}")
+
+
 def _described(folder: Path) -> dict[str, Any]:
     path = folder / "corpus.json"
     if not path.exists():
         raise UserError(
             f"{folder}: not a finished corpus (no corpus.json): run the stage that makes it"
         )
-    return dict(read_json(path))
+    return read_object(path, fields=list, num_shards=int, cuts=str)

@@ -26,17 +26,22 @@ def text_lines(path: Path) -> Iterator[tuple[str, str]]:
     Raises:
         UserError: It is no file, cannot be read, or is not UTF-8; names the line.
     """
-    rows = regular_bytes(path).split(b"\n")
-    if not rows[-1]:
-        rows.pop()
-    for number, row in enumerate(rows, start=1):
-        where = f"{path}, line {number}"
-        try:
-            line = row.decode("utf-8")
-        except UnicodeDecodeError as error:
-            found = f"byte 0x{row[error.start]:02x} at column {error.start + 1}"
-            raise UserError(f"{where}: not UTF-8 ({found}): save the file as UTF-8") from error
-        yield where, line.removesuffix("\r").replace("\N{BYTE ORDER MARK}", "")
+    check_regular(path)
+    try:
+        with path.open("rb") as file:
+            for number, row in enumerate(file, start=1):
+                where = f"{path}, line {number}"
+                yield where, _decoded(row.removesuffix(b"\n").removesuffix(b"\r"), where)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _decoded(row: bytes, where: str) -> str:
+    try:
+        return row.decode("utf-8").replace("\N{BYTE ORDER MARK}", "")
+    except UnicodeDecodeError as error:
+        found = f"byte 0x{row[error.start]:02x} at column {error.start + 1}"
+        raise UserError(f"{where}: not UTF-8 ({found}): save the file as UTF-8") from error
 
 
 def regular_bytes(path: Path) -> bytes:

@@ -12,11 +12,13 @@ readings of a text, say. They are never negatives, and to find one of them is no
 """
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from audiossl.data.lines import text_lines
 from audiossl.errors import Skip, UserError, did_you_mean
 
 Kind = Literal["sound", "text", "score", "array"]
@@ -38,6 +40,15 @@ class Reference:
     """Seconds; to the end if None."""
     row: int | None = None
     """Of an array that holds many clips; the whole array is one clip if None."""
+
+    def __post_init__(self) -> None:
+        """Check types and ranges, which come from manifests.
+
+        Raises:
+            UserError: A value makes no sense.
+        """
+        for name in _EXPECTED:
+            _check(name, getattr(self, name))
 
 
 @dataclass(frozen=True)
@@ -71,31 +82,33 @@ def read_pairs(path: Path, sides: tuple[str, ...] = ()) -> Iterator[Pair | Skip]
     Raises:
         UserError: The file cannot be read, or a line of it is no JSON.
     """
-    try:
-        with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield _pair_or_skip(_row(line, f"{path}, line {number}"), path, number, sides)
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a manifest of pairs ({error})") from error
+    seen: set[str] = set()
+    for where, line in text_lines(path):
+        if not line.strip():
+            continue
+        pair = _pair_or_skip(_row(line, where), where, sides)
+        if isinstance(pair, Pair) and pair.id in seen:
+            pair = Skip(f"{where}: pair {pair.id!r} stands there a second time: rename one")
+        elif isinstance(pair, Pair):
+            seen.add(pair.id)
+        yield pair
 
 
 def _row(line: str, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{where}: not JSON ({error})") from error
     if not isinstance(row, dict):
         raise UserError(f"{where}: expected an object with id and sides, found {line.strip()!r}")
-    return row
+    return {name: value for name, value in row.items() if value is not None}
 
 
-def _pair_or_skip(
-    row: dict[str, Any], path: Path, number: int, sides: tuple[str, ...]
-) -> Pair | Skip:
-    where = f"{path}, line {number}"
-    identity = str(row.get("id", f"line-{number}"))
-    found = row.get("sides") or {}
+def _pair_or_skip(row: dict[str, Any], where: str, sides: tuple[str, ...]) -> Pair | Skip:
+    identity = str(row.get("id", f"line-{where.rpartition(' ')[2]}"))
+    found, labels = row.get("sides", {}), row.get("labels", {})
+    if not isinstance(found, dict) or not isinstance(labels, dict):
+        return Skip(f"{where}: pair {identity!r}: sides and labels are no objects")
     missing = [side for side in sides if not found.get(side)]
     if missing or len(found) < 2:
         lacking = f"no side {missing[0]!r}" if missing else "fewer than two sides"
@@ -104,26 +117,58 @@ def _pair_or_skip(
         references = {side: _reference(found[side], where) for side in found}
     except UserError as error:
         return Skip(str(error))
-    labels = {str(key): str(value) for key, value in (row.get("labels") or {}).items()}
     return Pair(
         identity,
         references,
         concept=str(row.get("concept", identity)),
         group=str(row.get("group", row.get("concept", identity))),
-        labels=labels,
+        labels={str(key): str(value) for key, value in labels.items() if value is not None},
     )
 
 
 def _reference(row: Any, where: str) -> Reference:
+    if not isinstance(row, dict):
+        raise UserError(f"{where}: a side is no object: {row!r:.60}")
     known = [f.name for f in fields(Reference)]
     for name in row:
         if name not in known:
             raise UserError(f"{where}: unknown field {name!r}{did_you_mean(name, known)}")
-    if row.get("kind") not in KINDS or "place" not in row:
+    if row.get("kind") not in KINDS or not isinstance(row.get("place"), str):
         raise UserError(
             f"{where}: a side needs a kind ({', '.join(KINDS)}) and a place, found {row!r}"
         )
-    return Reference(**row)
+    # Tools that write null mean that they have nothing to say.
+    given = {name: value for name, value in row.items() if value is not None}
+    for name, value in given.items():
+        try:
+            _check(name, value)
+        except UserError as error:
+            raise UserError(f"{where}: {error}") from error
+    for name in given.keys() & {"start", "duration"}:
+        given[name] = float(given[name])
+    return Reference(**given)
+
+
+_EXPECTED = {
+    "field": "a name",
+    "start": "seconds from 0 up",
+    "duration": "seconds above 0",
+    "row": "a whole number from 0 up",
+}
+
+
+def _check(name: str, value: Any) -> None:
+    if name not in _EXPECTED or (value is None and name in ("duration", "row")):
+        return
+    if name == "field":
+        valid = isinstance(value, str)
+    elif name == "row":
+        valid = type(value) is int and value >= 0
+    else:
+        valid = type(value) in (int, float) and math.isfinite(value)
+        valid = valid and (value > 0 if name == "duration" else value >= 0)
+    if not valid:
+        raise UserError(f"{name} {value!r:.60}: expected {_EXPECTED[name]}")
 
 
 def _without_defaults(reference: Reference) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from lhotse import AudioSource, MonoCut, Recording, SupervisionSegment
 from lhotse.shar.utils import to_shar_placeholder
 from lhotse.shar.writers.tar import TarWriter
 
-from audiossl.audio.encoding import common_gain, flac_bytes, pcm16
+from audiossl.audio.encoding import flac_bytes, pcm16, stored_gain
 from audiossl.data.items import MEASURED, SUPERVISION, Item
 from audiossl.data.layout import LEVEL_HOP, SAMPLE_RATE, field_file
 from audiossl.whole import whole_file
@@ -107,13 +107,14 @@ class FieldWriter:
         """Append a waveform, or a placeholder where there is none.
 
         Returns:
-            The gain it is stored with: 1, or a power of a half that keeps it from clipping.
+            The gain it is stored with: 1, or the power of two that keeps it from clipping, or from
+            being rounded away.
         """
         if waveform is None:
             self._tar.add_missing(identity)
             self.rows.append(_row(np.zeros(0, np.float32), 1.0, present=False))
             return 1.0
-        gain = common_gain([waveform])
+        gain = stored_gain(waveform)
         scaled = waveform * np.float32(gain)
         content = _wav_bytes(scaled) if self.encoding == "wav" else flac_bytes(scaled, SAMPLE_RATE)
         described = to_shar_placeholder(_recording(identity, len(waveform))).to_dict()

@@ -1,5 +1,6 @@
 """Text as tokens: characters, or phones of a pronunciation dictionary."""
 
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,10 +9,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int32
 
+from audiossl.data.lines import text_lines
 from audiossl.errors import Skip, UserError
 
 _APOSTROPHES = "'\N{RIGHT SINGLE QUOTATION MARK}\N{MODIFIER LETTER APOSTROPHE}"
 _ZERO_WIDTH_SPACE = "\N{ZERO WIDTH SPACE}"
+_PROBABILITY = re.compile(r"\d*\.\d+(e-?\d+)?", re.ASCII)
 UNKNOWN = "<unknown>"
 """First of every vocabulary: what the others do not cover."""
 
@@ -85,15 +88,15 @@ def read_lexicon(path: Path) -> dict[str, tuple[str, ...]]:
     Raises:
         UserError: It cannot be read, or a word has no phones.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as a dictionary ({error})") from error
     words: dict[str, tuple[str, ...]] = {}
-    for number, line in enumerate(lines, start=1):
+    for where, line in text_lines(path):
         word, *phones = _fields(line)
         if word and not phones:
-            raise UserError(f"{path}, line {number}: {word!r} has no phones")
+            raise UserError(f"{where}: {word!r} has no phones")
+        if phones and _PROBABILITY.fullmatch(phones[0]):
+            raise UserError(
+                f"{where}: {phones[0]!r} is no phone: give the dictionary without probabilities"
+            )
         if word:
             words.setdefault(normalized(word.partition("(")[0]), tuple(phones))
     return words

@@ -5,6 +5,7 @@ import pytest
 import soundfile
 from lhotse import CutSet, Recording, SupervisionSegment
 
+from audiossl.data.columns import map_file
 from audiossl.data.corpus import Corpus
 from audiossl.data.lhotse_cuts import lhotse_items, shar_items, shar_shards
 from audiossl.data.reading import read_item
@@ -148,3 +149,76 @@ def test_cuts_are_selected_by_labels(tmp_path):
     assert corpus.select({"split": ["train"]}).tolist() == [0, 2]
     with pytest.raises(UserError, match=r"no cut has split in \['valid'\]"):
         corpus.select({"split": ["valid"]})
+
+
+@pytest.mark.parametrize(
+    ("start", "num_samples"),
+    [(-1, 10), (0, 1601), (1600, 1), (-16, None), (10, -5), (5000, None), (2**40, 1)],
+)
+def test_a_crop_never_reaches_what_lies_beside_its_cut(tmp_path, start, num_samples):
+    write_folder(tmp_path / "audio", [0.1, 0.1, 0.1])
+    for encoding in ("wav", "flac"):
+        prepare(tmp_path / "audio", tmp_path / encoding, encoding=encoding)
+        with pytest.raises(UserError, match="cut 001: has samples 0 to 1600, asked for"):
+            Corpus(tmp_path / encoding).waveform(1, start=start, num_samples=num_samples)
+
+
+@pytest.mark.parametrize("encoding", ["wav", "flac"])
+@pytest.mark.parametrize("dbfs", [-20, -60, -80, -90, -96, -110, -140, -300])
+def test_recordings_keep_40_db_at_any_level(tmp_path, encoding, dbfs):
+    generator = np.random.default_rng(0)
+    shape = np.sin(np.arange(16000) / 7) * np.hanning(16000) + generator.normal(0, 0.02, 16000)
+    quiet = (10 ** (dbfs / 20) * shape / np.abs(shape).max()).astype(np.float32)
+    (tmp_path / "audio").mkdir()
+    soundfile.write(tmp_path / "audio" / "a.wav", quiet, 16000, subtype="FLOAT")
+    prepare(tmp_path / "audio", tmp_path / "cuts", encoding=encoding)
+    corpus = Corpus(tmp_path / "cuts")
+    error = np.square(corpus.waveform(0).astype(np.float64) - quiet).sum()
+    assert 10 * np.log10(np.square(quiet.astype(np.float64)).sum() / error) > 40
+    # Where 16 bits are enough, readers that do not look at the gain find the level as it is.
+    assert (float(corpus.fields["recording"].columns["gain"][0]) == 1.0) == (dbfs >= -20)
+    crop = corpus.waveform(0, start=100, num_samples=50)
+    np.testing.assert_array_equal(crop, corpus.waveform(0)[100:150])
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_levels_survive_a_second_preparation(tmp_path):
+    (tmp_path / "audio").mkdir()
+    quiet = 1e-5 * tone(0.5, 300)
+    soundfile.write(tmp_path / "audio" / "a.wav", quiet, 16000, subtype="FLOAT")
+    prepare(tmp_path / "audio", tmp_path / "cuts")
+    (shard,) = shar_shards(tmp_path / "cuts" / "shar")
+    (item,) = shar_items(shard)
+    np.testing.assert_array_equal(read_item(item).waveform, Corpus(tmp_path / "cuts").waveform(0))
+
+
+@pytest.mark.parametrize("lost", [1, 2000, 15_000, None])
+def test_a_shard_that_was_cut_short_is_refused_by_name_at_opening(tmp_path, lost):
+    write_folder(tmp_path / "audio", [0.5, 0.5, 0.5])
+    prepare(tmp_path / "audio", tmp_path / "cuts", shard_size=2)
+    path = tmp_path / "cuts" / "shar" / "recording.000001.tar"
+    end = int(Corpus(tmp_path / "cuts").fields["recording"].columns["offset"][2]) + 16044
+    path.write_bytes(path.read_bytes()[: 0 if lost is None else end - lost])
+    with pytest.raises(UserError, match=r"recording.000001.tar: damaged \(\d+ bytes"):
+        Corpus(tmp_path / "cuts")
+    path.unlink()
+    with pytest.raises(UserError, match=r"recording.000001.tar: damaged"):
+        Corpus(tmp_path / "cuts")
+
+
+def test_damaged_flac_and_damaged_cuts_are_named(tmp_path):
+    write_folder(tmp_path / "audio", [0.5, 0.5])
+    prepare(tmp_path / "audio", tmp_path / "cuts", encoding="flac")
+    corpus = Corpus(tmp_path / "cuts")
+    path = tmp_path / "cuts" / "shar" / "recording.000000.tar"
+    content = bytearray(path.read_bytes())
+    first = int(corpus.fields["recording"].columns["offset"][1])
+    content[first : first + 4000] = bytes(4000)
+    path.write_bytes(bytes(content))
+    map_file.cache_clear()
+    with pytest.raises(UserError, match=r"recording.000000.tar: damaged \(cut 001"):
+        corpus.waveform(1)
+    cuts = tmp_path / "cuts" / "shar" / "cuts.000000.jsonl.gz"
+    cuts.write_bytes(cuts.read_bytes()[:-30])
+    with pytest.raises(UserError, match=r"cuts.000000.jsonl.gz: damaged"):
+        list(corpus.labels())

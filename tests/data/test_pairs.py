@@ -66,5 +66,54 @@ def test_what_is_no_manifest_is_refused(tmp_path):
     path.write_text("{}\n[1\n")
     with pytest.raises(UserError, match="line 2: not JSON"):
         list(read_pairs(path))
-    with pytest.raises(UserError, match="cannot be read as a manifest"):
+    with pytest.raises(UserError, match=r"none.jsonl: cannot be read"):
         list(read_pairs(tmp_path / "none.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"start": "1.5"}, "start '1.5': expected seconds from 0 up"),
+        ({"start": -1.0}, "start -1.0: expected"),
+        ({"start": float("nan")}, "start nan: expected"),
+        ({"start": True}, "start True: expected"),
+        ({"duration": "2"}, "duration '2': expected seconds above 0"),
+        ({"duration": 0}, "duration 0: expected"),
+        ({"row": "3"}, "row '3': expected a whole number"),
+        ({"row": -1}, "row -1: expected"),
+        ({"field": 3}, "field 3: expected a name"),
+        ({"place": 7}, "a side needs a kind"),
+    ],
+)
+def test_types_and_ranges_are_checked_where_a_manifest_is_read(tmp_path, change, message):
+    side = {"image": {"kind": "array", "place": "x", **change}, "text": TEXT}
+    bad, good = read_pairs(write_manifest(tmp_path, 2, row_0={"sides": side}))
+    assert isinstance(good, Pair)
+    assert isinstance(bad, Skip)
+    assert f"pairs.jsonl, line 1: {message}" in str(bad)
+
+
+TEXT = {"kind": "text", "place": "x"}
+
+
+def test_null_means_that_nothing_is_said(tmp_path):
+    empty = dict.fromkeys(("field", "start", "duration", "row"))
+    side = {"image": {"kind": "array", "place": "x", **empty}, "text": TEXT}
+    row = {"sides": side, "concept": None, "group": None, "labels": None}
+    (pair,) = read_pairs(write_manifest(tmp_path, 1, row_0=row))
+    assert pair.sides["image"] == Reference("array", "x")
+    assert pair.concept == pair.group == pair.id
+    assert pair.labels == {}
+
+
+@pytest.mark.parametrize("sides", ["x", 3, [], {"a": 3, "b": "x"}])
+def test_sides_that_are_none_are_left_out_by_name(tmp_path, sides):
+    (bad,) = read_pairs(write_manifest(tmp_path, 1, row_0={"sides": sides}))
+    assert isinstance(bad, Skip)
+    assert "line 1: " in str(bad)
+
+
+def test_a_second_pair_of_one_name_is_left_out(tmp_path):
+    first, second = read_pairs(write_manifest(tmp_path, 2, row_1={"id": "clip-0"}))
+    assert isinstance(first, Pair)
+    assert "'clip-0' stands there a second time" in str(second)
