@@ -152,11 +152,11 @@ class Corpus:
         if len(pcm) != end - start:
             path = entry.folder / field_file(field, int(self.shards[index]))
             raise _damaged(path, f"cut {self.name(index)} ends too early")
-        return pcm.astype(np.float32) * np.float32(1 / (32768 * float(entry.columns["gain"][index])))
+        return pcm.astype(np.float32) * np.float32(
+            1 / (32768 * float(entry.columns["gain"][index]))
+        )
 
-    def _pcm(
-        self, entry: Field, index: int, start: int, end: int
-    ) -> Int[np.ndarray, " samples"]:
+    def _pcm(self, entry: Field, index: int, start: int, end: int) -> Int[np.ndarray, " samples"]:
         offset, size = int(entry.columns["offset"][index]), int(entry.columns["size"][index])
         path = entry.folder / field_file(entry.name, int(self.shards[index]))
         mapped = map_file(path)
