@@ -28,7 +28,7 @@ FORM = "expected 'recording channel start duration word'"
         ("rec1 1 nan 0.25 the", "'nan' is no time in seconds"),
         ("rec1 1 -0.5 0.25 the", "'the' from -0.5 s, 0.25 s long, is nowhere"),
         ("rec1 1 0.5 -1 the", "is nowhere"),
-        ("rec1 1 0.5 ١ the", "is no time in seconds"),
+        ("rec1 1 0.5 \u0661 the", "is no time in seconds"),
         (b"rec1 1 0 1 caf\xe9", r"not UTF-8 \(byte 0xe9 at column 15"),
     ],
 )

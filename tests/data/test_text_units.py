@@ -45,7 +45,7 @@ def test_phones_come_from_a_dictionary_whose_first_entry_counts(tmp_path):
     assert text_units("The, read book", lexicon) == ["DH", "AH", "R", "EH", "D", "<unknown>"]
     assert vocabulary_of(["the book"], lexicon) == ("<unknown>", "AH", "DH")
     path.write_text("the 0.5 DH AH\n")
-    with pytest.raises(UserError, match="line 1: '0.5' is no phone"):
+    with pytest.raises(UserError, match=r"line 1: '0.5' is no phone"):
         read_lexicon(path)
     path.write_text("word\n")
     with pytest.raises(UserError, match="line 1: 'word' has no phones"):
