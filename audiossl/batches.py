@@ -1,7 +1,7 @@
 """What data hands to methods: typed batches, which both rooms may know."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -12,6 +12,36 @@ from torch import Tensor
 from audiossl.errors import UserError
 
 AnyBatch = TypeVar("AnyBatch")
+
+
+@dataclass(frozen=True)
+class Target:
+    """The codes that a frozen teacher gives to cuts."""
+
+    num_codebooks: int
+    codebook_size: int
+    frame_rate: float
+    """Codes a second."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFacts:
+    """What a method may need to know of the data that it is trained on, the same in all batches."""
+
+    seconds_per_step: float = 0.0
+    """Audio that is encoded in a step, over all ranks: what schedules of encoders count."""
+    targets: Mapping[str, Target] = field(default_factory=dict)
+    """Codes by name of the teacher's domain."""
+
+
+@dataclass(frozen=True)
+class WaveformBatch:
+    """Cuts, or crops of them, and nothing else."""
+
+    waveforms: Float[Tensor, "batch samples"]
+    """Padded with zeros at the end."""
+    lengths: Int[Tensor, " batch"]
+    """Valid samples."""
 
 
 @dataclass(frozen=True)
@@ -112,10 +142,10 @@ def _chunk(tensor: Tensor, parts: int, index: int) -> Tensor:
 def _mapped(batch: AnyBatch, change: Callable[[Tensor], Tensor]) -> AnyBatch:
     """Change every tensor of a batch, those in dicts too."""
     changed: dict[str, Any] = {}
-    for field in fields(batch):  # type: ignore[arg-type]
-        value = getattr(batch, field.name)
+    for entry in fields(batch):  # type: ignore[arg-type]
+        value = getattr(batch, entry.name)
         if isinstance(value, Tensor):
-            changed[field.name] = change(value)
+            changed[entry.name] = change(value)
         elif isinstance(value, dict):
-            changed[field.name] = {name: change(tensor) for name, tensor in value.items()}
+            changed[entry.name] = {name: change(tensor) for name, tensor in value.items()}
     return replace(batch, **changed)  # type: ignore[type-var]

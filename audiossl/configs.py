@@ -2,11 +2,14 @@
 
 import dataclasses
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from typing_extensions import Never
+
 from audiossl.errors import UserError, did_you_mean
+from audiossl.python_objects import UserDefined, is_python, python_config
 
 
 class Word(str):
@@ -38,9 +41,10 @@ def plain(value: Any) -> Any:
 def from_plain(kind: Any, value: Any, source: str) -> Any:
     """Build a config of type `kind` from plain content; the inverse of `plain`.
 
-    Unions of configs are told apart by their field `kind`. A config inside another one may name a
-    few of its fields: the others keep the values of the default. Numbers may be text ("1e-3", which
-    YAML takes for text); nothing else is converted.
+    Unions of configs are told apart by their field `kind`; one with the member `UserDefined` also
+    takes `python:module:Class`. A config inside another one may name a few of its fields: the
+    others keep the values of the default. Numbers may be text ("1e-3", which YAML takes for text);
+    nothing else is converted.
 
     Args:
         kind: A dataclass, or a type of one of its fields.
@@ -62,9 +66,10 @@ def merged(kind: Any, old: Any, new: Any) -> Any:
     config = _alternative(kind, new, old)
     if config is None or not (isinstance(old, dict) and isinstance(new, dict)):
         return new
-    if "kind" in new and "kind" in old and new["kind"] != old["kind"]:
-        return new
     hints = get_type_hints(config)
+    # A config without a kind is of the default's, which its settings tell from another.
+    if "kind" in new and new["kind"] != old.get("kind") and ("kind" in old or old.keys() - hints):
+        return new
     laid = {name: merged(hints.get(name), old.get(name), item) for name, item in new.items()}
     return {**old, **laid}
 
@@ -108,7 +113,7 @@ class _Reader:
             value = value if _is_text(kind) and parsed is not None else parsed
         configs = configs_of(kind)
         if configs and not (value is None and type(None) in get_args(kind)):
-            return self.config(configs, value, path, default)
+            return self.config(kind, value, path, default)
         origin = get_origin(kind)
         if origin in (Union, types.UnionType):
             return self.one_of(get_args(kind), value, path)
@@ -120,23 +125,30 @@ class _Reader:
             return self.dict(get_args(kind)[1], value, path)
         return self.scalar(kind, value, path)
 
-    def config(self, configs: Mapping[str, type], value: Any, path: str, default: Any) -> Any:
+    def config(self, union: Any, value: Any, path: str, default: Any) -> Any:
         """Read a config, of the kind it names or that of the default."""
+        configs, is_open = configs_of(union), is_open_union(union)
         if not isinstance(value, dict):
             self.refuse(
                 path, f"the fields of {' or '.join(c.__name__ for c in configs.values())}", value
             )
-        base = default if type(default) in configs.values() else None
+        base = default if is_open or type(default) in configs.values() else None
         tag = value.get("kind", getattr(base, "kind", None))
         kind = next(iter(configs.values()))
-        if len(set(configs.values())) > 1:
-            if str(tag) not in configs:
-                hint = did_you_mean(str(tag), configs)
-                known = ", ".join(configs)
-                where = f"{path}.kind" if path else "kind"
-                raise UserError(f"{self.source}: {where}: unknown {tag!r}{hint} (known: {known})")
-            kind = configs[str(tag)]
+        if is_open and is_python(tag):
+            kind = python_config(str(tag))
+        elif len(set(configs.values())) > 1 or (is_open and tag is not None):
+            kind = configs.get(str(tag)) or self.unknown_kind(tag, configs, path, is_open)
         return self.fields(kind, value, path, base if type(base) is kind else None)
+
+    def unknown_kind(
+        self, tag: Any, configs: Mapping[str, type], path: str, is_open: bool
+    ) -> Never:
+        """Refuse a kind that a union does not have."""
+        hint = did_you_mean(str(tag), configs)
+        known = ", ".join([*configs, *(["python:module:Class"] if is_open else [])])
+        where = f"{path}.kind" if path else "kind"
+        raise UserError(f"{self.source}: {where}: unknown {tag!r}{hint} (known: {known})")
 
     def fields(self, kind: type, value: dict[str, Any], path: str, base: Any) -> Any:
         """Read the fields of a config; what is not named keeps the value of `base`."""
@@ -145,7 +157,7 @@ class _Reader:
         places = {name: f"{path}.{name}" if path else str(name) for name in (*value, *defaults)}
         for name in value:
             if name not in defaults:
-                self.unknown(places[name])
+                self.unknown(places[name], (places[own_name] for own_name in defaults))
         found = {
             name: self.value(hints[name], item, places[name], defaults[name])
             for name, item in value.items()
@@ -225,9 +237,9 @@ class _Reader:
             self.refuse(path, _words(kind), value)
         return value if type(value) is kind else kind(number)
 
-    def unknown(self, path: str) -> None:
+    def unknown(self, path: str, siblings: Iterable[str]) -> None:
         """Refuse a setting that does not exist, with the closest that does."""
-        hint = did_you_mean(path, set(setting_names(self.root)))
+        hint = did_you_mean(path, {*setting_names(self.root), *siblings})
         raise UserError(f"{self.source}: unknown setting {path!r}{hint}")
 
     def refuse(self, path: str, expected: str, value: Any) -> Any:
@@ -246,11 +258,18 @@ def configs_of(kind: Any) -> dict[str, type]:
     return result
 
 
+def is_open_union(kind: Any) -> bool:
+    """Whether a type also allows the configs of users' own classes."""
+    return UserDefined in get_args(kind)
+
+
 def _alternative(kind: Any, *values: Any) -> type | None:
     """Choose the config of a type by the first of several values that names its kind."""
     configs = configs_of(kind)
     tags = [value["kind"] for value in values if isinstance(value, dict) and "kind" in value]
     tag = str(tags[0]) if tags else None
+    if is_python(tag) and is_open_union(kind):
+        return python_config(str(tag))
     return configs.get(tag or "", next(iter(configs.values()), None))
 
 

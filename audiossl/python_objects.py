@@ -1,5 +1,6 @@
 """Objects of somebody's own code, named by module and attribute: `python:mine:MyEncoder`."""
 
+import dataclasses
 import importlib
 import sys
 from pathlib import Path
@@ -8,6 +9,21 @@ from typing import Any
 from audiossl.errors import UserError, did_you_mean
 
 PREFIX = "python:"
+
+
+class UserDefined:
+    """A member of a union of configs: the union also takes those of users' own classes."""
+
+    kind: str
+    """python:module:Class."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NameOnly(UserDefined):
+    """The config of a class that has no settings."""
+
+    kind: str
+    """python:module:Class."""
 
 
 def python_object(place: str) -> Any:
@@ -37,3 +53,21 @@ def python_object(place: str) -> Any:
         hint = did_you_mean(name, vars(module))
         raise UserError(f"{PREFIX}{place}: {module_name} has no {name!r}{hint}")
     return getattr(module, name)
+
+
+def is_python(kind: Any) -> bool:
+    """Whether a kind names somebody's own object."""
+    return isinstance(kind, str) and kind.startswith(PREFIX)
+
+
+def python_config(kind: str) -> type:
+    """Find the dataclass of a class' settings: its attribute `Config`, or `NameOnly`.
+
+    Raises:
+        UserError: The class is not found, or its `Config` is no dataclass with a field `kind`.
+    """
+    config = getattr(python_object(kind), "Config", NameOnly)
+    is_config = dataclasses.is_dataclass(config) and isinstance(config, type)
+    if not is_config or "kind" not in {field.name for field in dataclasses.fields(config)}:
+        raise UserError(f"{kind}: its Config must be a dataclass with a field kind: str")
+    return config

@@ -15,7 +15,7 @@ import yaml
 
 import audiossl
 from audiossl import distributed
-from audiossl.configs import flat, plain
+from audiossl.configs import default_of, flat, plain
 from audiossl.digests import digest_of_bytes, digest_of_json
 from audiossl.errors import UserError
 from audiossl.hardware import hardware
@@ -56,7 +56,7 @@ def begin_record(config: Any, module: str) -> tuple[dict[str, Any], dict[str, An
     if previous and not previous["finished"] and not _has_results(config.output):
         previous = None
     if previous:
-        _check_same(previous, record, config.output)
+        _check_same(previous, record, defaults(config), config.output)
     if not (previous and previous["finished"]):
         write_json(path, record)
         settings = yaml.safe_dump(plain(config), sort_keys=False)
@@ -170,8 +170,25 @@ def _members(value: Any) -> dict[Any, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _check_same(previous: dict[str, Any], record: dict[str, Any], output: Path) -> None:
-    """Refuse a directory that holds another run, naming what differs."""
+def defaults(config: Any, name: str = "") -> set[str]:
+    """Name the settings that have the value of their default, by path."""
+    names: set[str] = set()
+    for field in dataclasses.fields(config):
+        path, value = f"{name}{field.name}", getattr(config, field.name)
+        if value == default_of(field):
+            names |= {path, *(f"{path}.{inner}" for inner in flat(plain(value)))}
+        elif dataclasses.is_dataclass(value):
+            names |= defaults(value, f"{path}.")
+    return names
+
+
+def _check_same(
+    previous: dict[str, Any], record: dict[str, Any], defaults: set[str], output: Path
+) -> None:
+    """Refuse a directory that holds another run, naming what differs.
+
+    A setting that the version of the earlier run lacked had the effect of its default.
+    """
     if previous["stage"] != record["stage"]:
         raise UserError(
             f"{output} belongs to {previous['stage']}: choose another --output "
@@ -181,7 +198,7 @@ def _check_same(previous: dict[str, Any], record: dict[str, Any], output: Path) 
     changes = [
         f"{name} {old.get(name, 'absent')} -> {new.get(name, 'absent')}"
         for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
+        if old.get(name) != new.get(name) and (name in old or name not in defaults)
     ]
     for name in sorted(previous["inputs"].keys() | record["inputs"].keys()):
         was, now = previous["inputs"].get(name), record["inputs"].get(name)

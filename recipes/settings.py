@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 import docstring_parser
 import yaml
 
-from audiossl.configs import Word, configs_of, default_of, from_plain, merged, plain
+from audiossl.configs import Word, configs_of, default_of, from_plain, is_open_union, merged, plain
 from audiossl.errors import UserError
 
 if TYPE_CHECKING:
@@ -103,16 +103,19 @@ def _help_of(kind: Any, path: str, default: Any) -> Iterator[str]:
         configs = {config: name for name, config in configs_of(hints[field.name]).items()}
         note = "required" if value is dataclasses.MISSING else f"default {plain(value)}"
         if configs:
-            chosen = getattr(value, "kind", "")
-            note = (
-                f"kind: {', '.join(configs.values())}; default {chosen}" if len(configs) > 1 else ""
-            )
+            kinds = [*configs.values(), *_own_kind(hints[field.name])]
+            note = f"kind: {', '.join(kinds)}; default {getattr(value, 'kind', '')}"
+            note = note if len(kinds) > 1 else ""
         yield f"  --{path}{field.name}  {docs.get(field.name, '')}{f' ({note})' if note else ''}"
         for config, name in configs.items():
             if len(configs) > 1:
                 yield f"   {name}:"
             chosen = value if type(value) is config else None
             yield from _help_of(config, f"{path}{field.name}.", chosen)
+
+
+def _own_kind(union: Any) -> list[str]:
+    return ["python:module:Class"] if is_open_union(union) else []
 
 
 def _docs(kind: type) -> dict[str, str]:

@@ -56,7 +56,7 @@ def test_code_matching_is_loaded(runs):
 
 def test_a_spear_run_has_the_same_settings_and_tensors(runs):
     config = read_settings(spear.Config, "spear", ["--config", "spear/config.yaml"])
-    method = spear.build_method(config, spear.coded_cuts(config), 1.0)
+    method = spear.build(config, spear.coded_cuts(config))
     shapes = {name: list(tensor.shape) for name, tensor in method.state_dict().items()}
     assert shapes == json.loads((runs / "spear/shapes.json").read_text())
 

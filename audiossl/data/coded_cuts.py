@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from audiossl.audio.frame_rates import IGNORED, MOST_FRAMES_APART, num_whole_frames, whole_frames
-from audiossl.batches import CodeBatch
+from audiossl.batches import CodeBatch, DataFacts, Target
 from audiossl.data.codes import CodeFacts
 from audiossl.data.corpus import Corpus
 from audiossl.data.layout import RECORDING, SAMPLE_RATE
@@ -132,6 +132,19 @@ class CodedCuts:
         lengths = [items.lengths for items in self.items]
         self.plan = MixturePlan(lengths, self._weights(corpora), SAMPLE_RATE, plan)
         self.noise = Noise(config.noise, plan.seed) if config.noise else None
+
+    @property
+    def facts(self) -> DataFacts:
+        """Audio of a step, and the codes of each teacher."""
+        config = self.plan.config
+        seconds = config.batch_duration
+        if config.batch_size is not None:
+            seconds = float(self.plan.padded.mean()) / SAMPLE_RATE * config.batch_size
+        targets = {
+            name: Target(field.num_codebooks, field.codebook_size, field.frame_rate)
+            for name, field in self.fields.items()
+        }
+        return DataFacts(seconds_per_step=seconds, targets=targets)
 
     def load(self, position: Position, rank: int = 0, world_size: int = 1) -> CodeBatch:
         """Read a rank's share of the batch at `position`."""

@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from audiossl.audio.presentation import Presentation, level_scale
-from audiossl.batches import ViewBatch
+from audiossl.batches import DataFacts, ViewBatch
 from audiossl.data.corpus import Corpus
 from audiossl.data.layout import MIXTURE, RECORDING, SAMPLE_RATE
 from audiossl.data.plan import Plan, PlanConfig, Position
@@ -139,6 +139,12 @@ class Views:
         self.presentation = Presentation(
             sample_rate=SAMPLE_RATE, window_samples=config.crop_samples, level=config.level
         )
+
+    @property
+    def facts(self) -> DataFacts:
+        """Audio of a step: two crops a pair."""
+        seconds = 2 * self.batch_size * self.config.crop_samples / SAMPLE_RATE
+        return DataFacts(seconds_per_step=seconds)
 
     def draw(self, position: Position) -> Draw:
         """Draw the pairs of a batch, of all ranks."""

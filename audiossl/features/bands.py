@@ -18,6 +18,8 @@ Block = tuple[slice, slice]
 def blocks(bands: Float[Tensor, "bins bands"], count: int = NUM_BLOCKS) -> list[Block]:
     """Find the bins that each of `count` groups of neighboring bands needs."""
     num_bands = bands.shape[1]
+    if bands.is_meta:
+        return [(slice(0, len(bands)), slice(0, num_bands))]
     width = -(-num_bands // count)
     parts = []
     for first in range(0, num_bands, width):

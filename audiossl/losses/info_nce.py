@@ -1,34 +1,47 @@
 """InfoNCE: find each anchor's positive among all candidates."""
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, TypeAlias
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
+
+ContrastiveLoss: TypeAlias = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""(scores, targets, excluded) -> mean over anchors; see `info_nce` for their shapes."""
 
 
 def info_nce(
     scores: Float[Tensor, "batch candidates"],
+    targets: Int[Tensor, " batch"] | None = None,
+    excluded: Bool[Tensor, "batch candidates"] | None = None,
     *,
     offset: int = 0,
-    excluded: Bool[Tensor, "batch candidates"] | None = None,
     reduction: Literal["mean", "none"] = "mean",
 ) -> Float[Tensor, "*batch"]:
-    """Average the softmax cross-entropy of anchors, whose positives are `offset`, `offset` + 1, ...
+    """Average the softmax cross-entropy of anchors over their candidates.
 
     One direction, anchors to candidates, as COLA's code has it (Saeed et al. 2021).
 
     Args:
         scores: Similarity of this rank's anchors to every rank's candidates.
-        offset: Column of the first anchor's positive.
+        targets: Column of each anchor's positive; by default `offset`, `offset` + 1, ...
         excluded: Pairs that are no negatives, such as crops of one recording; an anchor's own
             positive counts whatever stands here.
+        offset: Column of the first anchor's positive.
         reduction: "none" gives one value an anchor.
+
+    Example:
+        >>> scores = torch.tensor([[2.0, 0.0], [0.0, 2.0]])
+        >>> round(float(info_nce(scores)), 4)  # ln(1 + exp(-2))
+        0.1269
     """
-    targets = torch.arange(len(scores), device=scores.device) + offset
-    kept = without_excluded(scores, targets, excluded)
-    return F.cross_entropy(kept, targets, reduction=reduction)
+    if targets is None:
+        targets = torch.arange(len(scores), device=scores.device) + offset
+    return F.cross_entropy(
+        without_excluded(scores, targets, excluded), targets, reduction=reduction
+    )
 
 
 def without_excluded(

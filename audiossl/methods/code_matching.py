@@ -13,20 +13,20 @@ stems, a commitment loss, and more than two sides.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from audiossl import distributed
-from audiossl.batches import PairBatch
+from audiossl.batches import DataFacts, PairBatch
 from audiossl.errors import UserError
 from audiossl.losses.code_matching import clip_log_distribution, run_length_weights
 from audiossl.losses.margin_softmax import margin_softmax
 from audiossl.methods.code_scores import Choices, CodeScoresConfig, pair_code_loss
-from audiossl.methods.method import Losses
-from audiossl.models.side_encoders import SideEncoder
+from audiossl.methods.method import Losses, context_of
+from audiossl.models.encoder import Context
 from audiossl.nn.frames import Frames
 from audiossl.nn.lengths import valid_mask
 from audiossl.nn.pooling import masked_max, masked_mean
@@ -39,6 +39,7 @@ from audiossl.quantization.usage import joint_share
 class CodeMatchingConfig:
     """What is trained around the sides' encoders."""
 
+    kind: Literal["code_matching"] = "code_matching"
     embedding_dim: int = 512
     """Dimension of a clip's embedding."""
     pooling: Literal["mean", "max"] = "mean"
@@ -87,11 +88,27 @@ class Embedded:
 class CodeMatching(nn.Module):
     """Encoders of the sides, their heads, and the codebook between them."""
 
-    def __init__(self, sides: Mapping[str, SideEncoder], config: CodeMatchingConfig) -> None:
+    def __init__(
+        self,
+        encoder: Mapping[str, nn.Module] | nn.ModuleDict,
+        config: CodeMatchingConfig,
+        data: DataFacts | None = None,
+    ) -> None:
+        """Put heads on the encoders of modalities, and a codebook between them.
+
+        Args:
+            encoder: A `SideEncoder` of each modality, by its name.
+            config: Heads, codebook and losses.
+            data: What its schedules count.
+
+        Raises:
+            UserError: There are fewer than two modalities, or one has no frames.
+        """
         super().__init__()
+        sides: dict[str, Any] = dict(encoder.items())
         if len(sides) < 2:
             raise UserError(f"code matching needs two sides or more, not {', '.join(sides)}")
-        self.config, self.sides = config, tuple(sides)
+        self.config, self.sides, self.data = config, tuple(sides), data or DataFacts()
         self.encoder = nn.ModuleDict(sides)
         self.heads = nn.ModuleDict({s: _head(e.dim, config) for s, e in sides.items()})
         self.codebook: SharedCodebook | None = None
@@ -102,12 +119,13 @@ class CodeMatching(nn.Module):
             for side in sides:
                 self.code_heads[side] = _code_head(config)
 
-    def forward(self, batch: PairBatch, step: int, generator: torch.Generator) -> Losses:  # noqa: ARG002
+    def forward(self, batch: PairBatch, step: int, generator: torch.Generator) -> Losses:
         """Compute the losses of finding each clip's other side, by embedding and by codes."""
         rows = len(batch.concepts)
         if rows * distributed.world_size() < 2:
             raise UserError("a batch of one pair has nothing to be told from: batch_size >= 2")
-        found = {s: self.embed(s, batch.sides[s], batch.lengths[s]) for s in self.sides}
+        context = context_of(step, self.data, generator)
+        found = {s: self.embed(s, batch.sides[s], batch.lengths[s], context) for s in self.sides}
         excluded = batch.concepts[:, None] == distributed.gather(batch.concepts)
         pairs = list(combinations(self.sides, 2))
         results = [self._pair(found[a], found[b], excluded) for a, b in pairs]
@@ -128,9 +146,10 @@ class CodeMatching(nn.Module):
         side: str,
         values: Shaped[Tensor, "batch length *dims"],
         lengths: Int[Tensor, " batch"],
+        context: Context | None = None,
     ) -> Embedded:
         """Embed one side of some clips."""
-        frames: Frames = self.encoder[side](values, lengths)
+        frames: Frames = self.encoder[side](values, lengths, context)
         pool = masked_mean if self.config.pooling == "mean" else masked_max
         clip = self.heads[side](pool(frames.vectors, frames.lengths))
         if self.codebook is None:

@@ -8,39 +8,52 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from audiossl import distributed
-from audiossl.batches import ViewBatch
-from audiossl.losses.info_nce import info_nce
-from audiossl.methods.method import Losses
-from audiossl.models.efficientnet import EfficientNet
+from audiossl.batches import DataFacts, ViewBatch
+from audiossl.losses.build import contrastive_loss
+from audiossl.methods.method import Losses, Scores, context_of
+from audiossl.models.encoder import Context, FeatureEncoder
 from audiossl.nn.heads import TanhProjection
 from audiossl.nn.similarity import BilinearSimilarity, CosineSimilarity
 
 
 @dataclass(frozen=True, kw_only=True)
-class ColaConfig:
-    """What is trained around the encoder."""
+class ContrastConfig:
+    """Settings of COLA and of methods that differ from it in their pairs."""
 
     projection_dim: int = 512
     """Dimension in which crops are compared."""
     similarity: Literal["bilinear", "cosine"] = "bilinear"
     """a' W p without temperature, or the cosine over 0.2 (on the dense layer's output alone)."""
+    loss: str = "info_nce"
+    """Contrastive loss: info_nce, or python:module:function of scores, targets, excluded pairs."""
     noise: float = 0.001
     """Standard deviation of Gaussian noise added to positive waveforms after leveling."""
     exclude_same_recording: bool = False
     """Whether other crops of the anchor's recording are left out of its negatives."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ColaConfig(ContrastConfig):
+    """Projection head, similarity and loss around an encoder."""
+
+    kind: Literal["cola"] = "cola"
+
+
 class Cola(nn.Module):
     """Encoder, projection head and similarity, trained to tell recordings apart by their crops."""
 
-    def __init__(self, encoder: EfficientNet, config: ColaConfig) -> None:
+    def __init__(
+        self, encoder: FeatureEncoder, config: ContrastConfig, data: DataFacts | None = None
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.config = config
+        self.data = data or DataFacts()
+        self.loss = contrastive_loss(config.loss)
         self.projection: nn.Module
         self.similarity: nn.Module
         if config.similarity == "bilinear":
@@ -50,36 +63,47 @@ class Cola(nn.Module):
             self.projection = nn.Linear(encoder.dim, config.projection_dim)
             self.similarity = CosineSimilarity()
 
-    def forward(self, batch: ViewBatch, step: int, generator: torch.Generator) -> Losses:  # noqa: ARG002
+    def forward(self, batch: ViewBatch, step: int, generator: torch.Generator) -> Losses:
         """Compute the loss of finding each anchor's positive among those of all ranks."""
-        anchors, positives = self.embed(self.images(batch, generator))
-        scores = self.similarity(anchors, distributed.gather(positives))
-        offset = distributed.rank() * len(anchors)
-        loss = info_nce(scores, offset=offset, excluded=self.excluded(batch))
-        targets = torch.arange(len(scores), device=scores.device) + offset
-        return losses(loss, scores, targets)
+        scores = self.score_pairs(batch, context_of(step, self.data, generator))
+        loss = self.loss(scores.values, scores.targets, scores.excluded)
+        return Losses(loss, float(len(scores.values)), {"accuracy": scores.accuracy})
 
-    def images(
-        self, batch: ViewBatch, generator: torch.Generator
-    ) -> Float[Tensor, "two_batches frames bands"]:
-        """Compute log-mel images: anchor, positive with its noise, anchor, positive, ...
+    def score_pairs(self, batch: ViewBatch, context: Context) -> Scores:
+        """Score this rank's anchors against the positives of all ranks."""
+        anchors, positives = self.embed(batch, context)
+        scores = self.similarity(anchors, distributed.gather(positives))
+        return Scores(scores, own_columns(scores), self.excluded(batch))
+
+    def embed(
+        self, batch: ViewBatch, context: Context
+    ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch dim"]]:
+        """Embed both crops in one forward pass, so that batch norm averages over all of them."""
+        features, lengths = self.features(batch, context)
+        frames = self.encoder.encode_features(features, lengths, context)
+        vectors = self.projection(frames.clip)
+        return vectors[::2], vectors[1::2]
+
+    def features(
+        self, batch: ViewBatch, context: Context
+    ) -> tuple[Float[Tensor, "two_batches frames bins"], Int[Tensor, " two_batches"]]:
+        """Compute features of anchor, positive, anchor, positive, ...
 
         Pairs lie side by side, so that a rank's rows are a run of the whole batch's rows, and draws
         for all rows (stochastic depth) can be shared out.
         """
-        positives = batch.positives
-        if self.config.noise:
-            positives = positives + self.config.noise * _noise_like(positives, generator)
-        pairs = torch.stack([batch.anchors, positives], dim=1)
-        return self.encoder.front_end(pairs.flatten(0, 1))
+        waveforms = torch.stack([batch.anchors, self.positives(batch, context)], dim=1).flatten(
+            0, 1
+        )
+        lengths = torch.full((len(waveforms),), waveforms.shape[1], device=waveforms.device)
+        # Crops have the level of the recording that they are from.
+        return self.encoder.features_of_leveled(waveforms, lengths)
 
-    def embed(
-        self, images: Float[Tensor, "two_batches frames bands"]
-    ) -> tuple[Float[Tensor, "batch dim"], Float[Tensor, "batch dim"]]:
-        """Embed both views in one forward pass, so that batch norm sees all crops together."""
-        lengths = torch.full((len(images),), images.shape[1], device=images.device)
-        vectors = self.projection(self.encoder.encode_features(images, lengths).clip)
-        return vectors[::2], vectors[1::2]
+    def positives(self, batch: ViewBatch, context: Context) -> Float[Tensor, "batch samples"]:
+        """Add noise to the positive waveforms."""
+        if not self.config.noise:
+            return batch.positives
+        return batch.positives + self.config.noise * _noise_like(batch.positives, context.generator)
 
     def excluded(self, batch: ViewBatch) -> Bool[Tensor, "batch candidates"] | None:
         """Mark pairs of one recording, if they are not to be negatives."""
@@ -88,15 +112,13 @@ class Cola(nn.Module):
         return batch.recordings[:, None] == distributed.gather(batch.recordings)
 
 
-def losses(
-    loss: Float[Tensor, ""], scores: Float[Tensor, "batch candidates"], targets: Tensor
-) -> Losses:
-    """Add the accuracy of the highest score to a contrastive loss."""
-    accuracy = (scores.detach().argmax(dim=1) == targets).float().mean()
-    return Losses(loss, float(len(scores)), {"accuracy": accuracy})
+def own_columns(scores: Float[Tensor, "batch candidates"]) -> Int[Tensor, " batch"]:
+    """Columns of this rank's positives among those of all ranks."""
+    rows = torch.arange(len(scores), device=scores.device)
+    return rows + distributed.rank() * len(scores)
 
 
-def _noise_like(waveforms: Tensor, generator: torch.Generator) -> Tensor:
+def _noise_like(waveforms: Tensor, generator: torch.Generator | None) -> Tensor:
     size, device = waveforms.shape[1:], waveforms.device
     return distributed.draw_rows(
         len(waveforms), lambda rows: torch.randn(rows, *size, generator=generator, device=device)

@@ -27,20 +27,17 @@ from torch.nn import functional as F
 
 from audiossl import distributed
 from audiossl.audio.frame_rates import IGNORED, MOST_FRAMES_APART, at_frame_rate
-from audiossl.batches import CodeBatch
+from audiossl.batches import CodeBatch, DataFacts, Target
 from audiossl.errors import UserError, did_you_mean
 from audiossl.losses.codebook_cross_entropy import CodebookScores, codebook_cross_entropy
-from audiossl.methods.method import Losses
+from audiossl.methods.method import Losses, context_of
 from audiossl.methods.mixing import AUDIO, SPEECH, MixingConfig, mix
-from audiossl.models.zipformer.model import Zipformer
-from audiossl.models.zipformer.schedules import Progress
+from audiossl.models.encoder import FeatureEncoder, check_has_frames
 from audiossl.nn.lengths import valid_mask
 from audiossl.nn.span_masks import span_masks
 
 DOMAINS = {"speech": SPEECH, "audio": AUDIO}
 """Names of teachers, and the domain of cuts that each is at home in."""
-FBANK_RATE = 100.0
-"""Frames a second of the filter bank."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +71,7 @@ class MaskingConfig:
 class MaskedCodesConfig:
     """What is hidden, how losses are weighted, and what cuts are mixed with."""
 
+    kind: Literal["masked_codes"] = "masked_codes"
     masking: MaskingConfig = MaskingConfig()
     """What is hidden."""
     mixing: MixingConfig = MixingConfig()
@@ -98,45 +96,29 @@ class MaskedCodesConfig:
             raise UserError(f"audio_weight (lambda) is {self.audio_weight}: give 0 or more")
 
 
-@dataclass(frozen=True)
-class Target:
-    """The codes of one teacher."""
-
-    num_codebooks: int
-    codebook_size: int
-    frame_rate: float
-    """Codes a second."""
-
-
 class MaskedCodes(nn.Module):
     """An encoder, the vector that stands for hidden frames, and classifiers for each teacher."""
 
-    def __init__(
-        self,
-        encoder: Zipformer,
-        config: MaskedCodesConfig,
-        targets: Mapping[str, Target],
-        seconds_per_step: float,
-    ) -> None:
+    def __init__(self, encoder: FeatureEncoder, config: MaskedCodesConfig, data: DataFacts) -> None:
         """Put heads on an encoder.
 
         Args:
             encoder: What is trained.
             config: What is hidden, and how losses are weighted.
-            targets: Codes by the name of their teacher's domain, "speech", "audio" or both; of a
-                single teacher every cut learns.
-            seconds_per_step: Audio in a step, over all ranks: the encoder's schedules count it.
+            data: Its targets are codes by the name of their teacher's domain, "speech", "audio" or
+                both; of a single teacher every cut learns.
 
         Raises:
-            UserError: There is no teacher, or one of an unknown name.
+            UserError: There is no teacher, one of an unknown name, or the encoder has no frames.
         """
         super().__init__()
+        targets = data.targets
         _check_names(targets)
+        check_has_frames(encoder, "masked_codes")
         self.encoder = encoder
         self.config = config
-        self.targets = dict(targets)
-        self.seconds_per_step = seconds_per_step
-        self.mask_embedding = nn.Parameter(torch.randn(encoder.config.num_bins))
+        self.targets, self.data = dict(targets), data
+        self.mask_embedding = nn.Parameter(torch.randn(encoder.num_bins))
         ratios = {
             name: max(1, round(target.frame_rate / encoder.frame_rate))
             for name, target in targets.items()
@@ -157,12 +139,11 @@ class MaskedCodes(nn.Module):
         batch = mix(batch, self.config.mixing, rates, self.encoder.sample_rate, generator)
         features, lengths = self.encoder.features(batch.waveforms, batch.lengths)
         features, hidden = self.hide(features, lengths, generator)
-        frames = self.encoder.encode_features(
-            features, lengths, progress=Progress.after(step, self.seconds_per_step),
-            generator=generator,
-        )  # fmt: skip
+        context = context_of(step, self.data, generator)
+        frames = self.encoder.encode_features(features, lengths, context)
         valid = valid_mask(frames.lengths, frames.vectors.shape[1])
-        hidden = _pooled(hidden, self.encoder.frame_rate, valid.shape[1])
+        hop = round(self.encoder.feature_rate / self.encoder.frame_rate)
+        hidden = _pooled(hidden, hop, valid.shape[1])
         results = {
             name: self.score(name, frames.vectors, batch, hidden, valid) for name in self.targets
         }
@@ -310,10 +291,9 @@ def _fitted(
 
 
 def _pooled(
-    hidden: Bool[Tensor, "batch frames"], frame_rate: float, size: int
+    hidden: Bool[Tensor, "batch frames"], hop: int, size: int
 ) -> Bool[Tensor, "batch size"]:
-    """Which frames of the encoder are hidden: at least half of the filter bank's frames are."""
-    hop = round(FBANK_RATE / frame_rate)
+    """Which frames of the encoder are hidden: at least half of their feature frames are."""
     padded = F.pad(hidden.float(), (0, max(0, hop * size - hidden.shape[1])))
     return F.avg_pool1d(padded, hop)[:, :size] >= 0.5
 

@@ -5,8 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+
+from audiossl.batches import DataFacts
+from audiossl.losses.info_nce import without_excluded
+from audiossl.models.encoder import Context
 
 
 @dataclass(frozen=True)
@@ -32,9 +36,34 @@ class Losses:
 torch.export.register_dataclass(Losses)
 
 
+@dataclass(frozen=True)
+class Scores:
+    """Anchors of a batch against candidates."""
+
+    values: Float[Tensor, "batch candidates"]
+    """Similarity; minus infinity for what is no candidate."""
+    targets: Int[Tensor, " batch"]
+    """Column of each anchor's target: its positive or, for an absent source, the null target."""
+    excluded: Bool[Tensor, "batch candidates"] | None = None
+    """Pairs that are no negatives."""
+
+    @property
+    def accuracy(self) -> Float[Tensor, ""]:
+        """Share of anchors whose target scores highest of all."""
+        return (self.values.detach().argmax(dim=1) == self.targets).float().mean()
+
+    @property
+    def softmax_values(self) -> Float[Tensor, "batch candidates"]:
+        """Similarity, minus infinity for excluded pairs, too, other than the targets."""
+        return without_excluded(self.values, self.targets, self.excluded)
+
+
 @runtime_checkable
 class Method(Protocol):
     """An encoder, the heads it needs in training, and a loss, as one module.
+
+    It is made from `(encoder, config, data)`: a `FeatureEncoder`, the dataclass of its settings
+    (`Config`, with a field `kind`), and `DataFacts`.
 
     `encoder` is what is exported at the end. Random draws come from `generator`, which every rank
     has seeded alike by (seed, step), and which begins anew in each part of a batch: draw for the
@@ -56,3 +85,17 @@ class Follower(Protocol):
     def follow(self) -> None:
         """Move that state; called once after every update, whatever the parts of the batch."""
         ...
+
+
+@runtime_checkable
+class ScoresPairs(Protocol):
+    """A method of pairs, which can say how well each of a batch is recognized."""
+
+    def score_pairs(self, batch: Any, context: Context) -> Scores:
+        """Score every anchor against every candidate, as training does."""
+        ...
+
+
+def context_of(step: int, data: DataFacts, generator: torch.Generator) -> Context:
+    """Say where training stands at a step."""
+    return Context(step, step * data.seconds_per_step, generator)

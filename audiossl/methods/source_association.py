@@ -7,61 +7,65 @@ input is the floor of the log-mel scale, which is what a silent waveform gives (
 activity comes as a flag with the batch, never from looking for zeros.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional as F
 
 from audiossl import distributed
 from audiossl.batches import ViewBatch
-from audiossl.features.log_mel import FLOOR
 from audiossl.losses.source_association import association_scores, null_target
-from audiossl.methods.cola import Cola, ColaConfig, losses
-from audiossl.methods.method import Losses
-from audiossl.models.efficientnet import EfficientNet
+from audiossl.methods.cola import Cola, ContrastConfig
+from audiossl.methods.method import Losses, Scores
+from audiossl.models.encoder import Context
 
 
 @dataclass(frozen=True, kw_only=True)
-class SourceAssociationConfig(ColaConfig):
-    """What is trained around the encoder, and what stands for a source that is absent."""
+class SourceAssociationConfig(ContrastConfig):
+    """Projection head, similarity and loss around an encoder, and the input of absent sources."""
 
+    kind: Literal["source_association"] = "source_association"
     noise: float = 0.0
     """Standard deviation of Gaussian noise added to positive waveforms; the authors add none."""
     null_input: Literal["floor", "zeros"] = "floor"
-    """Image of an absent source: the log-mel of silence, or 0.0 everywhere (the authors')."""
+    """Features of an absent source: those of silence, or 0.0 everywhere (the authors')."""
 
 
 class SourceAssociation(Cola):
     """COLA whose positives are stems, with one null target for those that are silent."""
 
-    def __init__(self, encoder: EfficientNet, config: SourceAssociationConfig) -> None:
-        super().__init__(encoder, config)
-        self.null_input = config.null_input
+    config: SourceAssociationConfig
 
-    def forward(self, batch: ViewBatch, step: int, generator: torch.Generator) -> Losses:  # noqa: ARG002
+    def forward(self, batch: ViewBatch, step: int, generator: torch.Generator) -> Losses:
         """Compute the loss of finding each mixture's stem, or its absence."""
-        images = self.with_null_input(self.images(batch, generator), batch)
-        anchors, positives = self.embed(images)
+        losses = super().forward(batch, step, generator)
+        silent = (~batch.active).float().mean()
+        return Losses(losses.total, losses.weight, {**losses.parts, "silent": silent})
+
+    def score_pairs(self, batch: ViewBatch, context: Context) -> Scores:
+        """Score mixtures against the stems of all ranks and, last, the null target."""
+        anchors, positives = self.embed(batch, context)
         candidates, active = distributed.gather(positives), distributed.gather(batch.active)
         candidates = torch.cat([candidates, null_target(candidates, active)[None]])
+        offset = distributed.rank() * len(anchors)
         scores, targets = association_scores(
-            self.similarity(anchors, candidates),
-            active,
-            offset=distributed.rank() * len(anchors),
+            self.similarity(anchors, candidates), active, offset=offset,
             excluded=self.excluded(batch),
-        )
-        result = losses(F.cross_entropy(scores, targets), scores, targets)
-        silent = (~batch.active).float().mean()
-        return Losses(result.total, result.weight, {**result.parts, "silent": silent})
+        )  # fmt: skip
+        return Scores(scores, targets)
 
-    def with_null_input(
-        self, images: Float[Tensor, "two_batches frames bands"], batch: ViewBatch
-    ) -> Float[Tensor, "two_batches frames bands"]:
-        """Put the null input where a positive's source is absent."""
-        value = 0.0 if self.null_input == "zeros" else math.log(FLOOR)
-        absent = torch.stack([torch.zeros_like(batch.active), ~batch.active], dim=1).flatten()
-        return images.masked_fill(absent[:, None, None], value)
+    def positives(self, batch: ViewBatch, context: Context) -> Float[Tensor, "batch samples"]:
+        """Add noise to the stems; absent ones are silent."""
+        return super().positives(batch, context).masked_fill(~batch.active[:, None], 0.0)
+
+    def features(
+        self, batch: ViewBatch, context: Context
+    ) -> tuple[Float[Tensor, "two_batches frames bins"], Int[Tensor, " two_batches"]]:
+        """Compute features of mixture, stem, mixture, stem, ..."""
+        features, lengths = super().features(batch, context)
+        if self.config.null_input == "zeros":
+            absent = torch.stack([torch.zeros_like(batch.active), ~batch.active], dim=1).flatten()
+            features = features.masked_fill(absent[:, None, None], 0.0)
+        return features, lengths

@@ -5,6 +5,7 @@ interpolated, SpecAugment. One difference: partners are neighbors in a shuffled 
 """
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -23,6 +24,7 @@ from audiossl.models.encoder import FeatureEncoder
 class TaggingConfig:
     """What is trained on top of the encoder, and how cuts are mixed."""
 
+    kind: Literal["tagging"] = "tagging"
     dropout: float = 0.1
     """Of the clip vector."""
     mixup_probability: float = 0.5

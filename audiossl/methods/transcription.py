@@ -9,6 +9,7 @@ figure `left_out` is their share.
 """
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -30,6 +31,7 @@ BLANK = 0
 class TranscriptionConfig:
     """What is trained on top of the encoder."""
 
+    kind: Literal["transcription"] = "transcription"
     dropout: float = 0.1
     """Of the encoder's output."""
     augmentation: SpecAugmentConfig = field(default_factory=SpecAugmentConfig)

@@ -2,22 +2,46 @@
 
 from typing import TypeAlias
 
-from typing_extensions import assert_never
+from torch import nn
 
+from audiossl.errors import UserError
 from audiossl.models.efficientnet import EfficientNet, EfficientNetConfig
 from audiossl.models.encoder import FeatureEncoder
 from audiossl.models.zipformer.config import ZipformerConfig
 from audiossl.models.zipformer.model import Zipformer
+from audiossl.python_objects import NameOnly, UserDefined, python_object
 
-EncoderConfig: TypeAlias = EfficientNetConfig | ZipformerConfig
+EncoderConfig: TypeAlias = EfficientNetConfig | ZipformerConfig | UserDefined
+"""Every encoder that any method can train; `python:module:Class` is a user's own."""
 
 
 def build_encoder(config: EncoderConfig) -> FeatureEncoder:
-    """Make the untrained network that `config` describes."""
+    """Make the untrained network that `config` describes.
+
+    Raises:
+        UserError: A user's class is not found, or is not what methods can train.
+    """
     match config:
         case EfficientNetConfig():
             return EfficientNet(config)
         case ZipformerConfig():
             return Zipformer(config)
         case _:
-            assert_never(config)
+            return _user_encoder(config)
+
+
+def _user_encoder(config: UserDefined) -> FeatureEncoder:
+    """Make a user's own: `Class(config)` if it has a `Config`, `Class()` otherwise."""
+    kind = config.kind
+    found = python_object(kind)
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise UserError(f"{kind}: is no class of a torch module")
+    encoder = found() if isinstance(config, NameOnly) else found(config)
+    names = ("sample_rate", "frame_rate", "dim", "num_bins", "features", "encode_features")
+    if lacking := [name for name in names if not hasattr(encoder, name)]:
+        raise UserError(
+            f"{kind}: methods cannot train it, it lacks {', '.join(lacking)}: derive it from "
+            "audiossl.models.encoder.FeatureEncoder, which says what these are"
+        )
+    encoder.config = config  # type: ignore[assignment]
+    return encoder  # type: ignore[return-value]

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from audiossl import distributed
 from audiossl.features.log_mel import LogMel, LogMelConfig
-from audiossl.models.encoder import FeatureEncoder
+from audiossl.models.encoder import Context, FeatureEncoder
 from audiossl.nn.batch_norm import BatchNorm2d
 from audiossl.nn.frames import Frames
 from audiossl.nn.lengths import valid_mask
@@ -74,7 +74,8 @@ class EfficientNet(FeatureEncoder):
         self.config = config
         self.front_end = LogMel(config.front_end)
         self.sample_rate = config.front_end.sample_rate
-        self.frame_rate = self.front_end.frame_rate / STRIDE
+        self.num_bins, self.feature_rate = config.front_end.num_bands, self.front_end.frame_rate
+        self.frame_rate = self.feature_rate / STRIDE
         channels = round_channels(STEM_CHANNELS, config.width)
         self.stem = _ConvNorm(1, channels, kernel=3, stride=2, activation=True)
         self.stages = nn.ModuleList()
@@ -122,6 +123,7 @@ class EfficientNet(FeatureEncoder):
         self,
         features: Float[Tensor, "batch frames bands"],
         feature_lengths: Int[Tensor, " batch"],
+        context: Context | None = None,  # noqa: ARG002
     ) -> Frames:
         """Encode log-mel images, of at least `STRIDE` frames each."""
         # Sequences of one length, as in training, need no mask; lengths are compared on the device

@@ -1,12 +1,15 @@
-"""What every encoder is: waveforms in, Frames out."""
+"""What every encoder is: waveforms in, Frames out; and what methods need of one that they train."""
 
 from abc import abstractmethod
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from audiossl.audio.presentation import Presentation
+from audiossl.errors import UserError
 from audiossl.nn.frames import Frames
 
 
@@ -35,17 +38,40 @@ def presentation_of(encoder: nn.Module | Encoder) -> Presentation:
     return presentation or Presentation(sample_rate=rate)
 
 
+@dataclass(frozen=True)
+class Context:
+    """The step of training in which features are encoded, for networks that change with it.
+
+    Without one, a network is at the end of its schedules and draws from torch's global state.
+    """
+
+    step: int = 0
+    """Optimizer steps before this one."""
+    seconds: float = 0.0
+    """Seconds of audio in those steps, over all ranks."""
+    generator: torch.Generator | None = None
+    """Source of what is drawn at random, seeded alike on all ranks."""
+
+
 class FeatureEncoder(nn.Module):
-    """An encoder that is a network behind a front end, each usable alone.
+    """An encoder that is a network behind a front end: what any method can train.
 
     Training computes features once, changes them (masks, mixes) and calls `encode_features`.
+    Subclasses set the attributes and implement `features` and `encode_features`.
     """
 
     config: Any
     """The frozen dataclass that it was built from."""
     sample_rate: int
+    """Samples a second of the waveforms, Hz."""
     frame_rate: float
+    """Frames a second of the output; 0 for a network that makes clip vectors alone."""
     dim: int
+    """Dimension of `Frames.vectors`."""
+    num_bins: int
+    """Values of a feature frame."""
+    feature_rate: float = 100.0
+    """Feature frames a second."""
     presentation: Presentation | None = None
     """How clips were presented in pretraining; None: whole."""
 
@@ -77,6 +103,7 @@ class FeatureEncoder(nn.Module):
         self,
         features: Float[Tensor, "batch frames bins"],
         feature_lengths: Int[Tensor, " batch"],
+        context: Context | None = None,
     ) -> Frames:
         """Run the network behind the front end."""
 
@@ -85,3 +112,16 @@ class FeatureEncoder(nn.Module):
     ) -> Frames:
         """Encode waveforms: front end, then network."""
         return self.encode_features(*self.features(waveforms, lengths))
+
+
+def check_has_frames(encoder: nn.Module, method: str) -> None:
+    """Refuse to train an encoder of clip vectors with a method that needs frames.
+
+    Raises:
+        UserError: It has none.
+    """
+    if not getattr(encoder, "frame_rate", 0.0) > 0:
+        raise UserError(
+            f"method {method} needs an encoder with frames, and {type(encoder).__name__} has clip "
+            "vectors alone (its frame_rate is 0): choose another --encoder.kind or --method.kind"
+        )

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from audiossl.features.log_mel import LogMel, LogMelConfig
-from audiossl.models.encoder import FeatureEncoder
+from audiossl.models.encoder import Context, FeatureEncoder
 from audiossl.nn.frames import Frames
 from audiossl.nn.lengths import valid_mask
 from audiossl.nn.pooling import masked_mean_std
@@ -26,8 +26,8 @@ class LogMelStatistics(FeatureEncoder):
         self.config = config or LogMelConfig()
         self.front_end = LogMel(self.config)
         self.sample_rate = self.config.sample_rate
-        self.frame_rate = self.front_end.frame_rate
-        self.dim = self.config.num_bands
+        self.frame_rate = self.feature_rate = self.front_end.frame_rate
+        self.dim = self.num_bins = self.config.num_bands
 
     def features(
         self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
@@ -42,6 +42,7 @@ class LogMelStatistics(FeatureEncoder):
         self,
         features: Float[Tensor, "batch frames bands"],
         feature_lengths: Int[Tensor, " batch"],
+        context: Context | None = None,  # noqa: ARG002
     ) -> Frames:
         """Return the frames as they are, with their statistics as clip vectors."""
         pooled = masked_mean_std(features, feature_lengths)

@@ -13,12 +13,14 @@ from typing import Literal, TypeAlias
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.nn import functional as F
-from typing_extensions import assert_never
 
 from audiossl.errors import UserError
+from audiossl.models.build import EncoderConfig, build_encoder
+from audiossl.models.encoder import Context, FeatureEncoder, check_has_frames
 from audiossl.nn.batch_norm import FrameNorm
 from audiossl.nn.frames import Frames
 from audiossl.nn.lengths import valid_mask
+from audiossl.python_objects import is_python, python_object
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +75,7 @@ class GivenConfig:
     kind: Literal["given"] = "given"
 
 
-SideConfig: TypeAlias = FramesConfig | TextConfig | PianoRollConfig | GivenConfig
+SideConfig: TypeAlias = FramesConfig | TextConfig | PianoRollConfig | GivenConfig | EncoderConfig
 PITCHES = 88
 """Keys of a piano, A0 to C8: the width of a roll's channels."""
 
@@ -88,7 +90,10 @@ class SideEncoder(nn.Module):
 
     @abstractmethod
     def forward(
-        self, values: Shaped[Tensor, "batch length *dims"], lengths: Int[Tensor, " batch"]
+        self,
+        values: Shaped[Tensor, "batch length *dims"],
+        lengths: Int[Tensor, " batch"],
+        context: Context | None = None,
     ) -> Frames:
         """Encode frames or tokens; rows behind `lengths` are padding."""
 
@@ -111,7 +116,11 @@ def build_side_encoder(config: SideConfig, size: int, frame_rate: float) -> Side
         case GivenConfig():
             return GivenEncoder(size, frame_rate)
         case _:
-            assert_never(config)
+            own = python_object(config.kind) if is_python(config.kind) else None
+            if isinstance(own, type) and issubclass(own, SideEncoder):
+                made: SideEncoder = own(config, size, frame_rate)
+                return made
+            return FeatureSide(build_encoder(config), size, frame_rate)
 
 
 class FramesEncoder(SideEncoder):
@@ -125,7 +134,10 @@ class FramesEncoder(SideEncoder):
         self.stride = self.convolutions.stride
 
     def forward(
-        self, values: Float[Tensor, "batch length dim"], lengths: Int[Tensor, " batch"]
+        self,
+        values: Float[Tensor, "batch length dim"],
+        lengths: Int[Tensor, " batch"],
+        context: Context | None = None,  # noqa: ARG002
     ) -> Frames:
         """Encode frames."""
         normalized = self.norm(values, valid_mask(lengths, values.shape[1]))
@@ -143,7 +155,10 @@ class TextEncoder(SideEncoder):
         self.stride = self.convolutions.stride
 
     def forward(
-        self, values: Int[Tensor, "batch length"], lengths: Int[Tensor, " batch"]
+        self,
+        values: Int[Tensor, "batch length"],
+        lengths: Int[Tensor, " batch"],
+        context: Context | None = None,  # noqa: ARG002
     ) -> Frames:
         """Encode tokens."""
         return self.convolutions(self.embedding(values), lengths, self.frame_rate)
@@ -168,7 +183,10 @@ class PianoRollEncoder(SideEncoder):
         self.stride = self.convolutions.stride
 
     def forward(
-        self, values: Float[Tensor, "batch length dim"], lengths: Int[Tensor, " batch"]
+        self,
+        values: Float[Tensor, "batch length dim"],
+        lengths: Int[Tensor, " batch"],
+        context: Context | None = None,  # noqa: ARG002
     ) -> Frames:
         """Encode rolls: (pitch, channel) of each frame, one channel after another."""
         valid = valid_mask(lengths, values.shape[1])
@@ -188,11 +206,41 @@ class GivenEncoder(SideEncoder):
         self.norm = FrameNorm(size)
 
     def forward(
-        self, values: Float[Tensor, "batch length dim"], lengths: Int[Tensor, " batch"]
+        self,
+        values: Float[Tensor, "batch length dim"],
+        lengths: Int[Tensor, " batch"],
+        context: Context | None = None,  # noqa: ARG002
     ) -> Frames:
         """Normalize vectors."""
         normalized = self.norm(values, valid_mask(lengths, values.shape[1]))
         return Frames(normalized, lengths, self.frame_rate)
+
+
+class FeatureSide(SideEncoder):
+    """Any encoder of sound, behind its front end: frames of a side are its features."""
+
+    def __init__(self, encoder: FeatureEncoder, size: int, frame_rate: float) -> None:
+        super().__init__()
+        name = getattr(encoder.config, "kind", type(encoder).__name__)
+        if (encoder.num_bins, encoder.feature_rate) != (size, frame_rate):
+            raise UserError(
+                f"encoder {name} reads {encoder.num_bins} values at {encoder.feature_rate:g} Hz, "
+                f"and this side has {size} at {frame_rate:g} Hz: change the front end of the pairs "
+                "(sides.<side>.encoder) or the encoder's"
+            )
+        check_has_frames(encoder, "code_matching")
+        self.network = encoder
+        self.dim, self.frame_rate = encoder.dim, encoder.frame_rate
+        self.stride = round(frame_rate / encoder.frame_rate)
+
+    def forward(
+        self,
+        values: Float[Tensor, "batch length dim"],
+        lengths: Int[Tensor, " batch"],
+        context: Context | None = None,
+    ) -> Frames:
+        """Encode features."""
+        return self.network.encode_features(values, lengths, context)
 
 
 class Convolutions(nn.Module):

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from audiossl.configs import from_plain, plain
 from audiossl.data.pair_corpus import SideFacts
 from audiossl.errors import UserError, did_you_mean
-from audiossl.methods.code_matching import CodeMatching, CodeMatchingConfig
+from audiossl.methods.build import PairMethodConfig, build_method, read_method_config
+from audiossl.methods.code_matching import CodeMatching
 from audiossl.models.encoder import Encoder
 from audiossl.models.side_encoders import SideConfig, build_side_encoder
 from audiossl.nn.frames import Frames
@@ -31,7 +32,7 @@ class Matching:
 
 
 def build_matching(
-    sides: Mapping[str, SideFacts], encoders: Mapping[str, SideConfig], config: CodeMatchingConfig
+    sides: Mapping[str, SideFacts], encoders: Mapping[str, SideConfig], config: PairMethodConfig
 ) -> CodeMatching:
     """Make an untrained method for sides as they are stored.
 
@@ -50,7 +51,7 @@ def build_matching(
         side: build_side_encoder(encoders[side], facts.size, facts.frame_rate)
         for side, facts in sides.items()
     }
-    return CodeMatching(built, config)
+    return cast(CodeMatching, build_method(config, nn.ModuleDict(built)))
 
 
 def write_matching(
@@ -87,7 +88,7 @@ def load_matching(folder: Path) -> Matching:
     encoders = {
         side: from_plain(SideConfig, row, str(path)) for side, row in content["encoders"].items()
     }
-    config = from_plain(CodeMatchingConfig, content["method"], str(path))
+    config = read_method_config(content["method"], str(path))
     method = build_matching(facts, encoders, config)
     load_exactly(method, read_weights(folder / WEIGHTS), str(folder / WEIGHTS))
     return Matching(method.eval(), facts)

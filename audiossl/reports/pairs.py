@@ -18,10 +18,9 @@ from audiossl.data.layout import MIXTURE, RECORDING
 from audiossl.data.plan import Position
 from audiossl.data.reading import SAMPLE_RATE
 from audiossl.data.views import Draw, Views
-from audiossl.losses.info_nce import without_excluded
 from audiossl.losses.source_association import association_scores, null_target
-from audiossl.methods.cola import Cola
-from audiossl.methods.source_association import SourceAssociation
+from audiossl.methods.method import ScoresPairs
+from audiossl.models.encoder import Context, Encoder
 
 _TEMPERATURE = 0.2
 """Divides the cosine where there is an encoder and no method: that of `CosineSimilarity`."""
@@ -66,8 +65,8 @@ def inspect_pairs(
 
     Args:
         views: Where batches come from.
-        model: A method (its own projection, similarity and null target are used), or an encoder
-            (cosine of clip vectors). In evaluation mode.
+        model: A method that scores pairs, or an encoder (cosine of clip vectors); of another
+            method its encoder. In evaluation mode.
         batches: How many batches are drawn, at most an epoch.
         device: Where the model is; the CPU by default.
 
@@ -92,28 +91,22 @@ def pair_scores(
         Scores, minus infinity for what is no candidate, and the column of each anchor's target: its
         own row, or, for an absent source, the last column.
     """
-    generator = torch.Generator(batch.anchors.device).manual_seed(0)
     with torch.inference_mode():
-        match model:
-            case SourceAssociation():
-                images = model.with_null_input(model.images(batch, generator), batch)
-                anchors, positives = model.embed(images)
-                scores = model.similarity(anchors, _with_null(positives, batch))
-                return association_scores(scores, batch.active, excluded=model.excluded(batch))
-            case Cola():
-                anchors, positives = model.embed(model.images(batch, generator))
-                targets = torch.arange(len(anchors), device=anchors.device)
-                scores = model.similarity(anchors, positives)
-                return without_excluded(scores, targets, model.excluded(batch)), targets
-            case _:
-                lengths = torch.full((len(batch.anchors),), batch.anchors.shape[1])
-                lengths = lengths.to(batch.anchors.device)
-                anchors, positives = (
-                    F.normalize(model(views, lengths).clip, dim=1)
-                    for views in (batch.anchors, batch.positives)
-                )
-                scores = anchors @ _with_null(positives, batch).T / _TEMPERATURE
-                return association_scores(scores, batch.active)
+        if isinstance(model, ScoresPairs):
+            generator = torch.Generator(batch.anchors.device).manual_seed(0)
+            scores = model.score_pairs(batch, Context(generator=generator))
+            return scores.softmax_values, scores.targets
+        encoder = model if isinstance(model, Encoder) else model.get_submodule("encoder")
+        anchors, positives = (_clips(encoder, v) for v in (batch.anchors, batch.positives))
+        candidates = torch.cat([positives, null_target(positives, batch.active)[None]])
+        return association_scores(anchors @ candidates.T / _TEMPERATURE, batch.active)
+
+
+def _clips(
+    encoder: nn.Module, waveforms: Float[Tensor, "batch samples"]
+) -> Float[Tensor, "batch dim"]:
+    lengths = torch.full((len(waveforms),), waveforms.shape[1], device=waveforms.device)
+    return F.normalize(encoder(waveforms, lengths).clip, dim=1)
 
 
 def _batch_pairs(
@@ -145,10 +138,6 @@ def _batch_pairs(
         )
         for row in range(len(names))
     ]
-
-
-def _with_null(positives: Tensor, batch: ViewBatch) -> Tensor:
-    return torch.cat([positives, null_target(positives, batch.active)[None]])
 
 
 def _dbfs(views: Views, draw: Draw, row: int) -> float:

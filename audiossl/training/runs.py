@@ -1,4 +1,4 @@
-"""A pretraining run, opened again: the pairs it sees, and its method as the last checkpoint has it.
+"""A pretraining run, opened again: its pairs, and its method as the last checkpoint has it.
 
 For looking at a run, finished or not; nothing here changes one.
 """
@@ -15,16 +15,15 @@ from audiossl.data.corpus import Corpus
 from audiossl.data.plan import PlanConfig
 from audiossl.data.views import Views, ViewsConfig
 from audiossl.errors import UserError
-from audiossl.methods.cola import Cola, ColaConfig
-from audiossl.methods.source_association import SourceAssociation, SourceAssociationConfig
-from audiossl.models.efficientnet import EfficientNet, EfficientNetConfig
+from audiossl.methods.build import build_method, read_method_config
+from audiossl.models.build import EncoderConfig, build_encoder
 from audiossl.nn.weights import load_exactly
 from audiossl.training.checkpoints import read_last_checkpoint
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run of COLA or source association."""
+    """A run of a method of pairs of crops."""
 
     views: Views
     """Its pairs, batch by batch."""
@@ -54,7 +53,8 @@ def open_run(folder: Path) -> Run:
     plan = PlanConfig(seed=seed, batch_size=size, num_buckets=1)
     views_config: ViewsConfig = from_plain(ViewsConfig, content["views"], source)
     views = Views(corpus, views_config, plan, corpus.select(content["where"]))
-    method = _method(content, source)
+    encoder = build_encoder(from_plain(EncoderConfig, content["encoder"], source))
+    method = build_method(read_method_config(content["method"], source), encoder, views.facts)
     state = read_last_checkpoint(folder)
     if state is not None:
         load_exactly(method, state["method"], f"{folder}: its last checkpoint")
@@ -69,15 +69,6 @@ def _settings(folder: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or "views" not in content or "method" not in content:
         raise UserError(f"{path}: not of a stage that pretrains on pairs (no views, or no method)")
     return content
-
-
-def _method(content: dict[str, Any], source: str) -> nn.Module:
-    encoder = EfficientNet(from_plain(EfficientNetConfig, content["encoder"], source))
-    if "null_input" in content["method"]:
-        return SourceAssociation(
-            encoder, from_plain(SourceAssociationConfig, content["method"], source)
-        )
-    return Cola(encoder, from_plain(ColaConfig, content["method"], source))
 
 
 def has_pairs(folder: Path) -> bool:

@@ -13,6 +13,7 @@ from audiossl.configs import plain
 from audiossl.data.pair_corpus import PairCorpus, PairSource, PairViewsConfig
 from audiossl.data.plan import PlanConfig
 from audiossl.errors import UserError
+from audiossl.methods.build import PairMethodConfig
 from audiossl.methods.code_matching import CodeMatching, CodeMatchingConfig
 from audiossl.models.side_encoders import SideConfig
 from audiossl.nn.weights import read_weights
@@ -35,7 +36,7 @@ class Config:
     """Which pairs take part: labels and their values, as in {split: [train]}; all if empty."""
     encoders: dict[str, SideConfig]
     """The network of each side."""
-    method: CodeMatchingConfig = CodeMatchingConfig()
+    method: PairMethodConfig = CodeMatchingConfig()
     """What is trained around them."""
     views: PairViewsConfig = PairViewsConfig()
     """How pairs are changed before they are learnt from."""

@@ -8,8 +8,10 @@ import torch
 from audiossl.data.corpus import Corpus
 from audiossl.data.plan import PlanConfig
 from audiossl.data.views import Views, ViewsConfig
-from audiossl.methods.cola import Cola, ColaConfig
-from audiossl.models.efficientnet import EfficientNet, EfficientNetConfig
+from audiossl.methods.build import ViewMethodConfig, build_method
+from audiossl.methods.cola import ColaConfig
+from audiossl.models.build import EncoderConfig, build_encoder
+from audiossl.models.efficientnet import EfficientNetConfig
 from recipes.pretraining import PretrainConfig, pretrain
 from recipes.stage import Stage, main
 
@@ -18,10 +20,10 @@ from recipes.stage import Stage, main
 class Config(PretrainConfig):
     """Pretrain an encoder with COLA."""
 
-    encoder: EfficientNetConfig = EfficientNetConfig()
-    """The network."""
-    method: ColaConfig = ColaConfig()
-    """What is trained around it."""
+    encoder: EncoderConfig = EfficientNetConfig()
+    """Network to train."""
+    method: ViewMethodConfig = ColaConfig()
+    """Projection head, similarity and loss around it."""
     views: ViewsConfig = ViewsConfig()
     """How crops are taken."""
     batch_size: int = 64
@@ -35,7 +37,7 @@ def cola(config: Config, stage: Stage) -> dict[str, Any]:
     plan = PlanConfig(seed=config.loop.seed, batch_size=config.batch_size, num_buckets=1)
     views = Views(corpus, config.views, plan, corpus.select(config.where))
     stage.log.info("%d segments, %d batches an epoch", len(views.cuts), len(views.plan.epoch(0)))
-    method = Cola(EfficientNet(config.encoder), config.method)
+    method = build_method(config.method, build_encoder(config.encoder), views.facts)
     return pretrain(method, views, config, stage)
 
 

@@ -9,8 +9,10 @@ import torch
 from audiossl.data.corpus import Corpus
 from audiossl.data.plan import PlanConfig
 from audiossl.data.views import Views, ViewsConfig
-from audiossl.methods.source_association import SourceAssociation, SourceAssociationConfig
-from audiossl.models.efficientnet import EfficientNet, EfficientNetConfig
+from audiossl.methods.build import ViewMethodConfig, build_method
+from audiossl.methods.source_association import SourceAssociationConfig
+from audiossl.models.build import EncoderConfig, build_encoder
+from audiossl.models.efficientnet import EfficientNetConfig
 from recipes.pretraining import PretrainConfig, pretrain
 from recipes.stage import Stage, main
 
@@ -21,10 +23,10 @@ class Config(PretrainConfig):
 
     stems: Path
     """Output of `recipes.source_association.separate` for the same cuts."""
-    encoder: EfficientNetConfig = EfficientNetConfig()
-    """The network."""
-    method: SourceAssociationConfig = SourceAssociationConfig()
-    """What is trained around it."""
+    encoder: EncoderConfig = EfficientNetConfig()
+    """Network to train."""
+    method: ViewMethodConfig = SourceAssociationConfig()
+    """Projection head, similarity and loss around it."""
     views: ViewsConfig = ViewsConfig()
     """How crops are taken, and of which sources."""
     batch_size: int = 128
@@ -39,7 +41,7 @@ def associate(config: Config, stage: Stage) -> dict[str, Any]:
     views = Views(corpus, config.views, plan, corpus.select(config.where))
     for source, active in views.active.items():
         stage.log.info("%s sounds in %d of %d segments", source, active.sum(), len(active))
-    method = SourceAssociation(EfficientNet(config.encoder), config.method)
+    method = build_method(config.method, build_encoder(config.encoder), views.facts)
     return pretrain(method, views, config, stage)
 
 

@@ -138,7 +138,8 @@ def check(forecast: Forecast, config: Config) -> None:
 
 
 def _check_shares(source: CodedCuts, config: Config, ranks: int) -> None:
-    block = config.method.mixing.block if config.method.mixing.wants_utterances else 1
+    mixing = pretrain.mixing_of(config)
+    block = mixing.block if mixing.wants_utterances else 1
     unit = ranks * config.loop.accumulate * block
     smallest = int(source.plan.batch_sizes.min())
     if any(size % unit for size in source.plan.batch_sizes.tolist()):
@@ -160,7 +161,7 @@ class _Noise:
     def __init__(self, config: Config, source: CodedCuts, rows: int, samples: int) -> None:
         self.times: list[float] = []
         self.fields, self.rows, self.samples = source.fields, rows, samples
-        self.noisy = config.method.mixing.wants_noise
+        self.noisy = pretrain.mixing_of(config).wants_noise
         settings = PlanConfig(batch_size=rows, num_buckets=1)
         self.plan = Plan(np.full(rows, samples), SAMPLE_RATE, settings)
 
@@ -188,7 +189,7 @@ def _trial(config: Config, source: CodedCuts, stage: Stage, shape: tuple[int, in
     _reset_peak(stage.device)
     noise = _Noise(config, source, *_even(shape, config))
     loop = dataclasses.replace(config.loop, steps=STEPS, averaging=None)
-    method = pretrain.build_method(config, source, pretrain.seconds_per_step(config, source))
+    method = pretrain.build(config, source)
     resources = LoopResources(keep=1, sharding=config.resources.sharding)
     train(method, noise, loop, Place(folder, stage.device, resources, stage.log))
     seconds = statistics.median(np.diff(noise.times[1:]).tolist())
@@ -202,7 +203,7 @@ def _trial(config: Config, source: CodedCuts, stage: Stage, shape: tuple[int, in
 
 def _even(shape: tuple[int, int], config: Config) -> tuple[int, int]:
     """Let a trial have a multiple of the parts and partners that its rows are put into."""
-    unit = config.loop.accumulate * config.method.mixing.block
+    unit = config.loop.accumulate * pretrain.mixing_of(config).block
     return max(unit, shape[0] // unit * unit) * distributed.world_size(), shape[1]
 
 
@@ -262,13 +263,14 @@ class Reckoned:
 def reckon(config: Config, source: CodedCuts, ranks: int) -> Reckoned:
     """Count the means of weights, and the shards of `ranks` ranks instead of those at work."""
     with torch.device("meta"):
-        method = pretrain.build_method(config, source, 1.0)
-    means = MEANS * _count(method.encoder) if config.loop.averaging else 0
+        method = pretrain.build(config, source)
+    encoder: Any = method.encoder
+    means = MEANS * _count(encoder) if config.loop.averaging else 0
     if config.resources.sharding == "none":
         return Reckoned(means, means)
     here = distributed.world_size()
     shards = STATES * _count(method) * (1 / ranks - 1 / here)
-    gathered = GATHERED * max(_count(unit) for unit in method.encoder.units)
+    gathered = GATHERED * max(map(_count, encoder.units), default=_count(method))
     return Reckoned(means / ranks + shards + (gathered if ranks > here == 1 else 0), means)
 
 

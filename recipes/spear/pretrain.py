@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from audiossl.data.coded_cuts import CodedCorpusConfig, CodedCuts, CodedCutsConfig
 from audiossl.data.plan import PlanConfig
-from audiossl.data.reading import SAMPLE_RATE
 from audiossl.errors import UserError
-from audiossl.methods.masked_codes import MaskedCodes, MaskedCodesConfig, Target
+from audiossl.methods.build import CodeMethodConfig, build_method
+from audiossl.methods.masked_codes import MaskedCodesConfig
+from audiossl.methods.mixing import MixingConfig
+from audiossl.models.build import EncoderConfig, build_encoder
 from audiossl.models.zipformer.config import ZipformerConfig
-from audiossl.models.zipformer.model import Zipformer
 from audiossl.optim.eden import EdenConfig
 from audiossl.training.loop import LoopConfig
 from recipes.pretraining import TrainingConfig, pretrain
@@ -29,20 +31,20 @@ class Config(TrainingConfig):
     """Which codes a cut must have, and which cuts take part."""
     plan: PlanConfig
     """How cuts are put into batches; `batch_duration` is of all ranks."""
-    encoder: ZipformerConfig = ZipformerConfig()
-    """The network."""
-    method: MaskedCodesConfig = MaskedCodesConfig()
-    """What is hidden, mixed and weighted."""
+    encoder: EncoderConfig = ZipformerConfig()
+    """Network to train."""
+    method: CodeMethodConfig = MaskedCodesConfig()
+    """Masks, mixing and weights of losses."""
 
 
 def spear(config: Config, stage: Stage) -> dict[str, Any]:
     """Train on masked cuts."""
     source = coded_cuts(config)
-    seconds = seconds_per_step(config, source)
+    seconds = source.facts.seconds_per_step
     loop = with_seconds(config.loop, seconds)
     epoch = len(source.plan.epoch(0))
     stage.log.info("%d batches an epoch, %.0f s of audio a step", epoch, seconds)
-    method = build_method(config, source, seconds)
+    method = build(config, source)
     return pretrain(method, source, dataclasses.replace(config, loop=loop), stage)
 
 
@@ -52,7 +54,7 @@ def coded_cuts(config: Config) -> CodedCuts:
     Raises:
         UserError: Noise is asked for and there is none, or the corpora do not fit together.
     """
-    if config.method.mixing.wants_noise and not config.data.noise:
+    if mixing_of(config).wants_noise and not config.data.noise:
         raise UserError(
             "method.mixing asks for noise, and data.noise names none: give the output of a prepare "
             "stage for noise, or set mixing.audio_probability to 0 and mixing.utterance_share to 1"
@@ -61,21 +63,16 @@ def coded_cuts(config: Config) -> CodedCuts:
     return CodedCuts(config.corpora, config.data, plan)
 
 
-def build_method(config: Config, source: CodedCuts, seconds: float) -> MaskedCodes:
+def mixing_of(config: Config) -> MixingConfig:
+    """Find how the method mixes cuts; one without such settings mixes none."""
+    mixing: MixingConfig = getattr(config.method, "mixing", MixingConfig())
+    return mixing
+
+
+def build(config: Config, source: CodedCuts) -> nn.Module:
     """Make the untrained network and its heads, for the codes that the data has."""
-    targets = {
-        name: Target(facts.num_codebooks, facts.codebook_size, facts.frame_rate)
-        for name, facts in source.fields.items()
-    }
     torch.manual_seed(config.loop.seed)
-    return MaskedCodes(Zipformer(config.encoder), config.method, targets, seconds)
-
-
-def seconds_per_step(config: Config, source: CodedCuts) -> float:
-    """Seconds of audio in a step, over all ranks: what schedules count."""
-    if config.plan.batch_size is None:
-        return config.plan.batch_duration
-    return float(source.plan.padded.mean()) / SAMPLE_RATE * config.plan.batch_size
+    return build_method(config.method, build_encoder(config.encoder), source.facts)
 
 
 def with_seconds(loop: LoopConfig, seconds: float) -> LoopConfig:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from audiossl.models.encoder import Context
 from audiossl.models.zipformer.config import BASE
 from audiossl.models.zipformer.model import Zipformer
 from audiossl.models.zipformer.regularizer import period
@@ -126,7 +127,7 @@ def test_training_steps_are_1_2_times_as_fast():
     def own():
         # As many steps as there are from one with regularizers to the next.
         for step in range(period(Progress(0, LATE))):
-            step_of(ours, ours_of(ours, progress=Progress(step, LATE)), inputs, lengths)()
+            step_of(ours, ours_of(ours, context=Context(step, 600 * LATE)), inputs, lengths)()
 
     def its():
         for _ in range(period(Progress(0, LATE))):
@@ -149,7 +150,7 @@ def test_kernels_are_fewer(mode):
         ours, own = Zipformer(config).train(), []
         for step in range(period(Progress(0, LATE)) if mode == "training" else 1):
             ours.zero_grad()
-            encode = ours_of(ours, progress=Progress(step, LATE))
+            encode = ours_of(ours, context=Context(step, 600 * LATE))
             own.append(kernels_of(f"{mode}, ours, step {step}", encode))
     means = [statistics.mean(counts) for counts in zip(*own, strict=True)]
     print(f"{mode}, ours, mean of {len(own)} steps: kernels {means}")

@@ -2,8 +2,8 @@
 
 import torch
 
-from audiossl.batches import CodeBatch
-from audiossl.methods.masked_codes import MaskedCodes, MaskedCodesConfig, Target
+from audiossl.batches import CodeBatch, DataFacts, Target
+from audiossl.methods.masked_codes import MaskedCodes, MaskedCodesConfig
 from audiossl.models.zipformer.config import ZipformerConfig
 from audiossl.models.zipformer.model import Zipformer
 
@@ -49,4 +49,5 @@ def masked_codes(
     """A method with fresh weights, the same each time."""
     torch.manual_seed(0)
     config = MaskedCodesConfig() if config is None else config
-    return MaskedCodes(Zipformer(encoder), config, targets or TARGETS, 10.0)
+    data = DataFacts(seconds_per_step=10.0, targets=targets or TARGETS)
+    return MaskedCodes(Zipformer(encoder), config, data)

@@ -4,10 +4,12 @@ from torch import nn
 
 from audiossl import distributed
 from audiossl.batches import ViewBatch
+from audiossl.errors import UserError
 from audiossl.features.log_mel import FLOOR
 from audiossl.methods.cola import Cola, ColaConfig
 from audiossl.methods.source_association import SourceAssociation, SourceAssociationConfig
 from audiossl.models.efficientnet import EfficientNet, EfficientNetConfig
+from audiossl.models.encoder import Context
 
 TINY = EfficientNetConfig(width=0.25, depth=0.3, stochastic_depth=0.2)
 
@@ -87,20 +89,24 @@ def test_one_batch_can_be_learnt_by_heart(similarity):
 )
 def test_absent_sources_become_the_null_input_and_nothing_else_does(null_input, value):
     config = SourceAssociationConfig(null_input=null_input)
-    method = SourceAssociation(EfficientNet(TINY), config)
-    batch = _batch(6)
-    images = method.images(batch, torch.Generator())
-    masked = method.with_null_input(images, batch)
+    method, batch = SourceAssociation(EfficientNet(TINY), config), _batch(6)
+    features, lengths = method.features(batch, Context())
+    everything, _ = Cola.features(Cola(method.encoder, ColaConfig(noise=0.0)), batch, Context())
     absent = torch.zeros(12).bool()
     absent[1::2] = ~batch.active
-    torch.testing.assert_close(masked[absent], value.expand_as(masked[absent]))
-    assert torch.equal(masked[~absent], images[~absent])
+    assert torch.equal(features[absent], value.expand_as(features[absent]))
+    assert torch.equal(features[~absent], everything[~absent])
+    assert lengths.tolist() == [features.shape[1]] * 12
 
 
-def test_the_floor_is_what_a_silent_waveform_gives():
-    method = SourceAssociation(EfficientNet(TINY), SourceAssociationConfig())
-    silence = ViewBatch(
-        torch.zeros(2, 16000), torch.zeros(2, 16000), torch.zeros(2).bool(), torch.arange(2)
-    )
-    images = method.images(silence, torch.Generator())
-    torch.testing.assert_close(method.with_null_input(images, silence), images)
+def test_the_loss_is_an_option():
+    config = ColaConfig(loss="python:tests.methods.own_losses:decoupled")
+    method = Cola(EfficientNet(TINY), config).eval()
+    batch, generator = _batch(4), torch.Generator().manual_seed(0)
+    losses = method(batch, 0, generator)
+    scores = method.score_pairs(batch, Context(generator=generator.manual_seed(0)))
+    without_positive = scores.values.masked_fill(torch.eye(4).bool(), -torch.inf)
+    expected = (without_positive.logsumexp(dim=1) - scores.values.diagonal()).mean()
+    torch.testing.assert_close(losses.total, expected)
+    with pytest.raises(UserError, match=r"loss 'infonce' is unknown; did you mean 'info_nce'"):
+        Cola(EfficientNet(TINY), ColaConfig(loss="infonce"))

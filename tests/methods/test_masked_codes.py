@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from audiossl import distributed
-from audiossl.batches import split_batch
+from audiossl.batches import DataFacts, Target, split_batch
 from audiossl.errors import UserError
 from audiossl.methods import masked_codes as module
-from audiossl.methods.masked_codes import MaskedCodesConfig, MaskingConfig, Target
+from audiossl.methods.masked_codes import MaskedCodesConfig, MaskingConfig
 from audiossl.methods.mixing import MixingConfig
 from audiossl.models.zipformer.model import Zipformer
 from audiossl.nn.frames import Frames
@@ -127,7 +127,7 @@ class _Framewise(Zipformer):
         """Features that spell the codes, which the test puts into the waveforms."""
         return waveforms.unflatten(1, (-1, SMALL.num_bins)), lengths // SMALL.num_bins
 
-    def encode_features(self, features, feature_lengths, **_chance):
+    def encode_features(self, features, feature_lengths, context=None):
         pairs = features.unflatten(1, (-1, 2)).flatten(2)
         return Frames(self.network(pairs), feature_lengths // 2, 50.0)
 
@@ -276,7 +276,7 @@ def test_what_does_not_fit_is_refused_by_name():
     with pytest.raises(UserError, match="did you mean 'speech'"):
         masked_codes(targets={"speechs": TARGETS["speech"]})
     with pytest.raises(UserError, match="no codes to learn"):
-        module.MaskedCodes(Zipformer(SMALL), MaskedCodesConfig(), {}, 1.0)
+        module.MaskedCodes(Zipformer(SMALL), MaskedCodesConfig(), DataFacts())
     for wrong in ({"alpha": 1.1}, {"audio_weight": -0.1}, {"audio_weight": float("nan")}):
         with pytest.raises(UserError, match=next(iter(wrong))):
             MaskedCodesConfig(**wrong)

@@ -29,7 +29,7 @@ class Mlp(SideEncoder):
         self.dim = 128
         self.layers = nn.Sequential(nn.Linear(size, 128), nn.ReLU(), nn.Linear(128, 128))
 
-    def forward(self, values: Tensor, lengths: Tensor) -> Frames:
+    def forward(self, values: Tensor, lengths: Tensor, context: object = None) -> Frames:
         return Frames(self.layers(values), lengths, 1.0)
 
 

@@ -6,7 +6,7 @@ from audiossl.data.plan import PlanConfig
 from audiossl.errors import UserError
 from audiossl.whole import read_json
 from recipes.spear.preflight import Config, Forecast, check, preflight, reckon
-from recipes.spear.pretrain import build_method, coded_cuts
+from recipes.spear.pretrain import build, coded_cuts
 from recipes.stage import run
 from tests.recipes.spear_corpora import spear_config, write_corpora
 
@@ -61,7 +61,7 @@ def _sharded(config: Config, **changes: object) -> Config:
 
 def test_what_trials_do_not_have_is_reckoned(config):
     source = coded_cuts(config)
-    method = build_method(config, source, 1.0)
+    method = build(config, source)
     encoder = sum(p.numel() for p in method.encoder.parameters())
     every = sum(p.numel() for p in method.parameters())
     means = reckon(config, source, 8)

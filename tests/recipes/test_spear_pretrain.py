@@ -14,7 +14,7 @@ from audiossl.training.averaging import AveragingConfig
 from audiossl.training.checkpoints import read_last_checkpoint
 from audiossl.training.loop import Place, train
 from audiossl.training.writers import read_metrics
-from recipes.spear.pretrain import build_method, coded_cuts, spear, with_seconds
+from recipes.spear.pretrain import build, coded_cuts, spear, with_seconds
 from recipes.stage import run
 from tests.data.corpora import encode, prepare, write_folder
 from tests.methods.codes import SMALL
@@ -40,7 +40,7 @@ def _weights(method) -> torch.Tensor:
 
 def _train(config, output, source=None):
     source = source or coded_cuts(config)
-    method = build_method(config, source, 10.0)
+    method = build(config, source)
     train(method, source, with_seconds(config.loop, 10.0), _place(output, config))
     return _weights(method)
 

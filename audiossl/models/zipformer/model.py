@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 from audiossl.features.kaldi_fbank import PADDING, KaldiFbank, KaldiFbankConfig
 from audiossl.models.chunking import encode_in_chunks
 from audiossl.models.conv_subsampling import LEAST_FRAMES, ConvSubsampling
-from audiossl.models.encoder import FeatureEncoder
+from audiossl.models.encoder import Context, FeatureEncoder
 from audiossl.models.zipformer.config import ZipformerConfig
 from audiossl.models.zipformer.downsampling import Downsample
 from audiossl.models.zipformer.drawing import draw_plan
@@ -50,7 +50,7 @@ class Zipformer(FeatureEncoder):
         self.config = config
         self.sample_rate = 16000
         self.frame_rate = INNER_RATE / config.output_stride
-        self.dim = config.dim
+        self.dim, self.num_bins = config.dim, config.num_bins
         # Groups of frames that become one, in all stacks, begin where chunks begin.
         self.chunk_unit = math.lcm(*config.strides, config.output_stride) * 320
         self.fbank = KaldiFbank(KaldiFbankConfig(num_bins=config.num_bins))
@@ -74,10 +74,9 @@ class Zipformer(FeatureEncoder):
         self,
         features: Float[Tensor, "batch frames bins"],
         feature_lengths: Int[Tensor, " batch"],
+        context: Context | None = None,
         *,
         padding: Literal["seen", "hidden"] = "seen",
-        progress: Progress | None = None,
-        generator: torch.Generator | None = None,
     ) -> Frames:
         """Run the network behind the front end; T feature frames make (T - 7) // 2 frames.
 
@@ -86,12 +85,12 @@ class Zipformer(FeatureEncoder):
         Args:
             features: Filter banks, which may have been masked.
             feature_lengths: Valid frames of each sequence.
+            context: How far training has come, and what it draws from; without it, as at its end.
+                Of no use in evaluation.
             padding: What the network makes of features behind the end of a sequence. They get no
                 attention. The authors' network lets the last frames of a sequence see some of them,
                 through a convolution of the front end and through averages over neighbors: "seen".
                 If "hidden", each sequence is encoded as if it were alone.
-            progress: How far training has come; without it, as at its end. Of no use in evaluation.
-            generator: Source of the chance of training; torch's global state without it.
 
         Raises:
             UserError: Lengths do not belong to the batch.
@@ -102,7 +101,7 @@ class Zipformer(FeatureEncoder):
             features = F.pad(features, (0, 0, 0, missing), value=PADDING)
         lengths = torch.div(feature_lengths - 7, 2, rounding_mode="floor").clamp(min=0)
         ends = lengths if padding == "hidden" else None
-        plan = self._plan(features, progress or FINISHED, generator)
+        plan = self._plan(features, context)
         frames = self.encoder_embed(features, plan.front, ends)
         vectors, layers = self.encoder(frames, lengths, ends, plan)
         if missing > 0:
@@ -133,11 +132,11 @@ class Zipformer(FeatureEncoder):
             return encode_in_chunks(self, waveforms, lengths)
         return self.encode_features(*self.features(waveforms, lengths), padding="hidden")
 
-    def _plan(
-        self, features: Tensor, progress: Progress, generator: torch.Generator | None
-    ) -> StepPlan:
+    def _plan(self, features: Tensor, context: Context | None) -> StepPlan:
         if not (self.training and self.config.machinery):
             return self.idle_plan
+        progress = Progress.of(context) if context else FINISHED
+        generator = context.generator if context else None
         length = (features.shape[1] - 7) // 2
         return draw_plan(
             self.config, progress, batch=len(features), length=length, device=features.device,

@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
+from audiossl.models.encoder import Context
+
 REFERENCE_SECONDS = 600.0
 """Seconds of audio that count as one batch."""
 
@@ -21,9 +23,9 @@ class Progress:
     """Batches of 600 s of audio so far, over all ranks; decides every schedule."""
 
     @classmethod
-    def after(cls, step: int, seconds_per_step: float) -> "Progress":
-        """Progress after `step` steps of `seconds_per_step` seconds of audio, over all ranks."""
-        return cls(step, step * seconds_per_step / REFERENCE_SECONDS)
+    def of(cls, context: Context) -> "Progress":
+        """Count the audio before a step in batches."""
+        return cls(context.step, context.seconds / REFERENCE_SECONDS)
 
 
 FINISHED = Progress(step=1, batch_count=math.inf)

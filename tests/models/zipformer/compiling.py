@@ -12,9 +12,9 @@ from dataclasses import replace
 import torch
 from torch import _dynamo
 
+from audiossl.models.encoder import Context
 from audiossl.models.zipformer.config import TINY
 from audiossl.models.zipformer.model import Zipformer
-from audiossl.models.zipformer.schedules import Progress
 
 CONFIG = replace(TINY, num_layers=(1, 1), strides=(1, 2), kernel_sizes=(31, 15))
 BUCKETS = range(24, 24 + 8 * 8, 8)
@@ -35,7 +35,7 @@ def outputs_and_gradients(network, size, step):
     generator = torch.Generator().manual_seed(step)
     inputs = torch.randn(2, size, 128, generator=torch.Generator().manual_seed(size))
     frames = network.encode_features(
-        inputs, torch.tensor([size, size - 5]), progress=Progress(step, 1e5), generator=generator
+        inputs, torch.tensor([size, size - 5]), Context(step, 6e7, generator)
     )
     frames.vectors.square().mean().backward()
     gradients = {n: p.grad.clone() for n, p in network.named_parameters() if p.requires_grad}

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
+from audiossl.models.encoder import Context
 from audiossl.models.zipformer.config import BASE
 from audiossl.models.zipformer.model import Zipformer
-from audiossl.models.zipformer.schedules import Progress
 from tests.models.zipformer.launches import forward_and_backward
 
 SECONDS, SEQUENCES = 15, 4
@@ -21,8 +21,7 @@ def work_of(machinery, step):
         lengths = torch.full((SEQUENCES,), 100 * SECONDS)
 
     def encode(features, lengths):
-        progress = Progress(step, 1e5)
-        return network.encode_features(features, lengths, progress=progress).vectors
+        return network.encode_features(features, lengths, Context(step, 6e7)).vectors
 
     return forward_and_backward(encode, features, lengths)
 

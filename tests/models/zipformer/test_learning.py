@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from audiossl.models.encoder import Context
 from audiossl.models.zipformer.config import TINY
 from audiossl.models.zipformer.model import Zipformer
-from audiossl.models.zipformer.schedules import Progress
 from audiossl.optim.scaled_adam import ScaledAdam
 
 TOY = replace(
@@ -39,7 +39,7 @@ def learn(machinery):
     for step in range(STEPS):
         optimizer.zero_grad()
         frames = network.encode_features(
-            torch.where(mask, hidden, heard), lengths, progress=Progress(step, 1e5)
+            torch.where(mask, hidden, heard), lengths, Context(step, 6e7)
         )
         logits = head(frames.vectors)
         loss = F.cross_entropy(logits[inside], codes[inside])

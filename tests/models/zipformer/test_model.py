@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from audiossl.errors import UserError
+from audiossl.models.encoder import Context
 from audiossl.models.zipformer.config import BASE, LARGE, TINY, XLARGE
 from audiossl.models.zipformer.model import Zipformer
-from audiossl.models.zipformer.schedules import Progress
 from tests.models.zipformer.golden import features, fill
 
 
@@ -157,7 +157,7 @@ def test_lengths_that_do_not_fit_the_batch_are_refused(tiny, monkeypatch, length
 def test_a_batch_with_an_empty_sequence_has_gradients():
     network = Zipformer(TINY).train()
     frames = network.encode_features(
-        torch.randn(2, 120, 128), torch.tensor([120, 0]), progress=Progress(0, 0.0)
+        torch.randn(2, 120, 128), torch.tensor([120, 0]), Context(0, 0.0)
     )
     frames.vectors[0].square().mean().backward()
     assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)
@@ -169,7 +169,7 @@ def test_keeping_the_inputs_of_stacks_only_changes_no_gradient():
         torch.manual_seed(3)
         network = Zipformer(replace(TINY, checkpoint_stacks=saves)).train()
         frames = network.encode_features(
-            torch.randn(2, 100, 128), torch.tensor([100, 60]), progress=Progress(0, 0.0)
+            torch.randn(2, 100, 128), torch.tensor([100, 60]), Context(0, 0.0)
         )
         frames.vectors.square().mean().backward()
         gradients.append([p.grad for p in network.parameters() if p.grad is not None])
@@ -182,7 +182,7 @@ def test_every_parameter_has_a_gradient_in_every_step():
     for step in (0, 1):
         network.zero_grad()
         frames = network.encode_features(
-            torch.randn(2, 100, 128), torch.tensor([100, 60]), progress=Progress(step, step * 1e5)
+            torch.randn(2, 100, 128), torch.tensor([100, 60]), Context(step, step * 6e7)
         )
         frames.vectors.square().mean().backward()
         trained = [(n, p) for n, p in network.named_parameters() if p.requires_grad]
@@ -193,7 +193,7 @@ def test_a_plain_network_does_the_same_in_training_and_in_evaluation():
     network = Zipformer(replace(TINY, machinery=False))
     inputs, lengths = torch.randn(2, 100, 128), torch.tensor([100, 60])
     with torch.no_grad():
-        trained = network.train().encode_features(inputs, lengths, progress=Progress(0, 0.0))
+        trained = network.train().encode_features(inputs, lengths, Context(0, 0.0))
         evaluated = network.eval().encode_features(inputs, lengths)
     assert torch.equal(trained.vectors, evaluated.vectors)
 
@@ -216,21 +216,17 @@ def test_bfloat16_is_near_to_float32(tiny):
     tiny.zero_grad()
 
 
-@pytest.mark.parametrize("progress", [None, Progress(0, 0.0)])
-def test_the_gradient_of_the_whole_is_its_slope(progress):
+@pytest.mark.parametrize("training", [False, True])
+def test_the_gradient_of_the_whole_is_its_slope(training):
     # In float64, along a random direction of all parameters, with chance held still.
     network = Zipformer(replace(TINY, num_layers=(1, 1), strides=(1, 2), kernel_sizes=(31, 15)))
-    network.double().train(progress is not None)
+    network.double().train(training)
     inputs, lengths = torch.randn(2, 60, 128, dtype=torch.float64), torch.tensor([60, 45])
 
     def loss():
-        if progress is not None:
-            generator = torch.Generator().manual_seed(1)
-            # A step without regularizers, which change gradients on purpose.
-            settings = {"progress": Progress(1, 1e6), "generator": generator}
-            frames = network.encode_features(inputs, lengths, **settings)
-        else:
-            frames = network.encode_features(inputs, lengths)
+        # A step without regularizers, which change gradients on purpose.
+        context = Context(1, 6e8, torch.Generator().manual_seed(1)) if training else None
+        frames = network.encode_features(inputs, lengths, context)
         return (frames.vectors * weights).sum()
 
     weights = torch.randn(2, 26, 64, dtype=torch.float64)
@@ -239,7 +235,7 @@ def test_the_gradient_of_the_whole_is_its_slope(progress):
     trained = [
         p
         for n, p in network.named_parameters()
-        if p.requires_grad and (progress is None or "embed.conv.0" not in n)
+        if p.requires_grad and (not training or "embed.conv.0" not in n)
     ]
     directions = [torch.randn_like(p) for p in trained]
     slope = sum(float((p.grad * d).sum()) for p, d in zip(trained, directions, strict=True))
@@ -261,6 +257,6 @@ def test_silence_and_one_short_cut_have_finite_gradients(frames, batch, silent):
         features += torch.randn(features.shape)
     lengths = torch.full((batch,), frames)
     # In the first step every regularizer acts.
-    found = network.encode_features(features, lengths, progress=Progress(0, 0.0)).vectors
+    found = network.encode_features(features, lengths, Context(0, 0.0)).vectors
     found.square().mean().backward()
     assert all(p.grad.isfinite().all() for p in network.parameters() if p.grad is not None)

@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from audiossl.models.encoder import Context
 from audiossl.models.zipformer.schedules import (
     FINISHED,
     LEAST_BYPASS,
@@ -18,7 +19,7 @@ def test_values_are_linear_between_points_and_constant_beyond():
 
 
 def test_progress_counts_audio_in_batches_of_ten_minutes():
-    progress = Progress.after(1000, 1200.0)
+    progress = Progress.of(Context(1000, 1000 * 1200.0))
     assert progress == Progress(1000, 2000.0)
     assert LEAST_BYPASS.at(Progress(0, 10000.0)) == pytest.approx(0.55)
     assert LEAST_BYPASS.at(FINISHED) == pytest.approx(0.2)

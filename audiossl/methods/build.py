@@ -1,0 +1,63 @@
+"""From a config to the untrained method that it describes, around an encoder."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from torch import nn
+
+from audiossl.batches import DataFacts
+from audiossl.configs import configs_of, from_plain
+from audiossl.errors import UserError
+from audiossl.methods.code_matching import CodeMatching, CodeMatchingConfig
+from audiossl.methods.cola import Cola, ColaConfig
+from audiossl.methods.masked_codes import MaskedCodes, MaskedCodesConfig
+from audiossl.methods.source_association import SourceAssociation, SourceAssociationConfig
+from audiossl.python_objects import UserDefined, python_object
+
+METHODS: dict[type, Any] = {
+    ColaConfig: Cola,
+    SourceAssociationConfig: SourceAssociation,
+    MaskedCodesConfig: MaskedCodes,
+    CodeMatchingConfig: CodeMatching,
+}
+"""Config -> class, which is made from an encoder, the config, and facts of the data."""
+
+ViewMethodConfig: TypeAlias = ColaConfig | SourceAssociationConfig | UserDefined
+"""Methods of pairs of crops (`ViewBatch`)."""
+CodeMethodConfig: TypeAlias = MaskedCodesConfig | UserDefined
+"""Methods of cuts with the codes of teachers (`CodeBatch`)."""
+PairMethodConfig: TypeAlias = CodeMatchingConfig | UserDefined
+"""Methods of clips in several modalities (`PairBatch`)."""
+MethodConfig: TypeAlias = ViewMethodConfig | CodeMethodConfig | PairMethodConfig
+"""Every method that pretrains."""
+
+
+def build_method(config: Any, encoder: nn.Module, data: DataFacts | None = None) -> nn.Module:
+    """Make the untrained method that `config` describes.
+
+    Args:
+        config: One of `MethodConfig`.
+        encoder: What it trains: a `FeatureEncoder`, or a `ModuleDict` of those of modalities.
+        data: Facts of its batches.
+
+    Raises:
+        UserError: A user's class is not found, or the encoder lacks what the method needs.
+    """
+    found = METHODS.get(type(config)) or python_object(config.kind)
+    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        raise UserError(f"{config.kind}: is no class of a torch module")
+    method: nn.Module = found(encoder, config, data or DataFacts())
+    if not isinstance(getattr(method, "encoder", None), nn.Module):
+        raise UserError(f"{config.kind}: keep what is trained as self.encoder")
+    return method
+
+
+def read_method_config(content: Mapping[str, Any], source: str) -> Any:
+    """Read the config of a method; one from before there were kinds is told by its settings."""
+    if "kind" not in content:
+        configs = configs_of(MethodConfig)
+        fields = {kind: {f.name for f in dataclasses.fields(c)} for kind, c in configs.items()}
+        fitting = [kind for kind, names in fields.items() if content.keys() <= names]
+        content = {**content, **({"kind": fitting[0]} if fitting else {})}
+    return from_plain(MethodConfig, dict(content), source)
