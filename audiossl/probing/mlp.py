@@ -1,7 +1,9 @@
 """MLP probe: one hidden layer on standardized embeddings, stopped early on validation items.
 
-All seeds and learning rates are trained at once: they are independent networks whose weights are
-stacked, and one batched product serves all of them. Each keeps the weights of its own best epoch.
+Seeds and learning rates are independent networks. On an accelerator the weights of all are stacked
+and one batched product serves them; on a CPU as many are trained at once as its cache holds. Which
+are trained together changes nothing: each has its own draws, and keeps the weights of its own best
+epoch.
 """
 
 from dataclasses import dataclass
@@ -14,6 +16,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from audiossl.probing.probe import Examples, Fitted, Problem, Standardizer
+
+_CACHE = 2**23
+"""Bytes of a CPU's cache that training may count on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,100 +42,160 @@ class MlpConfig:
     """Epochs without a better validation score after which a network is done."""
 
 
+@dataclass(frozen=True)
+class _Run:
+    """One network of a sweep."""
+
+    rate: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Standardized embeddings and their targets, on the device that trains."""
+
+    problem: Problem
+    train: Float[Tensor, "rows dim"]
+    targets: Float[Tensor, "rows classes"]
+    valid: Float[Tensor, "valid dim"]
+
+
 def fit_mlp(config: MlpConfig, problem: Problem, device: torch.device | None = None) -> Fitted:
     """Train `seeds` networks for each rate, and keep the rate that validates best."""
     device = device or torch.device("cpu")
     scaled = Standardizer(problem.train.vectors)
     train, valid = _on(device, scaled, problem.train), _on(device, scaled, problem.valid)
-    networks = _Networks(config, train.shape[1], problem.train.targets.shape[1], device)
     targets = torch.from_numpy(problem.train.row_targets).float().to(device)
-    best = torch.full((networks.count,), -1.0, dtype=torch.float64)
-    kept, waited = networks.state(), torch.zeros(networks.count)
-    for epoch in range(config.max_epochs):
-        networks.learn(train, targets, problem.kind, epoch)
-        said = networks.probabilities(valid, problem.kind)
-        scores = torch.tensor([problem.validation(run) for run in said], dtype=torch.float64)
-        better = scores > best
-        best = torch.where(better, scores, best)
-        kept = [_chosen(better, new, old) for new, old in zip(networks.state(), kept, strict=True)]
-        waited = torch.where(better, 0, waited + 1)
-        if bool((waited >= config.patience).all()):
-            break
-    by_rate = best.view(len(config.rates), config.seeds)
+    rows = _Rows(problem, train, targets, valid)
+    runs = [_Run(rate, seed) for rate in config.rates for seed in range(config.seeds)]
+    size = _runs_at_once(config, rows)
+    trained = [
+        _trained(config, runs[first : first + size], rows) for first in range(0, len(runs), size)
+    ]
+    by_rate = torch.cat([scores for scores, _ in trained]).view(len(config.rates), config.seeds)
     rate = int(by_rate.mean(dim=1).argmax())
     chosen = slice(rate * config.seeds, (rate + 1) * config.seeds)
-    networks.load(kept)
+    weights = [
+        torch.cat(parts)[chosen] for parts in zip(*(kept for _, kept in trained), strict=True)
+    ]
 
     def predict(vectors: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "runs rows classes"]:
-        rows = torch.from_numpy(scaled(vectors)).to(device)
-        return networks.probabilities(rows, problem.kind)[chosen]
+        return _probabilities(weights, torch.from_numpy(scaled(vectors)).to(device), problem.kind)
 
     return Fitted({"rate": config.rates[rate]}, float(by_rate[rate].mean()), predict)
 
 
+def _runs_at_once(config: MlpConfig, rows: _Rows) -> int:
+    """Count the networks whose weights, gradients and moments stay in a CPU's cache."""
+    if rows.train.device.type != "cpu":
+        return len(config.rates) * config.seeds
+    weights = (rows.train.shape[1] + rows.targets.shape[1] + 1) * config.hidden
+    return max(1, _CACHE // (4 * 4 * weights))
+
+
+def _trained(
+    config: MlpConfig, runs: list[_Run], rows: _Rows
+) -> tuple[Float[Tensor, " runs"], list[Tensor]]:
+    """Train networks together; give the best validation score of each, and its weights there."""
+    networks = _Networks(config, runs, rows)
+    best = torch.full((len(runs),), -1.0, dtype=torch.float64)
+    kept, waited = (
+        [weights.detach().clone() for weights in networks.weights],
+        torch.zeros(len(runs)),
+    )
+    for epoch in range(config.max_epochs):
+        networks.learn(epoch)
+        probabilities = _probabilities(networks.weights, rows.valid, rows.problem.kind)
+        scores = torch.tensor(
+            [rows.problem.validation(run) for run in probabilities], dtype=torch.float64
+        )
+        better = (scores > best) & (waited < config.patience)
+        best, waited = torch.where(better, scores, best), torch.where(better, 0, waited + 1)
+        for run in better.nonzero().flatten().tolist():
+            for old, new in zip(kept, networks.weights, strict=True):
+                old[run] = new.detach()[run]
+        if bool((waited >= config.patience).all()):
+            break
+    return best, kept
+
+
 class _Networks:
-    """Stacked networks: a row of every tensor for each (rate, seed)."""
+    """Stacked networks: a row of every tensor for each run."""
 
-    def __init__(self, config: MlpConfig, dim: int, classes: int, device: torch.device) -> None:
-        self.config = config
-        self.count = len(config.rates) * config.seeds
-        self.parameters = [
-            tensor.to(device).requires_grad_()
-            for tensor in _beginnings(config, [(dim, config.hidden), (config.hidden, classes)])
+    def __init__(self, config: MlpConfig, runs: list[_Run], rows: _Rows) -> None:
+        self.config, self.runs, self.rows = config, runs, rows
+        dim, classes = rows.train.shape[1], rows.targets.shape[1]
+        shapes = [(dim, config.hidden), (config.hidden, classes)]
+        self.weights = [
+            tensor.to(rows.train.device).requires_grad_() for tensor in _beginnings(runs, shapes)
         ]
-        rates = torch.tensor(config.rates, device=device).repeat_interleave(config.seeds)
-        self.rates = rates[:, None, None]
-        self.moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in self.parameters]
-        self.steps = 0
+        self._views = [
+            [weights.detach()[run : run + 1] for weights in self.weights]
+            for run in range(len(runs))
+        ]
+        self.optimizer = torch.optim.Adam(
+            [
+                {"params": views, "lr": run.rate}
+                for views, run in zip(self._views, runs, strict=True)
+            ],
+            fused=True,
+        )
 
-    def learn(self, rows: Tensor, targets: Tensor, kind: str, epoch: int) -> None:
+    def learn(self, epoch: int) -> None:
         """Pass over the training rows once, in the same order for all networks."""
-        generator = torch.Generator().manual_seed(epoch)
-        order = torch.randperm(len(rows), generator=generator).to(rows.device)
-        for chosen in order.split(self.config.batch_size):
-            logits = self._logits(rows[chosen], generator)
-            wanted = targets[chosen].expand(self.count, -1, -1)
-            loss = _losses(logits, wanted, kind).sum()
-            self._update(torch.autograd.grad(loss, self.parameters))
+        rows, device = self.rows, self.rows.train.device
+        generators = {
+            run.seed: torch.Generator(device).manual_seed(1000 * run.seed + epoch)
+            for run in self.runs
+        }
+        order = torch.randperm(len(rows.train), generator=torch.Generator().manual_seed(epoch))
+        for chosen in order.to(device).split(self.config.batch_size):
+            logits = _logits(
+                self.weights, rows.train[chosen], self._dropped(len(chosen), generators)
+            )
+            wanted = rows.targets[chosen].expand(len(self.runs), -1, -1)
+            loss = _losses(logits, wanted, rows.problem.kind).sum()
+            self._update(torch.autograd.grad(loss, self.weights))
 
-    def probabilities(self, rows: Tensor, kind: str) -> Float[np.ndarray, "networks rows classes"]:
-        """Say what each network gives every class."""
-        with torch.no_grad():
-            logits = self._logits(rows, None)
-            said = logits.sigmoid() if kind == "multi" else logits.softmax(dim=2)
-        return said.cpu().numpy()
-
-    def state(self) -> list[Tensor]:
-        """Copy the weights."""
-        return [parameter.detach().clone() for parameter in self.parameters]
-
-    def load(self, state: list[Tensor]) -> None:
-        """Take weights back."""
-        self.parameters = state
-
-    def _logits(self, rows: Tensor, generator: torch.Generator | None) -> Tensor:
-        first, first_bias, second, second_bias = self.parameters
-        hidden = F.relu(torch.baddbmm(first_bias, rows.expand(self.count, -1, -1), first))
-        if generator is not None and self.config.dropout:
-            draws = torch.rand(hidden.shape, generator=generator).to(hidden.device)
-            hidden = hidden * (draws >= self.config.dropout) / (1 - self.config.dropout)
-        return torch.baddbmm(second_bias, hidden, second)
+    def _dropped(self, size: int, generators: dict[int, torch.Generator]) -> Tensor | None:
+        """Draw the factors of hidden values: 0, or what makes up for the others."""
+        share, hidden = self.config.dropout, self.config.hidden
+        if not share:
+            return None
+        draws = {
+            seed: torch.rand(size, hidden, generator=generator, device=generator.device)
+            for seed, generator in generators.items()
+        }
+        kept = {seed: (draw >= share) * (1 / (1 - share)) for seed, draw in draws.items()}
+        return torch.stack([kept[run.seed] for run in self.runs])
 
     def _update(self, gradients: tuple[Tensor, ...]) -> None:
-        """Step as Adam does; written out because each network has its own rate."""
-        self.steps += 1
-        for parameter, gradient, (mean, square) in zip(
-            self.parameters, gradients, self.moments, strict=True
-        ):
-            mean.lerp_(gradient, 1 - 0.9)
-            square.lerp_(gradient.square(), 1 - 0.999)
-            unbiased = mean / (1 - 0.9**self.steps)
-            scale = (square / (1 - 0.999**self.steps)).sqrt() + 1e-8
-            with torch.no_grad():
-                parameter -= self.rates * unbiased / scale
+        """Step as Adam does, each network with its own rate."""
+        for run, views in enumerate(self._views):
+            for view, gradient in zip(views, gradients, strict=True):
+                view.grad = gradient[run : run + 1]
+        self.optimizer.step()
 
 
-def _beginnings(config: MlpConfig, shapes: list[tuple[int, int]]) -> list[Tensor]:
+def _logits(weights: list[Tensor], rows: Tensor, dropped: Tensor | None = None) -> Tensor:
+    first, first_bias, second, second_bias = weights
+    hidden = F.relu(torch.baddbmm(first_bias, rows.expand(len(first), -1, -1), first))
+    if dropped is not None:
+        hidden = hidden * dropped
+    return torch.baddbmm(second_bias, hidden, second)
+
+
+def _probabilities(
+    weights: list[Tensor], rows: Tensor, kind: str
+) -> Float[np.ndarray, "networks rows classes"]:
+    """Compute the probability of every class by every network."""
+    with torch.no_grad():
+        logits = _logits(weights, rows)
+        probabilities = logits.sigmoid() if kind == "multi" else logits.softmax(dim=2)
+    return probabilities.cpu().numpy()
+
+
+def _beginnings(runs: list[_Run], shapes: list[tuple[int, int]]) -> list[Tensor]:
     """Draw weights as `nn.Linear` does; a seed draws the same for every rate."""
     tensors: list[Tensor] = []
     for inputs, outputs in shapes:
@@ -140,11 +205,11 @@ def _beginnings(config: MlpConfig, shapes: list[tuple[int, int]]) -> list[Tensor
                 torch.empty(size).uniform_(
                     -bound,
                     bound,
-                    generator=torch.Generator().manual_seed(1000 * seed + len(tensors)),
+                    generator=torch.Generator().manual_seed(1000 * run.seed + len(tensors)),
                 )
-                for seed in range(config.seeds)
+                for run in runs
             ]
-            tensors.append(torch.stack(draws).repeat(len(config.rates), 1, 1))
+            tensors.append(torch.stack(draws))
     return tensors
 
 
@@ -154,10 +219,6 @@ def _losses(logits: Tensor, targets: Tensor, kind: str) -> Float[Tensor, " netwo
         losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
         return losses.mean(dim=(1, 2))
     return -(targets * logits.log_softmax(dim=2)).sum(dim=2).mean(dim=1)
-
-
-def _chosen(better: Tensor, new: Tensor, old: Tensor) -> Tensor:
-    return torch.where(better.to(new.device)[:, None, None], new, old)
 
 
 def _on(device: torch.device, scaled: Standardizer, examples: Examples) -> Tensor:

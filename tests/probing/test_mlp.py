@@ -1,5 +1,7 @@
 import numpy as np
+import pytest
 
+from audiossl.probing import mlp
 from audiossl.probing.mlp import MlpConfig, fit_mlp
 from audiossl.probing.probe import Examples, Problem
 from tests.probing.test_probes import problem
@@ -36,3 +38,15 @@ def test_each_seed_is_a_run():
     said = fit_mlp(MlpConfig(hidden=8, seeds=3, max_epochs=3), one).predict(one.valid.vectors)
     assert len(said) == 3
     assert np.abs(said[0] - said[1]).max() > 1e-3
+
+
+@pytest.mark.parametrize("together", [1, 2, 6])
+def test_which_networks_are_trained_together_changes_nothing(together, monkeypatch):
+    one, config = exclusive_or(), MlpConfig(hidden=8, rates=(1e-3, 1e-2), max_epochs=30, patience=3)
+    expected = fit_mlp(config, one)
+    monkeypatch.setattr(mlp, "_runs_at_once", lambda *_: together)
+    found = fit_mlp(config, one)
+    assert (found.choice, found.validation) == (expected.choice, expected.validation)
+    np.testing.assert_allclose(
+        found.predict(one.valid.vectors), expected.predict(one.valid.vectors), atol=1e-5
+    )
