@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
     runs = dict(_named(word) for word in arguments.run)
     report = read_report(
         arguments.folder,
-        title=arguments.title or "What the encoders know",
+        title=arguments.title or "Scores of the encoders",
         runs=runs,
         rows={name: read_metrics(path) for name, path in runs.items()},
         pairs={},

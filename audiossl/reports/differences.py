@@ -19,7 +19,7 @@ def overview_of_differences(tasks: Sequence[Task]) -> str:
     lines = []
     for pair in pairs:
         found = [next((r for r in _first_probe(t) if _pair(r) == pair), None) for t in tasks]
-        cells = "".join(f"<td>{_figure(row) if row else ''}</td>" for row in found)
+        cells = "".join(_cell(task, row) for task, row in zip(tasks, found, strict=True))
         lines.append(f"<tr><th>{_said(*pair)}</th>{cells}</tr>")
     return (
         f'<div class="wide"><table class="glance"><thead><tr><th>difference</th>{head}</tr></thead>'
@@ -81,6 +81,12 @@ def _line(row: Row, most: float) -> str:
         f'<tr class="{verdict(row)}"><th>{_said(*_pair(row))}</th>'
         f'<td><div class="track">{marks}</div></td><td class="figure">{_figure(row)}</td></tr>'
     )
+
+
+def _cell(task: Task, row: Row | None) -> str:
+    if row is None:
+        return "<td></td>"
+    return f'<td data-column="{escape(task["name"])}"><span>{_figure(row)}</span></td>'
 
 
 def _figure(row: Row) -> str:

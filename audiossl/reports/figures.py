@@ -1,47 +1,106 @@
-"""The figures of a report as PNG, for slides and papers: scores, curves, map."""
+"""Figures of a report, drawn by matplotlib: as SVG in the page, as PNG for slides and papers."""
 
+import re
 from collections.abc import Mapping, Sequence
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
 from audiossl.probing.metrics import metric_label
-from audiossl.reports.curves import Rows, shown_figures
+from audiossl.reports.curves import Rows, points, shown_figures
 from audiossl.reports.maps import Maps
 from audiossl.reports.scores import label, ordered
 from audiossl.whole import whole_file
 
-_BASELINE, _ENCODER = "#8d949b", "#1f6fb5"
+PALETTE = ("#1f6fb5", "#d0761b", "#2c9265", "#b0427f", "#7355b3", "#b8453a")
+"""Colors of series; in a page they are the variables --s0, --s1, ..., which know day and night."""
+_BASELINE = "#8d949b"
 
 
 def write_figures(
     folder: Path, tasks: Sequence[Mapping[str, Any]], runs: Mapping[str, Rows], maps: Maps | None
 ) -> list[str]:
-    """Draw what there is; return the names of the files."""
-    drawn = []
-    for name, figure in {
-        "scores.png": _scores(tasks),
-        "curves.png": _curves(runs),
-        "map.png": _map(maps),
-    }.items():
-        if figure is not None:
-            buffer = BytesIO()
-            figure.savefig(buffer, format="png", dpi=160, metadata={"Software": None})
-            with whole_file(folder / name) as temporary:
-                temporary.write_bytes(buffer.getvalue())
-            drawn.append(name)
-    return drawn
+    """Draw what there is as PNG; return the names of the files."""
+    figures = {"scores.png": _scores(tasks), "curves.png": _curves(runs), "map.png": _map(maps)}
+    drawn = {name: figure for name, figure in figures.items() if figure is not None}
+    for name, figure in drawn.items():
+        buffer = BytesIO()
+        figure.savefig(buffer, format="png", dpi=160, metadata={"Software": None})
+        with whole_file(folder / name) as temporary:
+            temporary.write_bytes(buffer.getvalue())
+    return list(drawn)
 
 
-def _axes(rows: int, columns: int, width: float, height: float) -> tuple[Any, list[Any]]:
+def curve_svgs(runs: Mapping[str, Rows]) -> dict[str, str]:
+    """Draw each figure of runs over their steps, for a page of any width, by day or by night."""
+    svgs = {}
+    for name in shown_figures(runs):
+        figure, (axis,) = _axes(1, 4.2, 2.6)
+        _draw_curve(axis, name, runs)
+        svgs[name] = _svg(figure, f"{name} by step")
+    return svgs
+
+
+def color(index: int) -> str:
+    """Name the color of a series in a page."""
+    return f"var(--s{index % len(PALETTE)})"
+
+
+def _axes(columns: int, width: float, height: float) -> tuple[Any, list[Any]]:
     # Imported here: it takes long, and pages do without. A Figure of its own touches no display.
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
+    figure = Figure(figsize=(width * columns, height), layout="constrained")
+    axes = figure.subplots(1, columns, squeeze=False).flatten().tolist()
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
+        axis.tick_params(labelsize=8)
     return figure, axes
+
+
+def _svg(figure: Any, title: str) -> str:
+    """Write a figure as an element of a page, in the colors and the font of the page."""
+    from matplotlib import rc_context
+
+    text = StringIO()
+    # Text stays text, and the same figure gives the same bytes.
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": title}):
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    body = text.getvalue()
+    body = body[body.index("<svg") :]
+    box = re.search(r'viewBox="[^"]*"', body)
+    assert box is not None
+    # What matplotlib says of the file is left out, and so are its sizes: the page decides. Names
+    # of groups would be there once a figure.
+    inside = re.sub(r"<metadata>.*?</metadata>", "", body[body.index(">") + 1 :], flags=re.DOTALL)
+    inside = re.sub(r'<g id="[^"]*"', "<g", inside)
+    for index, tone in enumerate(PALETTE):
+        inside = inside.replace(tone, color(index))
+    inside = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", inside)
+    inside = inside.replace("#000000", "currentColor")
+    return f'<svg class="figure" {box.group()} role="img" aria-label="{title}">{inside}'
+
+
+def _draw_curve(axis: Any, name: str, runs: Mapping[str, Rows]) -> None:
+    for index, (run, rows) in enumerate(runs.items()):
+        steps_and_values = points(rows, name)
+        if steps_and_values:
+            tone = PALETTE[index % len(PALETTE)]
+            axis.plot(
+                *zip(*steps_and_values, strict=True), lw=1.4, color=tone, label=run, clip_on=False
+            )
+    axis.set_title(f"{name} by step", fontsize=9, loc="left")
+
+
+def _curves(runs: Mapping[str, Rows]) -> Any:
+    shown = shown_figures(runs)
+    if not shown:
+        return None
+    figure, axes = _axes(len(shown), 4.2, 2.8)
+    for axis, name in zip(axes, shown, strict=True):
+        _draw_curve(axis, name, runs)
+    axes[0].legend(fontsize=8, frameon=False)
+    return figure
 
 
 def _scores(tasks: Sequence[Mapping[str, Any]]) -> Any:
@@ -49,35 +108,19 @@ def _scores(tasks: Sequence[Mapping[str, Any]]) -> Any:
     if not tasks:
         return None
     most = max(len({row["encoder"] for row in task["rows"]}) for task in tasks)
-    figure, axes = _axes(1, len(tasks), 3.6, 0.6 + 0.28 * most)
+    figure, axes = _axes(len(tasks), 3.6, 0.6 + 0.28 * most)
     for axis, task in zip(axes, tasks, strict=True):
         metric, first = task["metric"], task["rows"][0]["probe"]
         rows = [row for row in ordered(task["rows"]) if row["probe"] in (first, "none")]
         for place, row in enumerate(rows[::-1]):
-            found = row["scores"][metric]
-            color = _ENCODER if row["role"] == "encoder" else _BASELINE
-            if found.get("low") is not None:
-                axis.plot([found["low"], found["high"]], [place, place], color=color, lw=1.4)
-            axis.plot(found["score"], place, "o", color=color, ms=4.5)
+            score = row["scores"][metric]
+            tone = PALETTE[0] if row["role"] == "encoder" else _BASELINE
+            if score.get("low") is not None:
+                axis.plot([score["low"], score["high"]], [place, place], color=tone, lw=1.4)
+            axis.plot(score["score"], place, "o", color=tone, ms=4.5)
         axis.set_yticks(range(len(rows)), [label(r["encoder"], r["role"]) for r in rows[::-1]])
-        axis.tick_params(labelsize=8)
         axis.set_title(f"{task['name']}: {metric_label(metric)}", fontsize=9, loc="left")
-        axis.set_xlim(left=0)
-    return figure
-
-
-def _curves(runs: Mapping[str, Rows]) -> Any:
-    shown = shown_figures(runs)
-    if not shown:
-        return None
-    figure, axes = _axes(1, len(shown), 4.2, 2.8)
-    for axis, figure_name in zip(axes, shown, strict=True):
-        for name, rows in runs.items():
-            points = [(row["step"], row[figure_name]) for row in rows if figure_name in row]
-            axis.plot(*zip(*points, strict=True), lw=1.4, label=name)
-        axis.set_title(f"{figure_name} by step", fontsize=9, loc="left")
-        axis.tick_params(labelsize=8)
-    axes[0].legend(fontsize=8, frameon=False)
+        axis.set_xlim(left=min(0.0, axis.get_xlim()[0]))
     return figure
 
 
@@ -89,13 +132,13 @@ def _map(maps: Maps | None) -> Any:
     name, values = next(iter(maps.labels.items()))
     classes = sorted({value for value in values if value})
     colors = colormaps["turbo" if len(classes) > 10 else "tab10"]
-    figure, axes = _axes(1, len(maps.places), 3.4, 3.9)
+    figure, axes = _axes(len(maps.places), 3.4, 3.9)
     for axis, (encoder, places) in zip(axes, maps.places.items(), strict=True):
         for index, value in enumerate(["", *classes]):
-            own = [place for place, said in zip(places, values, strict=True) if said == value]
+            own = [place for place, of_cut in zip(places, values, strict=True) if of_cut == value]
             share = index - 1 if len(classes) <= 10 else (index - 1) / len(classes)
-            color = "#d5d5cf" if not value else colors(share)
-            axis.scatter(*zip(*own or [(float("nan"),) * 2], strict=True), s=5, color=color)
+            tone = "#d5d5cf" if not value else colors(share)
+            axis.scatter(*zip(*own or [(float("nan"),) * 2], strict=True), s=5, color=tone)
         axis.set_title(f"{encoder}, by {name}", fontsize=9, loc="left")
         axis.set_xticks([])
         axis.set_yticks([])

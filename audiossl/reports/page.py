@@ -56,7 +56,10 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], kind: str = "pl
     head = "".join(f"<th>{escape(column)}</th>" for column in columns)
     body = "".join(
         f"<tr><th>{escape(str(row[0]))}</th>"
-        + "".join(f"<td>{escape(str(cell))}</td>" for cell in row[1:])
+        + "".join(
+            f'<td data-column="{escape(column)}">{escape(str(cell))}</td>'
+            for column, cell in zip(columns[1:], row[1:], strict=True)
+        )
         + "</tr>"
         for row in rows
     )

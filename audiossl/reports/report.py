@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from audiossl.errors import UserError
-from audiossl.reports.curves import Rows, curves
+from audiossl.reports.curves import Rows
 from audiossl.reports.differences import overview_of_differences, task_differences
 from audiossl.reports.facts import Record, facts_table, when_and_where
-from audiossl.reports.figures import write_figures
+from audiossl.reports.figures import color, curve_svgs, write_figures
 from audiossl.reports.maps import Maps, maps_section
 from audiossl.reports.page import Section, page, paragraph
 from audiossl.reports.pair_pages import pair_cards
@@ -100,7 +100,7 @@ def report_page(report: Report) -> str:
     sections = [
         Section("At a glance", overview(tasks) + overview_of_differences(tasks) + _how(report)),
         Section("Scores", "".join(task_scores(task, task_differences(task)) for task in tasks)),
-        Section("Training", curves(report.runs)),
+        Section("Training", _training(report.runs)),
         Section("Maps", maps_section(report.maps) if report.maps else ""),
         Section("Pairs", _pairs(report)),
         Section("How it was made", facts_table(report.records)),
@@ -120,6 +120,18 @@ def _how(report: Report) -> str:
     )
     notes = "".join(paragraph(note, "note") for note in report.notes)
     return paragraph(said, "note") + notes
+
+
+def _training(runs: Mapping[str, Rows]) -> str:
+    """Draw a small chart a figure, a line a run."""
+    charts = "".join(f"<figure>{svg}</figure>" for svg in curve_svgs(runs).values())
+    if not charts:
+        return ""
+    legend = "".join(
+        f'<li><i style="background:{color(index)}"></i>{escape(name)}</li>'
+        for index, name in enumerate(runs)
+    )
+    return f'<ul class="legend">{legend}</ul><div class="grid">{charts}</div>'
 
 
 def _pairs(report: Report) -> str:

@@ -116,7 +116,8 @@ def _cell(task: Task, row: Row | None) -> str:
     rivals = [_first(task, r["encoder"]) for r in ordered(task["rows"])]
     best = max(r["scores"][task["metric"]]["score"] for r in rivals if r)
     kind = ' class="best"' if figure["score"] == best else ""
-    return f"<td{kind}>{figure['score']:.3f} <small>{_range(figure)}</small></td>"
+    score = f"{figure['score']:.3f} <small>{_range(figure)}</small>"
+    return f'<td{kind} data-column="{escape(task["name"])}"><span>{score}</span></td>'
 
 
 def _bar(row: Row, metric: str, most: float, guess: float, seeds: Sequence[Row]) -> str:

@@ -1,4 +1,4 @@
-"""Stage: one page of what probes found, how the encoders learnt, and what they learnt from."""
+"""Stage: one page of scores, training curves, maps and pairs."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,7 @@ class Config:
     """Where the pages go."""
     runs: dict[str, Path] = field(default_factory=dict)
     """Name of pretraining runs to their outputs: curves and pairs."""
-    title: str = "What the encoders know"
+    title: str = "Scores of the encoders"
     """Heading of the page."""
     pairs: int = 6
     """Pairs of each run in the report; all that are inspected have a page of their own."""

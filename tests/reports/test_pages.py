@@ -9,11 +9,13 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from audiossl.reports.curves import curves, shown_figures, ticks
+from audiossl.reports.curves import points, shown_figures
 from audiossl.reports.differences import overview_of_differences, task_differences, verdict
+from audiossl.reports.figures import curve_svgs
 from audiossl.reports.images import palette_png, spectrogram_png
 from audiossl.reports.maps import Maps, maps_section
 from audiossl.reports.page import Section, page
+from audiossl.reports.scores import overview
 from audiossl.reports.sounds import audible, sound
 
 VOID = {"meta", "link", "img", "br", "path", "input"}
@@ -146,22 +148,31 @@ def test_sounds_are_played_at_one_loudness_and_never_clip():
     assert "<audio" in sound(np.zeros(100, np.float32), "a <silence>")
 
 
-@pytest.mark.parametrize("limits", [(0.0, 1.0), (0.0, 7.3), (0.02, 0.05), (-3.0, 12345.0)])
-def test_ticks_are_round_few_and_inside(limits):
-    found = ticks(*limits)
-    assert 1 <= len(found) <= 6
-    assert all(limits[0] - 1e-9 <= tick <= limits[1] + 1e-9 for tick in found)
-    steps = np.diff(found)
-    np.testing.assert_allclose(steps, steps[0])
-    assert f"{steps[0]:.3g}".strip("0.").split("e")[0].strip("0.") in {"1", "2", "25", "2.5", "5"}
-
-
-def test_curves_leave_out_what_is_no_number():
+def test_curves_leave_out_what_is_no_number_and_take_the_colors_of_the_page():
     rows = [{"step": 1, "loss": 2.0}, {"step": 2, "loss": float("nan")}, {"step": 3, "loss": 1.0}]
-    drawn = curves({"run": rows, "other": []})
-    assert "nan" not in drawn.lower()
-    assert drawn.count("<figure>") == 1
-    assert curves({"run": [{"step": 1}]}) == ""
+    drawn = curve_svgs({"run": rows, "other": []})
+    assert list(drawn) == ["loss"]
+    assert whole(drawn["loss"]).fetched == []
+    assert points(rows, "loss") == [(1.0, 2.0), (3.0, 1.0)]
+    assert "var(--s0)" in drawn["loss"]
+    assert drawn == curve_svgs({"run": rows, "other": []})
+    assert curve_svgs({"run": [{"step": 1}]}) == {}
+
+
+def test_a_curve_that_never_changes_is_drawn():
+    assert "loss by step" in curve_svgs({"run": [{"step": 0, "loss": 0.0}]})["loss"]
+
+
+def test_the_best_of_a_column_is_a_row_that_is_shown():
+    def row(encoder, role, score):
+        return {"encoder": encoder, "probe": "linear", "role": role,
+                "scores": {"accuracy": {"score": score, "low": score, "high": score}}}  # fmt: skip
+
+    rows = [row("cola", "encoder", 0.6), row("cola#0", "seed", 0.9), row("random", "random", 0.5)]
+    text = overview([{"name": "t", "metric": "accuracy", "rows": rows}])
+    assert text.count('class="best"') == 1
+    assert text.index('class="best"') < text.index("random")
+    assert "0.900" not in text
 
 
 def test_curves_show_the_accuracies_of_all_teachers_and_not_of_each_codebook():
