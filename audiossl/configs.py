@@ -1,15 +1,49 @@
 """Configs as plain dicts and back: what YAML files, command lines and `config.json` hold."""
 
 import dataclasses
+import math
 import types
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from typing_extensions import Never
 
 from audiossl.errors import UserError, did_you_mean
 from audiossl.python_objects import UserDefined, is_python, python_config
+
+
+@dataclasses.dataclass(frozen=True)
+class Range:
+    """What numbers a setting may have, beside its type: `Annotated[int, Range(1)]`.
+
+    Checked where a config is read from a file or a command line. NaN and infinity are none.
+    """
+
+    least: float | int = -math.inf
+    most: float | int = math.inf
+    above: float | int = -math.inf
+    """A bound that is not in the range itself."""
+
+    def __contains__(self, number: float | int) -> bool:
+        return self.least <= number <= self.most and number > self.above
+
+    def __str__(self) -> str:
+        bounds = ((self.above, "above"), (self.least, "at least"), (self.most, "at most"))
+        return " and ".join(f"{word} {n:g}" for n, word in bounds if math.isfinite(n))
+
+
+LARGEST = 2**31 - 1
+Count = Annotated[int, Range(1, LARGEST)]
+"""How many, one at least."""
+Whole = Annotated[int, Range(0, LARGEST)]
+"""How many, or which; a seed."""
+Share = Annotated[float, Range(0, 1)]
+"""A share or a probability."""
+Positive = Annotated[float, Range(above=0)]
+"""A duration, a rate, a scale."""
+Nonnegative = Annotated[float, Range(0)]
+"""A weight."""
 
 
 class Word(str):
@@ -19,12 +53,61 @@ class Word(str):
 
     def parsed(self) -> Any:
         """Read the word as YAML does."""
-        import yaml
-
         try:
-            return yaml.safe_load(self)
-        except yaml.YAMLError:
+            return parse_yaml(self)
+        except ValueError:
             return str(self)
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a file of YAML.
+
+    Raises:
+        UserError: It cannot be read, is no YAML, or is more than any settings are.
+    """
+    try:
+        return parse_yaml(path.read_text("utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise UserError(f"{path}: no YAML: {' '.join(str(error).split())}") from error
+
+
+def parse_yaml(text: str) -> Any:
+    """Parse YAML, in time and memory that settings need.
+
+    Aliases make a nest of any size out of a few lines, or one that holds itself.
+
+    Raises:
+        ValueError: It is no YAML, or larger than settings are, its aliases written out.
+    """
+    import yaml
+
+    if len(text) > _LONGEST_YAML:
+        raise ValueError(f"{len(text)} characters, more than the {_LONGEST_YAML} of any settings")
+    try:
+        content = yaml.safe_load(text)
+        if _written_out(content, {}) > _LONGEST_YAML:
+            raise ValueError("with its aliases written out it is larger than any settings")
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from error
+    except RecursionError as error:
+        raise ValueError("nested deeper than settings are") from error
+    return content
+
+
+_LONGEST_YAML = 4 << 20
+
+
+def _written_out(content: Any, known: dict[int, int | float]) -> int | float:
+    """Count the values of a nest, those of shared parts as often as they are named."""
+    if not isinstance(content, (dict, list)):
+        return 1
+    if id(content) not in known:
+        known[id(content)] = math.inf  # until it is known: what holds itself has no size
+        items = [*content, *content.values()] if isinstance(content, dict) else content
+        known[id(content)] = 1 + sum(_written_out(item, known) for item in items)
+    return known[id(content)]
 
 
 def plain(value: Any) -> Any:
@@ -106,17 +189,31 @@ class _Reader:
 
     def value(self, kind: Any, value: Any, path: str, default: Any) -> Any:
         """Read one value of a type."""
-        if kind is Any:
-            return value.parsed() if isinstance(value, Word) else value
+        if get_origin(kind) is Annotated:
+            number, allowed = get_args(kind)
+            return self.in_range(number, allowed, value, path)
         if isinstance(value, Word):
             parsed = value.parsed()
             value = value if _is_text(kind) and parsed is not None else parsed
+        if kind is Any:
+            return value
         configs = configs_of(kind)
         if configs and not (value is None and type(None) in get_args(kind)):
             return self.config(kind, value, path, default)
-        origin = get_origin(kind)
-        if origin in (Union, types.UnionType):
+        if get_origin(kind) in (Union, types.UnionType):
             return self.one_of(get_args(kind), value, path)
+        return self.plain(kind, value, path)
+
+    def in_range(self, kind: Any, allowed: Range, value: Any, path: str) -> Any:
+        """Read a number that a setting may have."""
+        number = self.value(kind, value, path, dataclasses.MISSING)
+        if number not in allowed:
+            self.refuse(path, f"{_words(kind)} {allowed}", number)
+        return number
+
+    def plain(self, kind: Any, value: Any, path: str) -> Any:
+        """Read a value of a type that is neither a config nor a union."""
+        origin = get_origin(kind)
         if origin is tuple:
             return self.tuple(get_args(kind), value, path)
         if origin is list:
@@ -152,7 +249,7 @@ class _Reader:
 
     def fields(self, kind: type, value: dict[str, Any], path: str, base: Any) -> Any:
         """Read the fields of a config; what is not named keeps the value of `base`."""
-        hints, own = get_type_hints(kind), dataclasses.fields(kind)
+        hints, own = get_type_hints(kind, include_extras=True), dataclasses.fields(kind)
         defaults = {f.name: default_of(f) if base is None else getattr(base, f.name) for f in own}
         places = {name: f"{path}.{name}" if path else str(name) for name in (*value, *defaults)}
         for name in value:
@@ -231,9 +328,10 @@ class _Reader:
         """Read a number, exactly; text that says one counts."""
         try:
             number = float(value) if not isinstance(value, bool) else None
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = None
-        if number is None or (kind is int and not number.is_integer()):
+        wrong = number is None or not math.isfinite(number)
+        if wrong or (kind is int and not float(number or 0).is_integer()):
             self.refuse(path, _words(kind), value)
         return value if type(value) is kind else kind(number)
 

@@ -7,9 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import docstring_parser
-import yaml
 
-from audiossl.configs import Word, configs_of, default_of, from_plain, is_open_union, merged, plain
+from audiossl.configs import (
+    Word,
+    configs_of,
+    default_of,
+    from_plain,
+    is_open_union,
+    merged,
+    plain,
+    read_yaml,
+)  # fmt: skip
 from audiossl.errors import UserError
 
 if TYPE_CHECKING:
@@ -76,14 +84,11 @@ def _nested(name: str, value: Any) -> dict[str, Any]:
 
 def _read(path: Path, program: str) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except OSError as error:
-        raise UserError(f"{program}: --config {path}: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        told = " ".join(str(error).split())
-        raise UserError(f"{program}: --config {path} is no YAML: {told}") from error
+        content = read_yaml(path)
+    except UserError as error:
+        raise UserError(f"{program}: --config {error}") from error
     if not isinstance(content, dict | None):
-        raise UserError(f"{program}: --config {path}: expected settings, found {content!r}")
+        raise UserError(f"{program}: --config {path}: expected settings, found {content!r:.80}")
     return content or {}
 
 

@@ -28,7 +28,7 @@ from typing import IO, Any, Literal
 import torch
 
 from audiossl import distributed
-from audiossl.configs import plain
+from audiossl.configs import Whole, plain
 from audiossl.doors import exit_code
 from audiossl.errors import UserError
 from audiossl.preemption import stop_flag
@@ -43,7 +43,7 @@ class Resources:
 
     device: str = "auto"
     """auto (an accelerator if there is one), cpu, cuda, cuda:1, ..."""
-    workers: int = 0
+    workers: Whole = 0
     """Processes that work beside this one, or actors on a cluster; 0 does all the work here."""
     engine: Literal["local", "ray"] = "local"
     """What launches the work of sharded stages: processes here, or a Ray cluster."""

@@ -1,11 +1,23 @@
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
 import pytest
 import yaml
 
-from audiossl.configs import Word, from_plain, merged, plain, setting_names
+from audiossl.configs import (
+    Count,
+    Positive,
+    Share,
+    Whole,
+    Word,
+    from_plain,
+    merged,
+    plain,
+    read_yaml,
+    setting_names,
+)
 from audiossl.errors import UserError
 
 
@@ -139,3 +151,64 @@ def test_names_of_settings_reach_into_every_kind():
 def test_what_a_command_line_chose_can_be_written_as_yaml():
     config = read(inner={"rate": {"kind": Word("falling")}}, name=Word("x"), path=Word("y"))
     assert yaml.safe_load(yaml.safe_dump(plain(config)))["inner"]["rate"]["kind"] == "falling"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ranges:
+    count: Count = 1
+    seeds: tuple[Whole, ...] = ()
+    share: Share = 0.5
+    window: Positive | None = None
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            {"count": 0},
+            "count: expected a whole number at least 1 and at most 2.14748e+09, found 0",
+        ),
+        ({"count": 10**12}, "at most"),
+        ({"count": "1e400"}, "expected a whole number, found"),
+        ({"count": True}, "expected a whole number, found True"),
+        ({"seeds": [0, -1]}, r"seeds[1]: expected a whole number at least 0"),
+        ({"share": 1.01}, "share: expected a number at least 0 and at most 1, found 1.01"),
+        ({"share": float("nan")}, "share: expected a number, found nan"),
+        ({"window": 0}, "window: expected a number above 0, found 0"),
+        ({"window": "inf"}, "window: expected a number, found 'inf'"),
+    ],
+)
+def test_numbers_out_of_range_are_refused_where_they_enter(content, message):
+    with pytest.raises(UserError) as caught:
+        from_plain(_Ranges, content, "x")
+    assert message in str(caught.value)
+
+
+def test_numbers_in_range_are_taken():
+    content = {"count": 7, "seeds": [0, 3], "share": 1, "window": None}
+    assert from_plain(_Ranges, content, "x") == _Ranges(count=7, seeds=(0, 3), share=1.0)
+
+
+BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{b}: &{b} [{', '.join([f'*{a}'] * 10)}]\n" for a, b in pairwise("abcdefghijkl")
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (BOMB, "with its aliases written out it is larger than any settings"),
+        ("a: &a [*a]", "with its aliases written out it is larger"),
+        ("[" * 50_000, "nested deeper than settings are"),
+        ("a: [1", "no YAML"),
+        ("!!python/object/apply:os.system [touch executed]", "no YAML"),
+        ("\0", "no YAML"),
+        ("a" * (5 << 20), "characters, more than"),
+    ],
+)
+def test_yaml_that_is_no_settings_is_refused_in_time(tmp_path, text, message):
+    path = tmp_path / "x.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        read_yaml(path)
+    assert message in str(caught.value)

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from audiossl.audio.frame_rates import IGNORED, MOST_FRAMES_APART, num_whole_frames, whole_frames
 from audiossl.batches import CodeBatch, DataFacts, Target
+from audiossl.configs import Nonnegative, Positive, Share
 from audiossl.data.codes import CodeFacts
 from audiossl.data.corpus import Corpus
 from audiossl.data.layout import RECORDING, SAMPLE_RATE
@@ -54,16 +55,16 @@ class CodedCutsConfig:
     targets: dict[str, list[str]]
     """Domain -> fields of codes that its cuts must have. SPEAR: {speech: [speech], audio: [speech,
     audio]}; each domain its own: {speech: [speech], audio: [audio]}."""
-    domain_shares: dict[str, float] = field(default_factory=dict)
+    domain_shares: dict[str, Nonnegative] = field(default_factory=dict)
     """Domain -> its part of all cuts, as in {speech: 0.5, audio: 0.5}; weights of corpora then
     only say what is drawn within a domain. If empty, the weights alone decide."""
-    min_duration: float = 0.5
+    min_duration: Nonnegative = 0.5
     """Seconds; shorter cuts are left out."""
-    max_duration: float = 31.0
+    max_duration: Positive = 31.0
     """Seconds; what is longer is left out or split."""
     long_cuts: Literal["leave_out", "split"] = "leave_out"
     """split: take a cut above `max_duration` as consecutive parts of that length."""
-    max_missing: float = 0.01
+    max_missing: Share = 0.01
     """Largest share of a corpus' cuts that may lack codes they must have, because `encode` left
     them out; such cuts take no part."""
     noise: tuple[Path, ...] = ()

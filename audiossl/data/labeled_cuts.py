@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from audiossl.batches import TagBatch, TextBatch
+from audiossl.configs import Nonnegative, Positive
 from audiossl.data.corpus import Corpus
 from audiossl.data.layout import SAMPLE_RATE
 from audiossl.data.plan import Plan, PlanConfig, Position
@@ -30,9 +31,9 @@ class LabeledConfig:
     """Which cuts take part: labels and their values; all if empty."""
     separator: str = "|"
     """Between the tags of a cut that has several."""
-    min_duration: float = 0.2
+    min_duration: Nonnegative = 0.2
     """Seconds; shorter cuts are left out."""
-    max_duration: float = 40.0
+    max_duration: Positive = 40.0
     """Seconds; longer cuts are left out."""
 
 

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Int, Shaped
 
 from audiossl.batches import PairBatch
+from audiossl.configs import Share, Whole
 from audiossl.data.columns import join_parts, open_columns, write_part
 from audiossl.data.pairs import Kind, Pair, pair_row
 from audiossl.data.plan import Plan, PlanConfig, Position
@@ -188,9 +189,9 @@ class PairViewsConfig:
     gain: float = 0.0
     """Decibels, drawn anew for each side from -gain to gain, so that loudness does not give a pair
     away; for log-mel front ends, whose values are natural logarithms of power."""
-    masks: int = 0
+    masks: Whole = 0
     """Spans of frames, and as many of bands, that are set to their mean on sides of sound."""
-    span: float = 0.1
+    span: Share = 0.1
     """Longest share of the frames, or of the bands, in a mask."""
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int
 
+from audiossl.configs import Count, Positive, Whole
 from audiossl.errors import UserError
 
 
@@ -46,15 +47,15 @@ class EpochBatches:
 class PlanConfig:
     """How cuts are put into batches."""
 
-    seed: int = 0
+    seed: Whole = 0
     """Of the permutations."""
-    batch_duration: float = 600.0
+    batch_duration: Positive = 600.0
     """Seconds in a global batch, padding included."""
-    batch_size: int | None = None
+    batch_size: Count | None = None
     """Cuts in a global batch, whatever their durations; set, it replaces `batch_duration`."""
-    num_buckets: int = 30
+    num_buckets: Count = 30
     """Different padded lengths."""
-    multiple: int = 1
+    multiple: Count = 1
     """Batch sizes are multiples of it, so that as many ranks or accumulated parts can share them
     evenly. It belongs to the plan: another number of ranks sees the same batches."""
 

@@ -24,6 +24,7 @@ from jaxtyping import Bool, Float, Int
 
 from audiossl.audio.presentation import Presentation, level_scale
 from audiossl.batches import DataFacts, ViewBatch
+from audiossl.configs import Count, Nonnegative, Share
 from audiossl.data.corpus import Corpus
 from audiossl.data.layout import MIXTURE, RECORDING, SAMPLE_RATE
 from audiossl.data.plan import Plan, PlanConfig, Position
@@ -34,20 +35,20 @@ from audiossl.errors import UserError, did_you_mean
 class ViewsConfig:
     """What is cropped from where."""
 
-    crop_samples: int = 16_000
+    crop_samples: Count = 16_000
     """Samples of a crop."""
-    segment_samples: int | None = None
+    segment_samples: Count | None = None
     """Both crops of a pair come from one segment of this many samples; None: from the whole cut."""
-    segment_hop: int | None = None
+    segment_hop: Count | None = None
     """Samples from one segment to the next; by default a segment's."""
-    offset_step: int = 1
+    offset_step: Count = 1
     """Crops begin at multiples of it within their segment, in samples. The last multiple is drawn
     only where it is the only one, as in the released code of musical source association; COLA's
     draws it, too."""
     level: Literal["l2", "rms", "none"] = "l2"
     """Each waveform is scaled, before cropping, to unit L2 norm over the whole cut (both papers),
     to the RMS that unit norm gives one second (independent of duration), or not at all."""
-    sources: dict[str, float] = field(default_factory=lambda: {MIXTURE: 1.0})
+    sources: dict[str, Nonnegative] = field(default_factory=lambda: {MIXTURE: 1.0})
     """What positives are made of, "mixture" (COLA) or stems, each with its weight: one source is
     drawn for a batch."""
     silent: bool = False
@@ -56,7 +57,7 @@ class ViewsConfig:
     """A stem is active in a segment where its mean magnitude is above this; -40 dBFS is 0.01."""
     per_pair: bool = False
     """Draw the source for every pair rather than for the batch."""
-    leakage: float = 0.0
+    leakage: Share = 0.0
     """Ablation: this share of the rest of the mixture is added to each stem, as by a separator that
     leaks."""
     shuffled: bool = False

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audiossl.audio.timing import num_frames
+from audiossl.configs import Count, Nonnegative, Positive
 from audiossl.features.bands import blocks, in_bands
 
 FLOOR = 1e-5
@@ -30,19 +31,19 @@ CACHED_FRAMES = 256
 class LogMelConfig:
     """What the front end computes; the defaults are COLA's."""
 
-    sample_rate: int = 16000
+    sample_rate: Count = 16000
     """Samples a second of the waveforms, Hz."""
-    window_length: int = 400
+    window_length: Count = 400
     """Samples analyzed at once."""
-    hop_length: int = 160
+    hop_length: Count = 160
     """Samples from one frame to the next."""
-    fft_size: int = 1024
+    fft_size: Count = 1024
     """Points of the transform; windows are zero-padded on the right."""
-    num_bands: int = 64
+    num_bands: Count = 64
     """Triangular bands."""
-    low: float = 60.0
+    low: Nonnegative = 60.0
     """Lower edge of the first band, Hz."""
-    high: float = 7800.0
+    high: Positive = 7800.0
     """Upper edge of the last band, Hz."""
 
 

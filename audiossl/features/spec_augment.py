@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from audiossl import distributed
+from audiossl.configs import Share, Whole
 from audiossl.errors import UserError
 from audiossl.nn.lengths import valid_mask
 
@@ -22,18 +23,18 @@ from audiossl.nn.lengths import valid_mask
 class SpecAugmentConfig:
     """How much is hidden."""
 
-    probability: float = 0.9
+    probability: Share = 0.9
     """Of a sequence to be changed at all."""
-    num_bands: int = 2
+    num_bands: Whole = 2
     """Bands of channels."""
-    widest_band: int = 27
+    widest_band: Whole = 27
     """Channels that no band reaches."""
-    num_spans: int = 10
+    num_spans: Whole = 10
     """Most spans of time; there are fewer where the longest ones would hide more than `most_time`:
     two in 10 s, by default."""
-    longest_span: int = 100
+    longest_span: Whole = 100
     """Frames at 100 Hz that no span reaches."""
-    most_time: float = 0.15
+    most_time: Share = 0.15
     """Greatest share of a sequence that spans hide."""
 
     def __post_init__(self) -> None:

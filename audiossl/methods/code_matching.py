@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from audiossl import distributed
 from audiossl.batches import DataFacts, PairBatch
+from audiossl.configs import Count, Nonnegative
 from audiossl.errors import UserError
 from audiossl.losses.code_matching import clip_log_distribution, run_length_weights
 from audiossl.losses.margin_softmax import margin_softmax
@@ -40,7 +41,7 @@ class CodeMatchingConfig:
     """What is trained around the sides' encoders."""
 
     kind: Literal["code_matching"] = "code_matching"
-    embedding_dim: int = 512
+    embedding_dim: Count = 512
     """Dimension of a clip's embedding."""
     pooling: Literal["mean", "max"] = "mean"
     """Of the continuous path, over valid frames."""
@@ -51,7 +52,7 @@ class CodeMatchingConfig:
     without quantizing it, the fair control; codes: the method."""
     codebook: SharedCodebookConfig = SharedCodebookConfig()
     """What the sides share."""
-    alpha: float = 0.1
+    alpha: Nonnegative = 0.1
     """Weight of code matching; 0 is the control whose codebook splits by side."""
     matching: CodeScoresConfig = CodeScoresConfig()
     """How the sides' choices are compared."""
@@ -62,7 +63,7 @@ class CodeMatchingConfig:
     code_heads: Literal["random", "zero"] = "random"
     """How the maps from pooled entries to the embedding start: at random (the paper), or at zero,
     so that a warm start is at first what it was, and short training spends nothing on it."""
-    commitment_weight: float = 0.0
+    commitment_weight: Nonnegative = 0.0
     """Of the pull of frames to their entries; 0 is the paper. 0.25 makes more codes joint."""
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from audiossl import distributed
+from audiossl.configs import Positive, Whole
 from audiossl.losses.code_matching import (
     clip_log_distribution,
     code_matching,
@@ -34,10 +35,10 @@ class CodeScoresConfig:
     is to hold what the second (a stem) has, and may hold more."""
     run_length: bool = False
     """Runs of equal codes count as one frame, so that speech counts like its text."""
-    window: float | None = None
+    window: Positive | None = None
     """Seconds; cut both sides into windows of it, for pairs that lie on one time axis. None: whole
     clips (the paper)."""
-    gap: int = 2
+    gap: Whole = 2
     """Windows of one clip that are nearer than this are no negatives of each other."""
 
 

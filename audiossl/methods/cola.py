@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from audiossl import distributed
 from audiossl.batches import DataFacts, ViewBatch
+from audiossl.configs import Count, Nonnegative
 from audiossl.losses.build import contrastive_loss
 from audiossl.methods.method import Losses, Scores, context_of
 from audiossl.models.encoder import Context, FeatureEncoder
@@ -24,13 +25,13 @@ from audiossl.nn.similarity import BilinearSimilarity, CosineSimilarity
 class ContrastConfig:
     """Settings of COLA and of methods that differ from it in their pairs."""
 
-    projection_dim: int = 512
+    projection_dim: Count = 512
     """Dimension in which crops are compared."""
     similarity: Literal["bilinear", "cosine"] = "bilinear"
     """a' W p without temperature, or the cosine over 0.2 (on the dense layer's output alone)."""
     loss: str = "info_nce"
     """Contrastive loss: info_nce, or python:module:function of scores, targets, excluded pairs."""
-    noise: float = 0.001
+    noise: Nonnegative = 0.001
     """Standard deviation of Gaussian noise added to positive waveforms after leveling."""
     exclude_same_recording: bool = False
     """Whether other crops of the anchor's recording are left out of its negatives."""

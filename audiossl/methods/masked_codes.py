@@ -28,6 +28,7 @@ from torch.nn import functional as F
 from audiossl import distributed
 from audiossl.audio.frame_rates import IGNORED, MOST_FRAMES_APART, at_frame_rate
 from audiossl.batches import CodeBatch, DataFacts, Target
+from audiossl.configs import Count, Nonnegative, Share
 from audiossl.errors import UserError, did_you_mean
 from audiossl.losses.codebook_cross_entropy import CodebookScores, codebook_cross_entropy
 from audiossl.methods.method import Losses, context_of
@@ -44,13 +45,13 @@ DOMAINS = {"speech": SPEECH, "audio": AUDIO}
 class MaskingConfig:
     """What is hidden from the encoder; the defaults are those of audio and unified models."""
 
-    time_probability: float = 0.65
+    time_probability: Share = 0.65
     """About the share of frames that would be hidden if spans did not overlap."""
-    time_span: int = 10
+    time_span: Count = 10
     """Frames of a span, at 100 Hz."""
-    channel_probability: float = 0.25
+    channel_probability: Share = 0.25
     """The same for channels of the filter bank, hidden in a whole cut."""
-    channel_span: int = 20
+    channel_span: Count = 20
     """Channels of a span."""
 
     def __post_init__(self) -> None:
@@ -76,12 +77,12 @@ class MaskedCodesConfig:
     """What is hidden."""
     mixing: MixingConfig = MixingConfig()
     """What cuts are mixed with."""
-    alpha: float = 0.5
+    alpha: Share = 0.5
     """Weight of hidden frames, 0 to 1; visible ones have the rest."""
     pairing: Literal["asymmetric", "joint", "disjoint"] = "asymmetric"
     """Who learns from whom, of two teachers. asymmetric: all cuts from the speech teacher, audio
     cuts from the audio teacher too; joint: all cuts from both; disjoint: each from its own."""
-    audio_weight: float = 0.1
+    audio_weight: Nonnegative = 0.1
     """Weight of the audio teacher's loss beside the speech teacher's: lambda."""
 
     def __post_init__(self) -> None:

@@ -29,6 +29,7 @@ from audiossl import distributed
 from audiossl.audio.frame_rates import IGNORED
 from audiossl.audio.mixing import gain_for, mean_power, placed, power_share
 from audiossl.batches import CodeBatch
+from audiossl.configs import Count, Nonnegative, Share
 from audiossl.errors import UserError
 
 SPEECH, AUDIO = 0, 1
@@ -41,25 +42,25 @@ NUM_DRAWS = 8
 class MixingConfig:
     """How often cuts are mixed with what. Ranges are uniform; nothing is mixed by default."""
 
-    speech_probability: float = 0.0
+    speech_probability: Share = 0.0
     """Of a speech cut to be mixed."""
-    audio_probability: float = 0.0
+    audio_probability: Share = 0.0
     """Of another cut to be mixed, always with noise."""
-    utterance_share: float = 0.0
+    utterance_share: Share = 0.0
     """Share of the mixed speech cuts that get another cut of the batch; the others get noise."""
     noise_snr: tuple[float, float] = (10.0, 20.0)
     """Of the cut over the noise, dB."""
-    noise_overlap: tuple[float, float] = (1.0, 1.0)
+    noise_overlap: tuple[Share, Share] = (1.0, 1.0)
     """Share of the cut over which noise sounds."""
     utterance_snr: tuple[float, float] = (-5.0, 5.0)
     """Of the cut over the other, dB."""
     mix_codes: bool = False
     """Whether the other cut comes whole and with its codes; a piece without codes otherwise."""
-    utterance_overlap: tuple[float, float] = (0.2, 0.5)
+    utterance_overlap: tuple[Share, Share] = (0.2, 0.5)
     """Share of the cut over which a piece of the other sounds."""
-    longest_delay: float = 2.0
+    longest_delay: Nonnegative = 2.0
     """Greatest delay of a whole other cut, seconds."""
-    block: int = 2
+    block: Count = 2
     """Neighboring rows that are partners of each other; every share of a batch has a multiple."""
 
     def __post_init__(self) -> None:

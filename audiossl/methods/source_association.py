@@ -16,6 +16,7 @@ from torch import Tensor
 
 from audiossl import distributed
 from audiossl.batches import ViewBatch
+from audiossl.configs import Nonnegative
 from audiossl.losses.source_association import association_scores, null_target
 from audiossl.methods.cola import Cola, ContrastConfig
 from audiossl.methods.method import Losses, Scores
@@ -27,7 +28,7 @@ class SourceAssociationConfig(ContrastConfig):
     """Projection head, similarity and loss around an encoder, and the input of absent sources."""
 
     kind: Literal["source_association"] = "source_association"
-    noise: float = 0.0
+    noise: Nonnegative = 0.0
     """Standard deviation of Gaussian noise added to positive waveforms; the authors add none."""
     null_input: Literal["floor", "zeros"] = "floor"
     """Features of an absent source: those of silence, or 0.0 everywhere (the authors')."""

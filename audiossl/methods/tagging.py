@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from audiossl import distributed
 from audiossl.batches import TagBatch
+from audiossl.configs import Positive, Share
 from audiossl.errors import UserError
 from audiossl.features.spec_augment import SpecAugmentConfig, spec_augment
 from audiossl.methods.method import Losses
@@ -25,11 +26,11 @@ class TaggingConfig:
     """What is trained on top of the encoder, and how cuts are mixed."""
 
     kind: Literal["tagging"] = "tagging"
-    dropout: float = 0.1
+    dropout: Share = 0.1
     """Of the clip vector."""
-    mixup_probability: float = 0.5
+    mixup_probability: Share = 0.5
     """Of a cut to be mixed with its neighbor in the batch."""
-    mixup_beta: float = 10.0
+    mixup_beta: Positive = 10.0
     """Shares of the mixture are drawn from Beta(b, b)."""
     augmentation: SpecAugmentConfig = field(default_factory=SpecAugmentConfig)
     """What is hidden from the encoder."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audiossl.batches import TextBatch
+from audiossl.configs import Share
 from audiossl.features.spec_augment import SpecAugmentConfig, spec_augment
 from audiossl.methods.method import Losses
 from audiossl.models.encoder import FeatureEncoder
@@ -32,7 +33,7 @@ class TranscriptionConfig:
     """What is trained on top of the encoder."""
 
     kind: Literal["transcription"] = "transcription"
-    dropout: float = 0.1
+    dropout: Share = 0.1
     """Of the encoder's output."""
     augmentation: SpecAugmentConfig = field(default_factory=SpecAugmentConfig)
     """What is hidden from the encoder."""

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audiossl import distributed
+from audiossl.configs import Positive, Share
 from audiossl.features.log_mel import LogMel, LogMelConfig
 from audiossl.models.encoder import Context, FeatureEncoder
 from audiossl.nn.batch_norm import BatchNorm2d
@@ -51,14 +52,14 @@ class EfficientNetConfig:
     level: Literal["l2", "rms", "none"] = "l2"
     """How waveforms are leveled: to unit L2 norm (COLA), to the RMS that unit norm gives one second
     (independent of duration), or not at all."""
-    width: float = 1.0
+    width: Positive = 1.0
     """Multiplies channels, which are rounded to multiples of 8."""
-    depth: float = 1.0
+    depth: Positive = 1.0
     """Multiplies the repeats of blocks, rounded up."""
-    input_scale: float = 1.0 / 255.0
+    input_scale: Positive = 1.0 / 255.0
     """Multiplies the log-mel image. 1/255 is what Keras does to pictures, and COLA inherited it:
     the first batch norm then starts with a standard deviation of about 0.06."""
-    stochastic_depth: float = 0.2
+    stochastic_depth: Share = 0.2
     """Probability of leaving out the last residual block for a sample; earlier ones less."""
 
 

@@ -133,10 +133,16 @@ def load_exactly(module: nn.Module, state: Mapping[str, Tensor], source: str) ->
         for name in expected
         if name in state and state[name].shape != expected[name].shape
     ]
+    kinds = [
+        f"{name} is of {str(state[name].dtype).removeprefix('torch.')}"
+        for name in expected
+        if name in state and _kind(state[name]) != _kind(expected[name])
+    ]
     problems = [
         _list(f"{len(missing)} of {len(expected)} tensors missing", missing),
         _list(f"{len(unknown)} unknown", _guess(unknown, missing)),
         _list(f"{len(shapes)} mis-shaped", shapes),
+        _list(f"{len(kinds)} of other numbers", kinds),
     ]
     found = [problem for problem in problems if problem]
     if found:
@@ -149,6 +155,10 @@ def load_exactly(module: nn.Module, state: Mapping[str, Tensor], source: str) ->
 
 def _is_finite(tensor: Tensor) -> bool:
     return not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())
+
+
+def _kind(tensor: Tensor) -> tuple[bool, bool]:
+    return tensor.is_floating_point(), tensor.is_complex()
 
 
 def _guess(unknown: list[str], missing: list[str]) -> list[str]:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from typing_extensions import assert_never
 
+from audiossl.configs import Nonnegative, Positive, Share
 from audiossl.errors import UserError
 from audiossl.optim import scaled_adam
 from audiossl.optim.eden import EdenConfig
@@ -20,15 +21,15 @@ class AdamWConfig:
     """AdamW; without decay it is Adam."""
 
     kind: Literal["adamw"] = "adamw"
-    rate: float = 1e-3
+    rate: Nonnegative = 1e-3
     """Base learning rate."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Share, Share] = (0.9, 0.999)
     """Decays of the first and second moment."""
-    epsilon: float = 1e-7
+    epsilon: Nonnegative = 1e-7
     """Added to the root of the second moment; 1e-7 is TensorFlow's."""
-    decay: float = 0.0
+    decay: Nonnegative = 0.0
     """Decoupled weight decay of matrices and filters; biases and norms have none."""
-    clip_norm: float | None = None
+    clip_norm: Positive | None = None
     """Gradients are scaled down to at most this norm."""
     schedule: ScheduleConfig = ConstantConfig()
     """Factor of the rate at each step."""
@@ -39,14 +40,14 @@ class ScaledAdamConfig:
     """ScaledAdam, whose updates are relative to the size of each tensor; for Zipformers."""
 
     kind: Literal["scaled_adam"] = "scaled_adam"
-    rate: float = 0.045
+    rate: Nonnegative = 0.045
     """Base learning rate; large beside Adam's, because it is relative."""
-    betas: tuple[float, float] = (0.9, 0.98)
+    betas: tuple[Share, Share] = (0.9, 0.98)
     """Decays of the first and second moment."""
-    clipping_scale: float | None = 2.0
+    clipping_scale: Positive | None = 2.0
     """Norms of gradients, relative to the sizes of tensors, are clipped at this multiple of the
     median of the last hundred."""
-    clip_norm: float | None = None
+    clip_norm: Positive | None = None
     """Gradients are scaled down to at most this norm before that."""
     schedule: ScheduleConfig = EdenConfig()
     """Factor of the rate at each step."""

@@ -7,6 +7,8 @@ uses it: epochs are counted in hours of audio.
 from dataclasses import dataclass
 from typing import Literal
 
+from audiossl.configs import Positive, Whole
+
 WARM_UP_STEPS = 500
 """Steps in which the rate rises from half of its value to all of it."""
 
@@ -16,13 +18,13 @@ class EdenConfig:
     """Eden, with audio counted in hours; SPEAR's values for its base speech network are given."""
 
     kind: Literal["eden"] = "eden"
-    step_scale: float = 7500.0
+    step_scale: Positive = 7500.0
     """Steps after which the rate begins to fall as steps^(-1/2)."""
-    hour_scale: float = 30000.0
+    hour_scale: Positive = 30000.0
     """Hours of audio after which it begins to fall as hours^(-1/2), too."""
-    seconds_per_step: float = 4800.0
+    seconds_per_step: Positive = 4800.0
     """Seconds of audio in a step, over all ranks."""
-    warmup_steps: int = WARM_UP_STEPS
+    warmup_steps: Whole = WARM_UP_STEPS
     """Steps in which the rate rises from half of its value."""
 
 
@@ -44,7 +46,7 @@ def eden(
     step: int,
     hours: float,
     *,
-    step_scale: float = 7500.0,
+    step_scale: Positive = 7500.0,
     hour_scale: float,
     warm_up: int = WARM_UP_STEPS,
 ) -> float:

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from audiossl.configs import Nonnegative, Whole
 from audiossl.optim.eden import EdenConfig, eden_factor
 
 
@@ -12,7 +13,7 @@ class ConstantConfig:
     """The base rate throughout, after a linear warm-up."""
 
     kind: Literal["constant"] = "constant"
-    warmup_steps: int = 0
+    warmup_steps: Whole = 0
     """Steps in which the rate rises from 0."""
 
 
@@ -21,9 +22,9 @@ class CosineConfig:
     """Linear warm-up, then half a cosine down."""
 
     kind: Literal["cosine"] = "cosine"
-    warmup_steps: int = 0
+    warmup_steps: Whole = 0
     """Steps in which the rate rises from 0."""
-    final: float = 0.0
+    final: Nonnegative = 0.0
     """Share of the base rate that is left at the last step."""
 
 

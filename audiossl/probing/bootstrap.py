@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 
+from audiossl.configs import Count, Share, Whole
 from audiossl.probing.metrics import Metric, Values
 from audiossl.probing.predictions import Predictions
 
@@ -26,11 +27,11 @@ _HELD = 2**23
 class BootstrapConfig:
     """How intervals are made."""
 
-    replicates: int = 1000
+    replicates: Count = 1000
     """Draws; 10000 where a p-value below 0.01 is of interest."""
-    confidence: float = 0.95
+    confidence: Share = 0.95
     """Share of replicates inside the interval."""
-    seed: int = 0
+    seed: Whole = 0
     """Of the draws."""
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from audiossl.audio.files import BLOCK
 from audiossl.audio.presentation import CHUNK, Presentation, present
 from audiossl.audio.resampling import resample_blocks
-from audiossl.configs import plain
+from audiossl.configs import Positive, plain
 from audiossl.data.corpus import Corpus
 from audiossl.data.reading import SAMPLE_RATE
 from audiossl.digests import digest_of_json
@@ -50,10 +50,10 @@ class EmbeddingConfig:
     frames of every layer and the output; layers alone by number, "0" the first, "-1" the last."""
     statistics: tuple[Literal["mean", "mean_std", "max"], ...] = ("mean",)
     """How the frames of output and layers are pooled; each gives an embedding of its own."""
-    window: float | None = None
+    window: Positive | None = None
     """Length of the windows in which cuts are embedded, in seconds; null: as pretraining presented
     clips to the encoder, which is whole where it says nothing else."""
-    hop: float | None = None
+    hop: Positive | None = None
     """Seconds from the start of one window to that of the next; null: the length of a window."""
     padded: bool = False
     """Whether a cut shorter than `window` lies in the middle of silence, and the rest at the end of

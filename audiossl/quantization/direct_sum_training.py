@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from audiossl.configs import Count, Nonnegative, Positive, Whole
 from audiossl.errors import UserError
 from audiossl.quantization.direct_sum import DirectSumLosses, DirectSumQuantizer
 from audiossl.quantization.frame_batches import FrameBatches
@@ -25,18 +26,18 @@ class DirectSumConfig:
     """A direct-sum quantizer with codebooks of 256 entries, and its training."""
 
     kind: Literal["direct_sum"] = "direct_sum"
-    num_codebooks: int = 16
+    num_codebooks: Count = 16
     """Bytes a frame: a power of two."""
-    phase_steps: tuple[int, int] = (10_000, 10_000)
+    phase_steps: tuple[Whole, Whole] = (10_000, 10_000)
     """Steps of the two phases. The public library takes one more in phase one, whose end it looks
     for after a step."""
-    batch_size: int = 1024
+    batch_size: Count = 1024
     """Frames a step."""
-    learning_rate: float = 0.005
+    learning_rate: Positive = 0.005
     """Of phase one at its start; halved for phase two, and after each quarter of a phase."""
-    entropy_weight: float = 0.01
+    entropy_weight: Nonnegative = 0.01
     """Weight of the pull towards even use of all entries."""
-    seed: int = 0
+    seed: Whole = 0
     """Seeds the first entries, the order of frames, and the number of passes of each step."""
 
     @property

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from audiossl import distributed
+from audiossl.configs import Count, Share, Whole
 from audiossl.errors import UserError
 from audiossl.quantization.frame_batches import FrameBatches
 from audiossl.quantization.nearest import nearest_entries
@@ -60,15 +61,15 @@ class KMeansConfig:
     """k-means centroids, and their training."""
 
     kind: Literal["kmeans"] = "kmeans"
-    codebook_size: int = 500
+    codebook_size: Count = 500
     """Centroids."""
-    num_steps: int = 500
+    num_steps: Count = 500
     """Mini-batches."""
-    batch_size: int = 10_000
+    batch_size: Count = 10_000
     """Frames a mini-batch, over all ranks."""
-    forget: float = 0.95
+    forget: Share = 0.95
     """By how much the weight of what was assigned before shrinks each step."""
-    seed: int = 0
+    seed: Whole = 0
     """Seeds the first centroids, the order of frames, and where dead centroids start again."""
 
     @property

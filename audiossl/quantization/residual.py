@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from audiossl.configs import Count
 from audiossl.quantization.frame_batches import FrameBatches
 from audiossl.quantization.kmeans import KMeansConfig, KMeansTraining, train_kmeans
 from audiossl.quantization.nearest import nearest_entries
@@ -61,7 +62,7 @@ class ResidualConfig:
     """A residual quantizer, and the k-means that trains each codebook."""
 
     kind: Literal["residual"] = "residual"
-    num_codebooks: int = 8
+    num_codebooks: Count = 8
     """Codebooks, trained one after another."""
     codebook: KMeansConfig = field(default_factory=lambda: KMeansConfig(codebook_size=256))
     """How each is trained."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audiossl import distributed
-from audiossl.configs import plain
+from audiossl.configs import Count, Share, Whole, plain
 from audiossl.errors import UserError, did_you_mean
 from audiossl.nn.batch_norm import FrameNorm
 from audiossl.quantization.ema_codebook import EmaCodebook
@@ -36,19 +36,19 @@ _NOISE = 0.01
 class SharedCodebookConfig:
     """What the sides share."""
 
-    codebook_size: int = 1024
+    codebook_size: Count = 1024
     """Entries."""
-    dim: int = 256
+    dim: Count = 256
     """Dimension of an entry."""
-    decay: float = 0.99
+    decay: Share = 0.99
     """Weight of the past in the moving averages."""
-    idle_steps: int = 100
+    idle_steps: Count = 100
     """An entry that was not chosen for so many steps starts again."""
     wanted_by: Literal["any", "all"] = "any"
     """Whose choice keeps an entry: that of any side (the paper), or of every side (Uni-Code)."""
     batch_norm: bool = True
     """Whether each side's frames are normalized; the ablation without it shares fewer codes."""
-    seed: int = 0
+    seed: Whole = 0
     """Of the first entries, and of where entries start again."""
 
     def __post_init__(self) -> None:

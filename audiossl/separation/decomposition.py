@@ -20,6 +20,7 @@ from jaxtyping import Float, Float32, Int
 from scipy.ndimage import median_filter
 from torch import Tensor
 
+from audiossl.configs import Nonnegative, Positive, Share
 from audiossl.errors import UserError
 from audiossl.installation import missing_package
 
@@ -35,15 +36,15 @@ class DecompositionConfig:
     """Drums, bass, vocals and other by librosa's median filters, at 16 kHz."""
 
     kind: Literal["decomposition"] = "decomposition"
-    bass_edge: float = 250.0
+    bass_edge: Nonnegative = 250.0
     """Frequency in Hz below which what is not percussive is bass."""
-    repetition: float = 2.0
+    repetition: Positive = 2.0
     """Seconds that must lie between a moment and its repetition."""
-    vocal_margin: float = 10.0
+    vocal_margin: Positive = 10.0
     """By how much the voice must exceed what repeats; more gives less vocals and more other."""
-    window: float = 30.0
+    window: Positive = 30.0
     """Seconds that are decomposed at once; repetition is looked for inside."""
-    overlap: float = 0.1
+    overlap: Share = 0.1
     """Share of a window that the next one repeats."""
 
 

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from audiossl.configs import Positive, Share
 from audiossl.errors import UserError
 from audiossl.installation import missing_package
 from audiossl.nn.digests import digest_of_tensors
@@ -37,9 +38,9 @@ class DemucsConfig:
     trust_pickle: bool = False
     """Run the code that a .th file may bring; not needed for the published ones, nor for
     safetensors."""
-    overlap: float = 0.25
+    overlap: Share = 0.25
     """Share of a window that the next one repeats; 0.1 is 17 % less work."""
-    segment: float | None = None
+    segment: Positive | None = None
     """Seconds of a window, for networks without a transformer; else what they were trained on."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of matrix products and convolutions; bfloat16 changes the stems a little. float32 is what

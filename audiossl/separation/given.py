@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from audiossl.audio.files import read_waveform
+from audiossl.configs import Nonnegative
 from audiossl.errors import Skip, UserError
 
 Waveform = Float32[np.ndarray, " _samples"]
@@ -29,11 +30,11 @@ class GivenConfig:
     is), {name} its name without suffix, {stem} the corpus' name of the stem, * anything."""
     absent: Literal["skip", "silent"] = "skip"
     """What a stem without file means: leave the recording out, or the source is silent in it."""
-    tolerance: float = 0.01
+    tolerance: Nonnegative = 0.01
     """Seconds by which stem and mixture may differ in length."""
     silence: float = -80.0
     """Peak level in dBFS below which a stem counts as silent."""
-    residual: float | None = None
+    residual: Nonnegative | None = None
     """Largest level, in dB relative to the mixture, of what the stems do not sum up to; not checked
     if None. For corpora whose stems cover the whole mixture, some -30."""
 

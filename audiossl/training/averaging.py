@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from audiossl.configs import Count
 from audiossl.errors import UserError
 from audiossl.optim.weight_average import PERIOD, average_between, update_average
 
@@ -13,9 +14,9 @@ from audiossl.optim.weight_average import PERIOD, average_between, update_averag
 class AveragingConfig:
     """Over which weights the exported encoder is a mean; the defaults are SPEAR's."""
 
-    period: int = PERIOD
+    period: Count = PERIOD
     """Steps from one update of the mean to the next."""
-    last: int = 16000
+    last: Count = 16000
     """Steps at the end of the run that the exported mean is over; all, if there are fewer."""
 
     def __post_init__(self) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from audiossl import distributed
 from audiossl.batches import split_batch, to_device
+from audiossl.configs import Count, Nonnegative, Whole
 from audiossl.data.loading import BatchSource, stream
 from audiossl.data.plan import Position
 from audiossl.errors import UserError
@@ -37,18 +38,18 @@ from audiossl.training.writers import Records
 class LoopConfig:
     """How long and in which precision is trained."""
 
-    steps: int
+    steps: Count
     """Updates of the parameters."""
     optimizer: OptimizerConfig = AdamWConfig()
     """What updates them."""
-    seed: int = 0
+    seed: Whole = 0
     """Of everything that is drawn at random in a step."""
-    accumulate: int = 1
+    accumulate: Count = 1
     """Parts into which each batch is split to fit into memory; the update is that of the whole for
     losses that are means over items, and contrasts within each part for those that contrast."""
     averaging: AveragingConfig | None = None
     """Over which weights the encoder is a mean in the end; none: it has those of the last step."""
-    rate_scales: dict[str, float] = field(default_factory=dict)
+    rate_scales: dict[str, Nonnegative] = field(default_factory=dict)
     """Factor of the rate for parameters whose name begins with a prefix: {encoder: 0.05}."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16: autocast on devices that compute in it; parameters and sums stay in float32."""
@@ -60,11 +61,11 @@ class LoopResources:
 
     workers: int = 0
     """Processes that load batches beside each rank."""
-    log_every: int = 20
+    log_every: Count = 20
     """Steps between log lines."""
-    save_every: int = 500
+    save_every: Count = 500
     """Steps between checkpoints."""
-    keep: int = 2
+    keep: Count = 2
     """Checkpoints that are kept."""
     sharding: Sharding = "none"
     """full: parameters, gradients, moments and means of weights are spread over ranks (FSDP2). A

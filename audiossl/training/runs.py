@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from torch import nn
 
-from audiossl.configs import from_plain
+from audiossl.configs import from_plain, read_yaml
 from audiossl.data.corpus import Corpus
 from audiossl.data.plan import PlanConfig
 from audiossl.data.views import Views, ViewsConfig
@@ -65,7 +64,7 @@ def _settings(folder: Path) -> dict[str, Any]:
     path = folder / "config.yaml"
     if not path.exists():
         raise UserError(f"{folder}: no config.yaml: give the output of a pretrain stage")
-    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content: dict[str, Any] = read_yaml(path)
     if not isinstance(content, dict) or "views" not in content or "method" not in content:
         raise UserError(f"{path}: not of a stage that pretrains on pairs (no views, or no method)")
     return content

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 from typing_extensions import assert_never
 
 from audiossl import distributed
+from audiossl.configs import Count, Positive, Share
 from audiossl.data.corpus import Corpus
 from audiossl.data.lhotse_cuts import shar_shards
 from audiossl.data.pair_corpus import SideFacts, Values, checked, finish_pairs, write_pairs
@@ -35,9 +36,9 @@ class Stems:
     kind: Literal["stems"] = "stems"
     stems: tuple[str, ...] = ()
     """Names; all by default."""
-    window: float = 2.0
+    window: Positive = 2.0
     """Seconds of a pair."""
-    hop: float = 2.0
+    hop: Positive = 2.0
     """Seconds from one pair to the next."""
     active_dbfs: float = -40.0
     """A stem sounds where its mean magnitude is above this."""
@@ -72,7 +73,7 @@ class Scores:
     """A recording and its performed score as MIDI; sides `audio` and `score`."""
 
     kind: Literal["scores"] = "scores"
-    window: float = 5.0
+    window: Positive = 5.0
     """Seconds of a pair."""
     score: str = "score"
     """Label with the path of the MIDI file, in the folder that is given as source."""
@@ -83,7 +84,7 @@ class Encoders:
     """One clip, as two encoders or front ends hear it; the sides have any names."""
 
     kind: Literal["encoders"] = "encoders"
-    window: float = 5.0
+    window: Positive = 5.0
     """Seconds of a pair."""
 
 
@@ -125,9 +126,9 @@ class Config:
     """A pronunciation dictionary, where text is to become phones."""
     where: dict[str, list[str]] = field(default_factory=dict)
     """Which cuts take part: labels and their values; all if empty."""
-    shard_size: int = 1000
+    shard_size: Count = 1000
     """Pairs in a shard."""
-    max_skipped: float = 0.01
+    max_skipped: Share = 0.01
     """Largest share of pairs that may be left out before the stage fails."""
     resources: Resources = Resources()
     """What to work with."""

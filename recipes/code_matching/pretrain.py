@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from audiossl import distributed
-from audiossl.configs import plain
+from audiossl.configs import Count, plain
 from audiossl.data.pair_corpus import PairCorpus, PairSource, PairViewsConfig
 from audiossl.data.plan import PlanConfig
 from audiossl.errors import UserError
@@ -40,9 +40,9 @@ class Config:
     """What is trained around them."""
     views: PairViewsConfig = PairViewsConfig()
     """How pairs are changed before they are learnt from."""
-    batch_size: int = 64
+    batch_size: Count = 64
     """Pairs in a batch, of all ranks."""
-    num_buckets: int = 1
+    num_buckets: Count = 1
     """Batches are of pairs whose first sides have like lengths, in so many classes: less padding,
     and lengths tell less. 1: batches of any lengths (the paper)."""
     warm_start: tuple[Path, ...] = ()

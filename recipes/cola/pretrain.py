@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from audiossl.configs import Count
 from audiossl.data.corpus import Corpus
 from audiossl.data.plan import PlanConfig
 from audiossl.data.views import Views, ViewsConfig
@@ -26,7 +27,7 @@ class Config(PretrainConfig):
     """Projection head, similarity and loss around it."""
     views: ViewsConfig = ViewsConfig()
     """How crops are taken."""
-    batch_size: int = 64
+    batch_size: Count = 64
     """Pairs in a batch, of all ranks."""
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from audiossl import distributed
+from audiossl.configs import Count, Nonnegative, Positive, Share
 from audiossl.data.items import Item
 from audiossl.data.lhotse_cuts import shar_items
 from audiossl.data.preparing import Durations, finish_corpus, join_cuts, write_shard
@@ -23,13 +24,13 @@ class PrepareConfig:
     """Where the shards go."""
     encoding: Literal["wav", "flac"] = "wav"
     """wav: crops are read without decoding (115 MB an hour); flac: about half of that."""
-    shard_size: int = 500
+    shard_size: Count = 500
     """Cuts in a shard."""
-    min_duration: float = 0.025
+    min_duration: Nonnegative = 0.025
     """Seconds; shorter cuts are left out. One analysis window by default."""
-    max_duration: float = 7200.0
+    max_duration: Positive = 7200.0
     """Seconds; longer cuts are left out."""
-    max_skipped: float = 0.01
+    max_skipped: Share = 0.01
     """Largest share of items that may be left out before the stage fails."""
     resources: Resources = Resources()
     """What to work with."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from audiossl import distributed
+from audiossl.configs import Positive, Whole
 from audiossl.data.corpus import Corpus
 from audiossl.data.layout import RECORDING, field_file
 from audiossl.errors import UserError, did_you_mean
@@ -43,7 +44,7 @@ class EmbedResources(Resources):
     cache: Path | None = None
     """Folder of embeddings that other runs may use, and have made: by the content of encoder and
     audio, so that an encoder that is already there is not run again."""
-    batch_seconds: float = 30.0
+    batch_seconds: Positive = 30.0
     """Audio in a batch, padding included."""
 
 
@@ -60,7 +61,7 @@ class Config:
     """Where the embeddings go."""
     embedding: EmbeddingConfig = EmbeddingConfig()
     """What is kept of each cut."""
-    random_seeds: tuple[int, ...] = (0,)
+    random_seeds: tuple[Whole, ...] = (0,)
     """Of the weights of random encoders; scores are averaged over several."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """In which encoders compute: bfloat16 on devices that can."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from audiossl import distributed
-from audiossl.configs import plain
+from audiossl.configs import Count, Whole, plain
 from audiossl.data.corpus import Corpus
 from audiossl.errors import UserError
 from audiossl.preemption import safe_point
@@ -48,9 +48,9 @@ class MapConfig:
     """tsne, or pca."""
     labels: tuple[str, ...] = ()
     """Labels by which points can be colored; by default those of tasks with one class an item."""
-    most_points: int = 1500
+    most_points: Count = 1500
     """Cuts on it; more are drawn from at random."""
-    seed: int = 0
+    seed: Whole = 0
     """Of that draw, and of t-SNE."""
 
 

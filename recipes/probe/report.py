@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from audiossl import distributed
+from audiossl.configs import Count, Whole
 from audiossl.reports.pair_pages import pairs_page, some_of_each
 from audiossl.reports.pairs import Pair, inspect_pairs
 from audiossl.reports.report import read_report, write_report
@@ -26,11 +27,11 @@ class Config:
     """Name of pretraining runs to their outputs: curves and pairs."""
     title: str = "Scores of the encoders"
     """Heading of the page."""
-    pairs: int = 6
+    pairs: Whole = 6
     """Pairs of each run in the report; all that are inspected have a page of their own."""
-    inspected: int = 48
+    inspected: Count = 48
     """Pairs in an inspector: the most surprising half, and as many at random."""
-    batches: int = 8
+    batches: Count = 8
     """Batches that these are chosen from."""
     resources: Resources = field(default_factory=Resources)
     """What to work with."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from audiossl.configs import Count
 from audiossl.data.corpus import Corpus
 from audiossl.data.plan import PlanConfig
 from audiossl.data.views import Views, ViewsConfig
@@ -29,7 +30,7 @@ class Config(PretrainConfig):
     """Projection head, similarity and loss around it."""
     views: ViewsConfig = ViewsConfig()
     """How crops are taken, and of which sources."""
-    batch_size: int = 128
+    batch_size: Count = 128
     """Pairs in a batch, of all ranks."""
 
 

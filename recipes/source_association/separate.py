@@ -15,6 +15,7 @@ import numpy as np
 
 from audiossl import distributed
 from audiossl.audio.files import read_audio
+from audiossl.configs import Count, Share
 from audiossl.data.corpus import Corpus
 from audiossl.data.folder import stem_files
 from audiossl.data.layout import MIXTURE
@@ -51,9 +52,9 @@ class Config:
     """Which cuts have stems: labels and their values; all if empty."""
     encoding: Literal["wav", "flac"] = "wav"
     """wav: crops are read without decoding; flac: about half the room."""
-    batch_size: int = 1
+    batch_size: Count = 1
     """Windows that are separated at once: 1 on a CPU, as many as fit on an accelerator."""
-    max_skipped: float = 0.01
+    max_skipped: Share = 0.01
     """Largest share of recordings that may be left out before the stage fails."""
     resources: Resources = Resources()
     """What to work with."""

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Int
 
 from audiossl import distributed
+from audiossl.configs import Count, Positive, Whole
 from audiossl.data.corpus import Corpus
 from audiossl.data.reading import SAMPLE_RATE
 from audiossl.errors import UserError
@@ -39,13 +40,13 @@ FRAMES = "frames.npy"
 class Config(ListeningConfig):
     """Keep a fair sample of a teacher's frames."""
 
-    num_frames: int = 1_000_000
+    num_frames: Count = 1_000_000
     """Frames to keep; all there are if these are fewer."""
-    max_hours: float = 100.0
+    max_hours: Positive = 100.0
     """Hours of audio that are heard for it, chosen at random, cut by cut."""
     number_type: Literal["float16", "float32"] = "float16"
     """How frames are stored."""
-    seed: int = 0
+    seed: Whole = 0
     """Chooses cuts and frames."""
 
 

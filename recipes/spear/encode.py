@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from audiossl import distributed
+from audiossl.configs import Positive
 from audiossl.data.code_writing import finish_codes, write_codes
 from audiossl.data.codes import CodeFacts
 from audiossl.data.corpus import Corpus
@@ -50,7 +51,7 @@ class Config(ListeningConfig):
     the public multi_quantization library (.pt)."""
     field: str
     """Name of the field of the cuts that the codes become: speech, audio, ..."""
-    frame_rate: float | None = None
+    frame_rate: Positive | None = None
     """Codes a second, for a teacher whose rate fits no student: each is of the teacher's frame that
     sounds then. None is the rate of the teacher."""
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from audiossl.audio.frame_rates import nearest_frames, num_whole_frames
 from audiossl.audio.resampling import resample
+from audiossl.configs import Count, Positive, Share
 from audiossl.data.corpus import Corpus
 from audiossl.data.reading import SAMPLE_RATE
 from audiossl.errors import Skip, UserError
@@ -48,16 +49,16 @@ class ListeningConfig:
     an own encoder teaches the next one."""
     where: dict[str, list[str]] = field(default_factory=dict)
     """Which cuts are heard: labels and their values, as in {domain: [speech]}; all if empty."""
-    window_duration: float = 40.0
+    window_duration: Positive = 40.0
     """Seconds; longer cuts are heard in windows of so much, with a second more on either side."""
-    batch_duration: float = 40.0
+    batch_duration: Positive = 40.0
     """Seconds heard at once, padding included: as much as fits on an accelerator."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """What the teacher computes with; bfloat16 is several times faster on an accelerator."""
-    threads: int = 1
+    threads: Count = 1
     """Threads of each process on a CPU. Rounding depends on their number, so it belongs to the
     identity of the result; to use more processors, take more resources.workers."""
-    max_skipped: float = 0.01
+    max_skipped: Share = 0.01
     """Largest share of cuts that may be left out before the stage fails."""
     resources: Resources = Resources()
     """What to work with."""

@@ -26,6 +26,7 @@ import torch
 from audiossl import distributed
 from audiossl.audio.frame_rates import num_whole_frames
 from audiossl.batches import CodeBatch
+from audiossl.configs import Count, Positive
 from audiossl.data.coded_cuts import CodedCuts
 from audiossl.data.plan import Plan, PlanConfig, Position
 from audiossl.data.reading import SAMPLE_RATE
@@ -52,11 +53,11 @@ GATHERED = 12
 class Config(pretrain.Config):
     """Measure what a run of `recipes.spear.pretrain` with the same settings will take."""
 
-    most_hours: float | None = None
+    most_hours: Positive | None = None
     """Longest run that is accepted."""
-    memory: float | None = None
+    memory: Positive | None = None
     """Memory of each rank, GiB; by default what the device has."""
-    ranks: int | None = None
+    ranks: Count | None = None
     """Ranks of the run that is planned; by default those at work now. With more than one, the share
     of one rank is measured, without communication: that of sharded parameters is not timed."""
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from audiossl import distributed
+from audiossl.configs import Count, Share
 from audiossl.errors import UserError
 from audiossl.nn.weights import read_weights, write_state
 from audiossl.preemption import safe_point
@@ -33,7 +34,7 @@ STATE = "state.pt"
 class SavingResources(Resources):
     """What training works with: none of it changes the result."""
 
-    save_every: int = 1000
+    save_every: Count = 1000
     """Steps between two states that a run can go on from."""
 
 
@@ -50,7 +51,7 @@ class Config:
     standardize: bool = True
     """Bring every dimension to zero mean and unit variance first, as SPEAR does for WavLM (and not
     for Dasheng)."""
-    held_out: float = 0.05
+    held_out: Share = 0.05
     """Share of the frames, of at most 10 000, that are only used to measure what is lost."""
     resources: SavingResources = field(default_factory=SavingResources)
     """What to work with."""

@@ -1,7 +1,11 @@
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, get_args, get_origin, get_type_hints
 
 import pytest
 
+from audiossl.configs import configs_of
 from audiossl.errors import UserError
 from audiossl.models.build import EncoderConfig
 from audiossl.models.zipformer.config import ZipformerConfig
@@ -11,6 +15,7 @@ from audiossl.optim.schedules import CosineConfig
 from audiossl.training.loop import LoopConfig
 from recipes.settings import read_settings
 
+ROOT = Path(__file__).parents[2]
 BASE = """
 encoder: {kind: zipformer, dim: 64, num_layers: [1, 2], strides: [1, 2], kernel_sizes: [31, 15],
           unmasked_dim: 32}
@@ -90,3 +95,35 @@ def test_dashes_are_underscores_and_a_flag_needs_no_value():
     assert not read_settings(Flags, "program", ["--allow-commands", "false"]).allow_commands
     with pytest.raises(UserError, match="--shard-size has no value"):
         read_settings(Flags, "program", ["--shard-size"])
+
+
+def _bare_numbers(kind):
+    """Name the settings that are numbers of any size."""
+    hints = get_type_hints(kind, include_extras=True)
+    for one in fields(kind):
+        if _is_bare(hints[one.name]):
+            yield f"{kind.__name__}.{one.name}"
+        for inner in configs_of(get_type_hints(kind)[one.name]).values():
+            yield from _bare_numbers(inner)
+
+
+def _is_bare(hint):
+    if get_origin(hint) is Annotated:
+        return False
+    return hint in (int, float) or any(_is_bare(part) for part in get_args(hint))
+
+
+STAGES = [
+    path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
+    for path in sorted((ROOT / "recipes").rglob("*.py"))
+    if "class Config(" in path.read_text() or "class Config:" in path.read_text()
+]
+ANY_NUMBER = ("_dbfs", "_snr", ".silence", ".gain", ".margin")
+"""Levels in decibels, and margins; `ZipformerConfig` checks its own."""
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_every_number_of_every_stage_has_a_range(name):
+    bare = set(_bare_numbers(import_module(name).Config))
+    left = {n for n in bare if not n.endswith(ANY_NUMBER) and not n.startswith("ZipformerConfig")}
+    assert not left, "give them Count, Whole, Share, Positive or Nonnegative of audiossl.configs"
