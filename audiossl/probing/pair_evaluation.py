@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 from jaxtyping import Int
 
+from audiossl.configs import Count
 from audiossl.data.pair_corpus import PairCorpus
 from audiossl.errors import UserError
 from audiossl.probing.bootstrap import BootstrapConfig
@@ -37,9 +38,9 @@ class PairEvaluationConfig:
     """Labels that codes are compared with; the frames of a clip inherit them."""
     hard: str = ""
     """Label that all candidates of a hard pool share with the query: a song, a speaker."""
-    pool: int = 1000
+    pool: Count = 1000
     """Number of pairs to choose from; with more, several draws of so many."""
-    draws: int = 5
+    draws: Count = 5
     """Number of draws, where there are more pairs than the pool holds."""
     aligned: bool = False
     """Whether both modalities lie on one time axis at one frame rate: codes are then compared frame
