@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
 import soundfile
 
+from audiossl.audio.joined import joined, mp3_bytes, skip_tags
 from audiossl.errors import Skip
 
 # Writers to a pipe do not know the size and promise the most they can.
@@ -77,10 +79,15 @@ def _count_mp3(path: Path, file: soundfile.SoundFile) -> int:
         frames = _mp3_frames(stream)
         first = next(frames, b"")
         if not first or any(table in first for table in _MP3_TABLES):
+            told = mp3_bytes(first)
+            if told:
+                _check_mp3_end(path, stream, stream.tell() - len(first) + told)
             return file.frames  # exact; the reader finds out if fewer can be decoded
         per_frame = 1152 if first[1] >> 3 & 3 == 3 else 576
         counted = per_frame * (1 + sum(1 for _ in frames))
+        end = stream.tell()
         rest = stream.read(16)
+        _check_mp3_end(path, stream, end)
     if _mp3_frame_length(rest):
         raise truncated(path, "its last frame is incomplete")
     if rest.strip(b"\0") and not rest.startswith(_MP3_TAGS):
@@ -92,6 +99,16 @@ def _count_mp3(path: Path, file: soundfile.SoundFile) -> int:
             f"after {file.frames} of {counted} samples: write it again (ffmpeg -i ... out.flac)"
         )
     return min(counted, file.frames)
+
+
+def _check_mp3_end(path: Path, file: BinaryIO, end: int) -> None:
+    """Refuse an mp3 that goes on behind byte `end`, where its sound is said to stop."""
+    file.seek(end)
+    skip_tags(file)
+    begin = file.tell()
+    # One frame may be there by chance, two are not.
+    if len(list(islice(_mp3_frames(file), 2))) == 2:
+        raise joined(path, begin)
 
 
 def _mp3_frames(file: BinaryIO) -> Iterator[bytes]:

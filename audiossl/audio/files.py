@@ -17,6 +17,8 @@ import soundfile
 from jaxtyping import Float
 
 from audiossl.audio.damage import count_samples, truncated
+from audiossl.audio.joined import check_alone
+from audiossl.audio.kinds import why_unreadable
 from audiossl.audio.resampling import num_resampled, resample_blocks
 from audiossl.audio.timing import num_samples_of
 from audiossl.errors import Skip, UserError
@@ -29,11 +31,6 @@ _LOUDEST = 100.0  # 40 dB over full scale: no microphone, and no mixing desk
 _DENSEST = 20_000  # samples per byte: more than the silence of any codec
 _CONTEXT = 0.03  # seconds around a piece that the resampling filter may look at
 _TOLERANCE = 0.01  # seconds by which manifests round durations
-_OTHER_KINDS = {
-    b"ftyp": "MPEG-4 audio",
-    b"\x1a\x45\xdf\xa3": "Matroska",
-    b"\x30\x26\xb2\x75": "WMA",
-}
 
 
 @dataclass(frozen=True)
@@ -162,6 +159,8 @@ def _read(
     path: Path, span: _Span, *, mono: bool
 ) -> tuple[Float[np.ndarray, "channels samples"], int]:
     with _opened(path, span.allow_truncated) as file:
+        if span.duration is None:
+            check_alone(path, file.format)
         from_rate, to_rate = file.samplerate, span.sample_rate or file.samplerate
         first, last = _bounds(path, file, span, to_rate)
         # The piece is cut out of a stretch that begins where the samples of both rates coincide,
@@ -257,7 +256,7 @@ def _opened(path: Path, allow_truncated: bool = False) -> Iterator[_Stream]:
             file.num_samples = file.frames if allow_truncated else count_samples(path, file)
             yield file
     except soundfile.LibsndfileError as error:
-        raise Skip(f"{path}: {_kind(path)} ({error.error_string.strip(' .')})") from error
+        raise Skip(f"{path}: {why_unreadable(path)} ({error.error_string.strip(' .')})") from error
     finally:
         os.close(descriptor)
 
@@ -274,15 +273,6 @@ def _descriptor(path: Path) -> int:
         raise Skip(f"{path}: no such file; correct the path or the manifest") from error
     except OSError as error:
         raise Skip(f"{path}: cannot be read ({error.strerror}): check its permissions") from error
-
-
-def _kind(path: Path) -> str:
-    with path.open("rb") as file:
-        head = file.read(16)
-    for magic, name in _OTHER_KINDS.items():
-        if magic in head[:8]:
-            return f"{name}, which libsndfile does not read: convert it (ffmpeg -i ... out.flac)"
-    return "not audio that libsndfile reads, or damaged at its start: convert or replace it"
 
 
 def _check_header(path: Path, file: soundfile.SoundFile) -> None:

@@ -273,3 +273,29 @@ def test_senseless_pieces_are_the_callers_mistake(tmp_path, wrong):
     with pytest.raises(UserError) as caught:
         read_waveform(path, **wrong)
     assert not isinstance(caught.value, Skip)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_files_joined_into_one_are_never_taken_for_the_first_of_them(tmp_path, kind, capfd):
+    rate = 48_000 if kind == "opus" else 44_100
+    one = write(tmp_path / "one", kind, music(rate), rate).read_bytes()
+    two = write(tmp_path / "two", kind, music(rate, 5.0), rate).read_bytes()
+    tags = [b"", b"TAG" + bytes(125), b"ID3\x03\0\0\0\0\x02\0" + bytes(256)]
+    for between in tags if kind == "mp3" else tags[:1]:
+        (tmp_path / "joined").write_bytes(one + between + two)
+        with pytest.raises(Skip, match=r"joined: .*(several files joined into one|RIFF|FORM)"):
+            read_waveform(tmp_path / "joined")
+
+
+@pytest.mark.parametrize("table", [True, False])
+def test_an_mp3_without_a_table_and_one_behind_it_are_refused(tmp_path, table, capfd):
+    options = {"bitrate_mode": "CONSTANT", "compression_level": 0.5}
+    content = write(tmp_path / "one.mp3", "mp3", music(44_100), 44_100, **options).read_bytes()
+    second = content[content.index(content[:2], 100) :]
+    (tmp_path / "joined.mp3").write_bytes(second + b"ID3\x03\0\0\0\0\x02\0" + bytes(256) + content)
+    with pytest.raises(Skip, match="several files joined"):
+        read_waveform(tmp_path / "joined.mp3")
+    # Tags alone are no second file.
+    tags = b"APETAGEX" + bytes(4) + (100).to_bytes(4, "little") + bytes(116) + b"TAG" + bytes(125)
+    (tmp_path / "tagged.mp3").write_bytes((content if table else second) + tags)
+    assert len(read_waveform(tmp_path / "tagged.mp3", sample_rate=44_100)) > 2.9 * 44_100
