@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from audiossl.batches import CodeBatch, PairBatch, ViewBatch
+from audiossl.batches import CodeBatch, DataFacts, PairBatch, Target, ViewBatch
 from audiossl.features.kaldi_fbank import KaldiFbank, KaldiFbankConfig
 from audiossl.methods.code_matching import CodeMatching, CodeMatchingConfig
 from audiossl.methods.cola import Cola, ColaConfig
-from audiossl.methods.masked_codes import MaskedCodes, MaskedCodesConfig, Target
+from audiossl.methods.masked_codes import MaskedCodes, MaskedCodesConfig
 from audiossl.models.batching import Batching, encode_all
 from audiossl.models.efficientnet import EfficientNet, EfficientNetConfig
 from audiossl.models.side_encoders import ConvolutionsConfig, FramesConfig, build_side_encoder
@@ -27,7 +27,7 @@ from audiossl.quantization.direct_sum import DirectSumQuantizer
 from recipes.benchmark.measures import Case
 
 RATE = 16_000
-LATE = 200_000
+LATE = 2**24
 """The step from which SPEAR is measured: its schedules have come to their end."""
 
 
@@ -89,9 +89,10 @@ def spear_large(sizes: Sizes, device: torch.device, compiled: bool) -> Case:
 
 def cola(sizes: Sizes, device: torch.device, compiled: bool) -> Case:
     """Make a training step of COLA, on pairs of crops of one second."""
-    method = Cola(EfficientNet(sizes.efficientnet), ColaConfig())
+    encoder = EfficientNet(sizes.efficientnet)
+    method = Cola(encoder, ColaConfig())
     if compiled:
-        _compile([block for stage in method.encoder.stages for block in stage.children()], device)
+        _compile([block for stage in encoder.stages for block in stage.children()], device)
     count = sizes.pairs
     anchors, positives = (_noise(count, RATE, device) for _ in range(2))
     recordings = torch.arange(count, device=device)
@@ -171,9 +172,11 @@ def _spear(
 ) -> Case:
     seconds = cuts * sizes.cut_seconds
     targets = {name: Target(16, 256, 50.0) for name in ("speech", "audio")}
-    method = MaskedCodes(Zipformer(config), MaskedCodesConfig(), targets, seconds)
+    facts = DataFacts(seconds_per_step=seconds, targets=targets)
+    encoder = Zipformer(config)
+    method = MaskedCodes(encoder, MaskedCodesConfig(), facts)
     if compiled:
-        _compile([method.encoder.encoder_embed, method.encoder.encoder], device)
+        _compile([encoder.encoder_embed, encoder.encoder], device)
     samples, frames = int(sizes.cut_seconds * RATE), int(50 * sizes.cut_seconds)
     codes = torch.randint(256, (cuts, frames, 16), device=device)
     batch = CodeBatch(
@@ -183,7 +186,7 @@ def _spear(
         dict.fromkeys(targets, codes),
     )
     step = _training(method, batch, ScaledAdamConfig(rate=0.001), device)
-    return Case(lambda number: step(LATE + number), seconds, period(Progress.after(LATE, seconds)))
+    return Case(lambda number: step(LATE + number), seconds, period(Progress(LATE, float(LATE))))
 
 
 def _training(
