@@ -2,7 +2,8 @@
 
 encoder = audiossl.load_encoder("exp/pretrain")
 frames = encoder(waveforms, lengths)
-vectors = audiossl.embed(["x.mp3"], encoder)
+vectors = audiossl.embed("clips/", encoder)
+print(audiossl.describe("clips/").num_cuts)
 """
 
 from importlib import import_module
@@ -10,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from audiossl.data.description import describe as describe
     from audiossl.models.encoder import Encoder as Encoder
     from audiossl.nn.frames import Frames as Frames
     from audiossl.pretrained.embed import embed as embed
@@ -23,10 +25,11 @@ except PackageNotFoundError:  # run from a checkout that is not installed
 _HOMES = {
     "Encoder": "audiossl.models.encoder",
     "Frames": "audiossl.nn.frames",
+    "describe": "audiossl.data.description",
     "embed": "audiossl.pretrained.embed",
     "load_encoder": "audiossl.pretrained.load",
 }
-__all__ = ["Encoder", "Frames", "embed", "load_encoder"]
+__all__ = ["Encoder", "Frames", "describe", "embed", "load_encoder"]
 
 
 def __getattr__(name: str) -> Any:
@@ -34,3 +37,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'audiossl' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names and nothing else."""
+    return sorted(__all__)

@@ -19,12 +19,10 @@ from jaxtyping import Float
 from audiossl.audio.damage import count_samples, truncated
 from audiossl.audio.joined import check_alone
 from audiossl.audio.kinds import why_unreadable
-from audiossl.audio.resampling import num_resampled, resample_blocks
+from audiossl.audio.resampling import BLOCK, num_resampled, resample_blocks
 from audiossl.audio.timing import num_samples_of
 from audiossl.errors import Skip, UserError
 
-BLOCK = 2**15
-"""Samples over all channels that are decoded, and resampled, at once."""
 _SMALL_BLOCK = 2**10  # the same where the last block, in which decoding stops, is lost
 _RATES = (1_000, 768_000)
 _LOUDEST = 100.0  # 40 dB over full scale: no microphone, and no mixing desk

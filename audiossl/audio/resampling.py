@@ -23,6 +23,8 @@ _ZERO_CROSSINGS = 256
 _ROLLOFF = 0.985
 _BETA = 14.769656459379492
 _LARGEST_KERNEL = 2**24
+BLOCK = 2**15
+"""Samples over all channels that are decoded, and resampled, at once."""
 
 
 def num_resampled(num_samples: int, from_rate: int, to_rate: int) -> int:
@@ -54,6 +56,16 @@ def resample_blocks(
         yield stream.resample_chunk(block)
     if stream is not None:
         yield stream.resample_chunk(np.zeros((0, width), np.float32), last=True)
+
+
+def resample_waveform(
+    waveform: Float[np.ndarray, " samples"], from_rate: int, to_rate: int
+) -> Float[np.ndarray, " resampled"]:
+    """Resample a waveform in memory, bit for bit as the same samples are while a file is read."""
+    if from_rate == to_rate:
+        return waveform
+    blocks = np.array_split(waveform[:, None], range(BLOCK, len(waveform), BLOCK))
+    return np.concatenate(list(resample_blocks(blocks, from_rate, to_rate)))[:, 0]
 
 
 def resample(

@@ -10,6 +10,7 @@ import os
 import sys
 from typing import NoReturn
 
+import audiossl
 from audiossl.doors import exit_code
 from audiossl.errors import UserError, did_you_mean
 from audiossl.stand_ins import HELP, replace_libraries
@@ -54,6 +55,7 @@ def _run(words: list[str]) -> int:
     parser = _Parser(
         prog="audiossl", description="Self-supervised audio and speech representations."
     )
+    parser.add_argument("--version", action="version", version=f"audiossl {audiossl.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command", required=True)
     asked = next((word for word in words if not word.startswith("-")), "")
     if asked and asked not in COMMANDS:

@@ -1,7 +1,8 @@
 """Say what a corpus holds: hours, sample rates, durations, label counts.
 
 PATH is a folder of audio (with --labels, if there are any), a Kaldi data directory, a manifest of
-lhotse, or the output of a prepare stage. Headers are read, nothing is decoded.
+lhotse, or the output of a prepare stage; or audio files and patterns ("clips/**/*.wav").
+Headers are read, nothing is decoded.
 
 example: audiossl describe egs/mini/data --labels egs/mini/data/speech.csv
 """
@@ -26,7 +27,7 @@ _REASONS = 5
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     as_is(parser)
-    parser.add_argument("path", type=Path, metavar="PATH")
+    parser.add_argument("path", nargs="+", metavar="PATH")
     parser.add_argument(
         "--labels", type=Path, action="append", default=[], metavar="TABLE",
         help="CSV or TSV with a column `path`; may be repeated",
@@ -39,7 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Describe and print."""
-    found = describe(arguments.path, arguments.labels, only_labeled=arguments.only_labeled)
+    paths = arguments.path[0] if len(arguments.path) == 1 else arguments.path
+    found = describe(paths, arguments.labels, only_labeled=arguments.only_labeled)
     print(
         json.dumps(_plain(found), indent=2, ensure_ascii=False) if arguments.json else _text(found)
     )

@@ -16,7 +16,8 @@ import numpy as np
 from audiossl.audio.presentation import CHUNK
 from audiossl.cli.terminal import as_is, warn
 from audiossl.errors import Skip, UserError
-from audiossl.pretrained.embed import UNTRAINED, Embedded, embed_files
+from audiossl.pretrained.embed import UNTRAINED, embed_files
+from audiossl.pretrained.pieces import Embedded
 from audiossl.whole import remove_leftovers_of, whole_file
 
 INCOMPLETE = 3
@@ -26,7 +27,9 @@ INCOMPLETE = 3
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     as_is(parser)
-    parser.add_argument("files", nargs="+", help='audio files, or patterns ("clips/**/*.wav")')
+    parser.add_argument("files", nargs="+", metavar="AUDIO",
+        help='audio files, folders, or patterns ("clips/**/*.wav")',
+    )  # fmt: skip
     parser.add_argument(
         "--encoder", default=UNTRAINED,
         help="folder of ours, or kind:path; default %(default)s, statistics of log-mel frames",
@@ -85,15 +88,17 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _write_npz(output: Path, embedded: Embedded, arguments: argparse.Namespace) -> None:
     paths = np.array([str(path) for path in embedded.paths])
-    name = np.array(arguments.encoder)
+    name, layer = np.array(arguments.encoder), np.array(embedded.layer_convention)
     with whole_file(output) as temporary, temporary.open("wb") as file:
         if not arguments.frames:
-            np.savez(file, paths=paths, encoder=name, vectors=embedded.stacked().numpy())
+            vectors = embedded.stacked().numpy()
+            np.savez(file, paths=paths, encoder=name, layer_convention=layer, vectors=vectors)
             return
         np.savez(
             file,
             paths=paths,
             encoder=name,
+            layer_convention=layer,
             frames=np.concatenate([value.numpy() for value in embedded.values]),
             num_frames=np.array([len(value) for value in embedded.values]),
             frame_rate=np.array(embedded.frame_rate),

@@ -65,7 +65,7 @@ class Corpus:
     mapped to memory, and so are the shards that are read.
     """
 
-    def __init__(self, *folders: Path) -> None:
+    def __init__(self, *folders: str | Path) -> None:
         """Open a corpus.
 
         Args:
@@ -74,8 +74,9 @@ class Corpus:
         Raises:
             UserError: A folder is not one, is unfinished, or is of other cuts.
         """
-        self.folder, self.folders = folders[0], folders
-        described = [_described(folder) for folder in folders]
+        self.folders = tuple(Path(folder) for folder in folders)
+        self.folder = self.folders[0]
+        described = [_described(folder) for folder in self.folders]
         cuts = open_columns(self.folder, "cuts")
         self.ids = cuts["id"]
         self.num_samples: Int[np.ndarray, " cuts"] = cuts["num_samples"]
@@ -83,7 +84,7 @@ class Corpus:
         self.shards: Int[np.ndarray, " cuts"] = cuts["shard"]
         self.fields: dict[str, Field] = {}
         self.code_fields: dict[str, CodeField] = {}
-        for folder, facts in zip(folders, described, strict=True):
+        for folder, facts in zip(self.folders, described, strict=True):
             if facts["cuts"] != described[0]["cuts"]:
                 raise UserError(
                     f"{folder} was made from other cuts than {self.folder}: run its stage again"
@@ -248,10 +249,21 @@ def _damaged(path: Path, what: str) -> UserError:
     return UserError(f"{path}: damaged ({what}): {_AGAIN}")
 
 
+def _stage_to_run(folder: Path) -> str:
+    """Name the stage whose unfinished output a folder is, or those that make a corpus."""
+    record = folder / "stage.json"
+    if record.exists():
+        return f"run {read_json(record).get('command', 'its stage')} again, which goes on"
+    return (
+        "make one with python -m recipes.prepare.folder --folder AUDIO --output "
+        f"{folder} (or recipes.prepare.kaldi, recipes.prepare.lhotse)"
+    )
+
+
 def _described(folder: Path) -> dict[str, Any]:
     path = folder / "corpus.json"
     if not path.exists():
         raise UserError(
-            f"{folder}: not a finished corpus (no corpus.json): run the stage that makes it"
+            f"{folder}: not a finished corpus (no corpus.json): {_stage_to_run(folder)}"
         )
     return read_object(path, fields=list, num_shards=int, cuts=str)

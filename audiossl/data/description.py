@@ -3,6 +3,7 @@
 Only headers and tables are read; nothing is decoded, and no command of a wav.scp is run.
 """
 
+import glob
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from audiossl.audio.files import audio_info
+from audiossl.audio.listing import is_audio, list_files
 from audiossl.data.corpus import Corpus
 from audiossl.data.folder import folder_items, stem_files
 from audiossl.data.items import Item, check_usable
@@ -17,6 +19,7 @@ from audiossl.data.kaldi import kaldi_items
 from audiossl.data.lhotse_cuts import lhotse_items, shar_shards
 from audiossl.errors import Skip, UserError
 
+AnyPath = str | Path
 _SEGMENT = re.compile(r"[\d.]+-[\d.]+ (.+)")
 _NO_LABELS = ("id", "path", "recording", "duration", "native_rate", "native_channels", "gain")
 
@@ -50,17 +53,34 @@ class Description:
         return len(self.durations) + self.unknown
 
 
-def describe(path: Path, tables: Sequence[Path] = (), *, only_labeled: bool = False) -> Description:
-    """Describe a prepared corpus, a Kaldi data directory, a folder of Shar or audio, or a manifest.
+def describe(
+    path: AnyPath | Iterable[AnyPath],
+    tables: AnyPath | Sequence[AnyPath] = (),
+    *,
+    only_labeled: bool = False,
+) -> Description:
+    """Describe a prepared corpus, a Kaldi data directory, a manifest, or audio.
+
+    >>> describe("egs/mini/data", "egs/mini/data/sounds.csv", only_labeled=True).kind
+    'folder of audio'
 
     Args:
-        path: What to describe.
-        tables: Labels, for a folder of audio.
+        path: What to describe: the output of a prepare stage, a Kaldi data directory, a manifest of
+            lhotse or a folder of Shar, a folder of audio; or audio files, patterns
+            ("clips/**/*.wav"), and several of all that names audio.
+        tables: Tables of labels, for a folder of audio.
         only_labeled: Leave out what no table names, as `recipes.prepare.folder` may.
 
     Raises:
         UserError: It is none of these.
     """
+    if not isinstance(path, (str, Path)):
+        return _audio(list_files(path))
+    given = [tables] if isinstance(tables, (str, Path)) else tables
+    return _described(Path(path).expanduser(), [Path(table) for table in given], only_labeled)
+
+
+def _described(path: Path, tables: Sequence[Path], only_labeled: bool) -> Description:
     if (path / "corpus.json").exists():
         return _prepared(Corpus(path))
     if (path / "wav.scp").exists():
@@ -70,12 +90,18 @@ def describe(path: Path, tables: Sequence[Path] = (), *, only_labeled: bool = Fa
         return _items("folder of Shar", items)
     if path.is_dir():
         return _items("folder of audio", folder_items(path, tables, only_labeled=only_labeled))
+    if glob.has_magic(str(path)) or (path.is_file() and is_audio(path)):
+        return _audio(list_files(path))
     if path.is_file():
         return _items("manifest of lhotse", lhotse_items(path, allow_commands=True))
     raise UserError(
         f"{path}: no such file or folder; give a folder of audio, a Kaldi data directory, a "
         "manifest of lhotse, or the output of a prepare stage"
     )
+
+
+def _audio(files: Sequence[Path]) -> Description:
+    return _items("audio files", (Item(str(file), str(file)) for file in files))
 
 
 def _prepared(corpus: Corpus) -> Description:

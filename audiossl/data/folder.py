@@ -3,7 +3,8 @@
 A folder inside it that holds a file named `mixture` is one recording, and so is a folder that the
 labels name: the other audio files in it are its stems, and without a mixture their sum is one.
 
-A file is one item, however often links lead to it and however its path is spelled in a table.
+Audio is told by its name, and a file of another name by how it begins. A file is one item, however
+often links lead to it and however its path is spelled in a table.
 """
 
 import os
@@ -12,22 +13,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from audiossl.audio.listing import SUFFIXES as SUFFIXES
+from audiossl.audio.listing import is_audio
 from audiossl.data.items import Item, without_duplicates
 from audiossl.data.layout import MIXTURE
 from audiossl.data.tables import read_labels as read_labels
 from audiossl.errors import Skip, UserError
-
-_READ = (
-    ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aif", ".aiff", ".aifc", ".au",
-    ".snd", ".w64", ".caf", ".rf64", ".sph", ".voc",
-)  # fmt: skip
-_NAMED = (
-    ".m4a", ".m4b", ".mp4", ".wma", ".webm", ".mka", ".aac", ".ac3", ".eac3", ".dts", ".wv", ".ape",
-    ".mpc", ".tta", ".amr", ".spx",
-)  # fmt: skip
-SUFFIXES = frozenset((*_READ, *_NAMED))
-"""Names that promise audio, whether it can be read here or is left out by name; a file of another
-name is used if the labels name it."""
 
 
 def folder_items(
@@ -69,7 +60,7 @@ def stem_files(folder: Path) -> dict[str, Path]:
     """
     stems: dict[str, Path] = {}
     for path in _entries(folder):
-        if path.suffix.lower() not in SUFFIXES:
+        if not is_audio(path):
             continue
         if path.stem in stems:
             raise Skip(f"{path}: has the name of {stems[path.stem].name}: keep one of them")
@@ -145,12 +136,12 @@ def _sources(folder: Path, recordings: set[str]) -> Iterator[tuple[Path, Path | 
         except Skip as reason:
             yield path, reason
             continue
-        is_recording = any(_is_audio(entry) and entry.stem == MIXTURE for entry in entries)
+        is_recording = any(is_audio(entry) and entry.stem == MIXTURE for entry in entries)
         if path != folder and (is_recording or _name(folder, path) in recordings):
             yield path, path
             continue
         for entry in entries:
-            if _is_audio(entry) or _holds(entry.is_dir):
+            if is_audio(entry) or _holds(entry.is_dir):
                 (links if entry.is_symlink() else to_do).append(entry)
 
 
@@ -159,10 +150,6 @@ def _entries(folder: Path) -> list[Path]:
         return sorted(folder.iterdir())
     except OSError as error:
         raise Skip(f"{folder}: cannot be read ({error.strerror}): check its permissions") from error
-
-
-def _is_audio(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES
 
 
 def _holds(test: Callable[[], bool]) -> bool:

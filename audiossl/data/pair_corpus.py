@@ -109,12 +109,13 @@ def finish_pairs(folder: Path, shards: int, sides: Mapping[str, SideFacts]) -> i
 class PairCorpus:
     """The output of `recipes.code_matching.pairs`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: str | Path) -> None:
         """Open it.
 
         Raises:
             UserError: It is no finished output of that stage.
         """
+        folder = Path(folder)
         if not (folder / "pairs.json").exists():
             raise UserError(
                 f"{folder}: not finished pairs (no pairs.json): run recipes.code_matching.pairs"

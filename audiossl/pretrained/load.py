@@ -9,6 +9,7 @@ from torch import nn
 
 from audiossl.errors import UserError
 from audiossl.installation import missing_package
+from audiossl.pretrained.inputs import with_any_input
 from audiossl.pretrained.sources import SCHEMES, Source, parse_source, split_sources
 
 
@@ -18,6 +19,10 @@ def load_encoder(source: str | Path) -> nn.Module:
     >>> encoder = load_encoder("log_mel:40")
     >>> encoder.sample_rate, encoder.frame_rate, encoder.dim
     (16000, 50.0, 40)
+    >>> import numpy as np
+    >>> frames = encoder(np.zeros(8000), sample_rate=8000)
+    >>> frames.vectors.shape, frames.lengths
+    (torch.Size([1, 49, 40]), tensor([49]))
 
     Args:
         source: A folder of this package ("exp/pretrain"), or `kind:place`, where kind is one of
@@ -27,8 +32,10 @@ def load_encoder(source: str | Path) -> nn.Module:
             ("aisfx:+log_mel:40").
 
     Returns:
-        A module that keeps to the `Encoder` protocol: `encoder(waveforms, lengths) -> Frames`. Its
-        `layer_convention` says at which point of the network the output is taken.
+        A module that keeps to the `Encoder` protocol: `encoder(waveforms, lengths) -> Frames`. It
+        also takes a NumPy array, one waveform without a batch, no lengths, and `sample_rate=` of
+        what is given. Its `layer_convention` says at which point of the network the output is
+        taken.
 
     Raises:
         UserError: The kind is unknown, its package is not installed, or nothing that can be loaded
@@ -39,7 +46,7 @@ def load_encoder(source: str | Path) -> nn.Module:
         return encoders[0]
     from audiossl.pretrained.ensemble import Ensemble
 
-    return Ensemble(encoders)
+    return with_any_input(Ensemble(encoders))
 
 
 def _load(source: Source, name: str) -> Any:
@@ -60,4 +67,4 @@ def _load(source: Source, name: str) -> Any:
         encoder = LayerOf(load(source.place).eval(), source.layer, name)
     if not hasattr(encoder, "layer_convention"):
         encoder.layer_convention = "the encoder's own output"
-    return encoder.eval().requires_grad_(False)
+    return with_any_input(encoder.eval().requires_grad_(False))

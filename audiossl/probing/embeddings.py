@@ -15,9 +15,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from audiossl.audio.files import BLOCK
 from audiossl.audio.presentation import CHUNK, Presentation, present
-from audiossl.audio.resampling import resample_blocks
+from audiossl.audio.resampling import resample_waveform
 from audiossl.configs import Positive, plain
 from audiossl.data.corpus import Corpus
 from audiossl.data.reading import SAMPLE_RATE
@@ -90,7 +89,7 @@ def embed_cuts(
 
     def windows() -> Iterator[Float[np.ndarray, " samples"]]:
         for cut in cuts:
-            waveform = at_rate(corpus.waveform(cut), encoder.sample_rate)
+            waveform = resample_waveform(corpus.waveform(cut), SAMPLE_RATE, encoder.sample_rate)
             pieces = cut_windows(waveform, shown, encoder.frame_rate)
             counts.append(len(pieces))
             owners.extend([cut] * len(pieces))
@@ -165,14 +164,6 @@ def cut_windows(
 
 def _span(waveform: Float[np.ndarray, " samples"], start: int, stop: int) -> Float[np.ndarray, "_"]:
     return waveform[start:stop]
-
-
-def at_rate(waveform: Float[np.ndarray, " samples"], rate: int) -> Float[np.ndarray, " resampled"]:
-    """Resample a waveform of a corpus to what an encoder takes, bit for bit as files are read."""
-    if rate == SAMPLE_RATE:
-        return waveform
-    blocks = np.array_split(waveform[:, None], range(BLOCK, len(waveform), BLOCK))
-    return np.concatenate(list(resample_blocks(blocks, SAMPLE_RATE, rate)))[:, 0]
 
 
 def encoder_digest(encoder: nn.Module) -> str:

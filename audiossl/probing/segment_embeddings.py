@@ -12,7 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from audiossl.audio.resampling import resample_waveform
 from audiossl.data.corpus import Corpus
+from audiossl.data.reading import SAMPLE_RATE
 from audiossl.models.batching import Batching, encode_all
 from audiossl.models.encoder import Encoder, presentation_of
 from audiossl.nn.frames import Frames
@@ -20,7 +22,6 @@ from audiossl.probing.embeddings import (
     ROWS,
     SEGMENTS,
     EmbeddingConfig,
-    at_rate,
     cut_windows,
     layers_of,
 )
@@ -60,7 +61,7 @@ def embed_segments(
 
     def waveforms() -> Iterator[Float[np.ndarray, " samples"]]:
         for cut, _ in wanted:
-            waveform = at_rate(corpus.waveform(cut), encoder.sample_rate)
+            waveform = resample_waveform(corpus.waveform(cut), SAMPLE_RATE, encoder.sample_rate)
             (piece,) = cut_windows(waveform, whole, encoder.frame_rate, chunk=math.inf)
             yield piece
 

@@ -29,17 +29,17 @@ KINDS: dict[str, type[CodebookQuantizer]] = {
 """`kind` -> class, for those whose settings are their arguments."""
 
 
-def write_quantizer(path: Path, quantizer: CodebookQuantizer) -> None:
+def write_quantizer(path: str | Path, quantizer: CodebookQuantizer) -> None:
     """Write a quantizer, whole or not at all."""
     metadata = {
         "quantizer": quantizer.kind,
         "settings": json.dumps(quantizer.settings()),
         "quantizer_id": quantizer.id,
     }
-    write_weights(path, quantizer.state_dict(), metadata)
+    write_weights(Path(path), quantizer.state_dict(), metadata)
 
 
-def load_quantizer(path: Path) -> CodebookQuantizer:
+def load_quantizer(path: str | Path) -> CodebookQuantizer:
     """Read a quantizer that is ready to encode.
 
     Args:
@@ -49,8 +49,8 @@ def load_quantizer(path: Path) -> CodebookQuantizer:
     Raises:
         UserError: The file is missing, damaged, not a quantizer, or would run code.
     """
-    state = read_weights(path)
-    metadata = _metadata(path)
+    path = Path(path)
+    state, metadata = read_weights(path), _metadata(path)
     if not metadata:
         return DirectSumQuantizer.from_reference(state.get("model", state))
     quantizer = build_quantizer(metadata["quantizer"], json.loads(metadata["settings"]))

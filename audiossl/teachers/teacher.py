@@ -32,9 +32,9 @@ class FrozenTeacher(nn.Module):
         """The same, by the name that every loaded encoder has for it."""
         return self.convention
 
-    def __call__(self, *waveforms_and_lengths: Any) -> Frames:
+    def __call__(self, *inputs: Any, **options: Any) -> Frames:
         """Compute frames, and write on them which layer they are."""
-        frames: Frames = super().__call__(*waveforms_and_lengths)
+        frames: Frames = super().__call__(*inputs, **options)
         return replace(frames, layer_convention=self.convention)
 
     def train(self, mode: bool = True) -> "FrozenTeacher":  # noqa: ARG002 - it is not asked

@@ -7,9 +7,10 @@ import soundfile
 import torch
 
 import audiossl
+from audiossl.audio.listing import list_files
 from audiossl.errors import Skip, UserError
 from audiossl.models.batching import Batching, encode_all
-from audiossl.pretrained.embed import embed_files, list_files
+from audiossl.pretrained.embed import embed_files
 from tests.models.encoders import Windows
 
 RATE = 16_000
