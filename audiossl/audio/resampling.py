@@ -64,7 +64,8 @@ def resample_waveform(
     """Resample a waveform in memory, bit for bit as the same samples are while a file is read."""
     if from_rate == to_rate:
         return waveform
-    blocks = np.array_split(waveform[:, None], range(BLOCK, len(waveform), BLOCK))
+    starts = range(0, len(waveform), BLOCK)
+    blocks = (waveform[start : start + BLOCK, None] for start in starts)
     return np.concatenate(list(resample_blocks(blocks, from_rate, to_rate)))[:, 0]
 
 
