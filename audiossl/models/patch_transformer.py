@@ -13,16 +13,17 @@ normalization first, GELU.
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from audiossl.configs import Count, Positive
 from audiossl.errors import UserError
 from audiossl.features.kaldi_fbank import KaldiFbank, KaldiFbankConfig
-from audiossl.models.encoder import FeatureEncoder
+from audiossl.models.encoder import Context, FeatureEncoder
 from audiossl.nn.frames import Frames
 from audiossl.nn.lengths import check_lengths, valid_mask
 from audiossl.nn.pooling import masked_mean
@@ -38,19 +39,19 @@ class PatchTransformerConfig:
     kind: Literal["patch_transformer"] = "patch_transformer"
     front_end: KaldiFbankConfig = KaldiFbankConfig()
     """Log-mel filter bank."""
-    patch_frames: int = 16
+    patch_frames: Count = 16
     """Frames of a patch; they set the frame rate of the output."""
-    patch_bins: int = 16
+    patch_bins: Count = 16
     """Mel bins of a patch; they must divide the bins of the front end."""
-    dim: int = 192
+    dim: Count = 192
     """Dimension of a token."""
-    heads: int = 3
+    heads: Count = 3
     """Attention heads of a layer; they must divide the dimension."""
-    layers: int = 12
+    layers: Count = 12
     """Layers."""
     mean: float = -4.27
     """Mean of the filter bank, which is taken off; -4.27 is that of AudioSet."""
-    deviation: float = 4.57
+    deviation: Positive = 4.57
     """Standard deviation of the filter bank; what is left is divided by twice of it."""
 
     def __post_init__(self) -> None:
@@ -80,7 +81,7 @@ class PatchTransformer(FeatureEncoder):
         self.sample_rate = config.front_end.sample_rate
         self.front_end = KaldiFbank(config.front_end)
         self.frame_rate = self.front_end.frame_rate / config.patch_frames
-        self.num_bins = config.front_end.num_bins
+        self.num_bins, self.feature_rate = config.front_end.num_bins, self.front_end.frame_rate
         self.bands = self.num_bins // config.patch_bins
         self.dim = config.dim * self.bands
         self.patch_embedding = nn.Linear(config.patch_frames * config.patch_bins, config.dim)
@@ -106,7 +107,7 @@ class PatchTransformer(FeatureEncoder):
         self,
         features: Float[Tensor, "batch frames bins"],
         feature_lengths: Int[Tensor, " batch"],
-        context: Any = None,  # noqa: ARG002 - nothing here depends on chance or progress
+        context: Context | None = None,  # noqa: ARG002 - depends on neither chance nor progress
     ) -> Frames:
         """Encode normalized filter banks; a patch that is begun counts.
 

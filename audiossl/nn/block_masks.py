@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from audiossl.configs import Count, Share
 from audiossl.errors import UserError
 
 
@@ -21,17 +22,17 @@ from audiossl.errors import UserError
 class BlockMaskConfig:
     """Which part of a spectrogram is hidden."""
 
-    least: float = 0.5
+    least: Share = 0.5
     """Smallest share of a clip's area that is hidden."""
-    most: float = 0.7
+    most: Share = 0.7
     """Largest share of a clip's area that is hidden, beside the last block."""
-    largest_side: float = 0.3
+    largest_side: Share = 0.3
     """Largest side of a block, as a share of the clip's time and of the channels."""
-    smallest_side: int = 4
+    smallest_side: Count = 4
     """Smallest side of a block, in frames and in channels."""
-    all_channels: float = 0.25
+    all_channels: Share = 0.25
     """Probability that a block takes all channels."""
-    all_time: float = 0.25
+    all_time: Share = 0.25
     """Probability that a block takes the whole time."""
 
     def __post_init__(self) -> None:

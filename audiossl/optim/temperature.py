@@ -13,6 +13,7 @@ from typing import Literal, TypeAlias
 
 from typing_extensions import assert_never
 
+from audiossl.configs import Count, Positive
 from audiossl.errors import UserError
 
 
@@ -21,7 +22,7 @@ class ConstantTemperature:
     """One temperature."""
 
     kind: Literal["constant"] = "constant"
-    value: float = 0.2
+    value: Positive = 0.2
     """Divides cosines; above 0."""
 
     def __post_init__(self) -> None:
@@ -39,11 +40,11 @@ class TemperatureCycle:
     """A cosine between two temperatures, which begins at the high one."""
 
     kind: Literal["cycle"] = "cycle"
-    low: float = 0.1
+    low: Positive = 0.1
     """Lowest temperature; above 0."""
-    high: float = 1.0
+    high: Positive = 1.0
     """Highest temperature."""
-    period: int = 1000
+    period: Count = 1000
     """Steps from one highest temperature to the next; a run of n + 1/2 periods ends at the low."""
 
     def __post_init__(self) -> None:
