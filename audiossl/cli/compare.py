@@ -2,8 +2,9 @@
 
 FOLDERS are outputs of recipes.probe.fit. Every encoder is compared with the reference on the same
 test items: the difference of scores with a paired bootstrap interval over groups, its p-value
-(and Holm's correction for the number of comparisons), and McNemar's exact test where each item has
-one class. Encoders whose names differ after a "#" are seeds of one system.
+(and Holm's correction for the number of comparisons), and McNemar's exact test, over groups, where
+each item has one class. Three systems or more are ranked over tasks. Encoders whose names differ
+after a "#" are seeds of one system.
 
 example: audiossl compare exp/fit --reference cola
 """
@@ -11,14 +12,18 @@ example: audiossl compare exp/fit --reference cola
 import argparse
 import csv
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from audiossl.cli.columns import columns, markdown
+import numpy as np
+
+from audiossl.cli.columns import columns, latex, markdown
 from audiossl.cli.terminal import as_is
 from audiossl.errors import UserError, did_you_mean
 from audiossl.probing.bootstrap import BootstrapConfig, interval
-from audiossl.probing.comparison import Comparison, compare, holm
+from audiossl.probing.comparison import Comparison, compare, holm, rank_systems
+from audiossl.probing.items import write_items
 from audiossl.probing.metrics import METRICS, metric_of
 from audiossl.probing.predictions import Predictions, merge_seeds, read_predictions
 
@@ -41,7 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--probe", action="append", default=[], help="only these; repeat")
     parser.add_argument("--metric", default="", help=f"{', '.join(METRICS)}; default: the task's")
     parser.add_argument("--replicates", type=int, default=2000, help="draws: %(default)s")
-    parser.add_argument("--format", choices=("text", "markdown", "csv"), default="text")
+    parser.add_argument("--format", choices=("text", "markdown", "latex", "csv"), default="text")
+    parser.add_argument(
+        "--items", type=Path, metavar="FILE",
+        help="write every test item with its prediction by each system: .csv or .parquet",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -68,8 +77,10 @@ def run(arguments: argparse.Namespace) -> None:
         csv.writer(text, lineterminator="\n").writerows(rows)
         print(text.getvalue(), end="")
     else:
-        print(columns(rows) if arguments.format == "text" else markdown(rows))
-        print(_count(lines, reference))
+        print({"text": columns, "markdown": markdown, "latex": latex}[arguments.format](rows))
+        print(*_conclusions(lines, systems, reference), sep="\n")
+    if arguments.items:
+        write_items(arguments.items, [one for table in systems.values() for one in table.values()])
 
 
 def _systems(folders: list[Path]) -> Systems:
@@ -182,12 +193,29 @@ def _row(line: _Line, config: BootstrapConfig) -> tuple[str, ...]:
     )
 
 
-def _count(lines: list[_Line], reference: str) -> str:
-    """Count intervals that leave out zero."""
+def _conclusions(lines: list[_Line], systems: Systems, reference: str) -> Iterator[str]:
+    """Count intervals that leave out zero, and rank systems over tasks."""
     gains = [line.comparison.difference for line in lines if line.comparison]
     better = sum(gain.low > 0 for gain in gains)
     worse = sum(gain.high < 0 for gain in gains)
-    return (
+    yield (
         f"against {reference}: {better} better, {worse} worse, {len(gains) - better - worse} "
         "undecided at 95 %"
     )
+    scores = {
+        (line.predictions.encoder, line.predictions.task.name, line.predictions.probe): (
+            line.predictions.score(line.metric)
+        )
+        for line in lines
+    }
+    for probe in dict.fromkeys(probe for _, probe in systems[reference]):
+        tasks = [task for task, of_probe in systems[reference] if of_probe == probe]
+        grid = [[scores[name, task, probe] for name in systems] for task in tasks]
+        ranks = rank_systems(np.array(grid))
+        if ranks is not None:
+            means = sorted(zip(ranks.mean_ranks, systems, strict=True))
+            listed = ", ".join(f"{name} {rank:.2f}" for rank, name in means)
+            yield (
+                f"mean ranks over {len(tasks)} tasks ({probe}): {listed}; Friedman's p "
+                f"{ranks.p_friedman:.3f}"
+            )

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
+from jaxtyping import Float, Int
+from scipy.stats import binomtest, friedmanchisquare, rankdata
 
 from audiossl.probing.bootstrap import BootstrapConfig, Interval, percentiles, replicates
 from audiossl.probing.metrics import metric_of
@@ -22,7 +23,8 @@ class Comparison:
     p_bootstrap: float
     """Two-sided, at least 1 / (replicates + 1)."""
     p_mcnemar: float | None
-    """Exact, two-sided; where each item has one class and each system one run."""
+    """McNemar's, exact, two-sided, over groups; where each item has one class and each system one
+    run."""
 
 
 def compare(
@@ -53,7 +55,7 @@ def compare(
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
-    """Exact two-sided p-value of McNemar's test (1947).
+    """Exact two-sided p-value of McNemar's test (1947), for items that are independent.
 
     Args:
         only_first: Items that only the first system has right.
@@ -61,6 +63,54 @@ def mcnemar(only_first: int, only_second: int) -> float:
     """
     total = only_first + only_second
     return float(binomtest(only_first, total).pvalue) if total else 1.0
+
+
+def grouped_mcnemar(gains: Int[np.ndarray, " groups"]) -> float:
+    """Exact two-sided p-value of McNemar's test where the items of a group are alike.
+
+    If both systems were equally good, the gain of each group could as well have the other sign. The
+    distribution of the summed gain under all sign flips is computed exactly; where every group has
+    one item, it is the binomial one of `mcnemar`.
+
+    Args:
+        gains: Of each group, the items that only the first system has right, less those that only
+            the second has.
+
+    >>> round(grouped_mcnemar(np.array([1, 1, 1, 0, -1])), 6) == round(mcnemar(3, 1), 6)
+    True
+    """
+    sizes = np.abs(gains[gains != 0]).astype(np.int64)
+    reach = int(sizes.sum())
+    shares: np.ndarray = np.zeros(2 * reach + 1)
+    shares[reach] = 1.0
+    for size in sizes.tolist():
+        shares = (np.roll(shares, size) + np.roll(shares, -size)) / 2
+    far = np.abs(np.arange(-reach, reach + 1)) >= abs(int(gains.sum()))
+    return min(1.0, float(shares[far].sum()))
+
+
+@dataclass(frozen=True)
+class RankTest:
+    """Systems ranked on each of several tasks."""
+
+    mean_ranks: tuple[float, ...]
+    """Of each system, 1 the best; ties share their mean."""
+    p_friedman: float
+    """Of Friedman's test (1937): small where ranks differ more than by chance."""
+
+
+def rank_systems(scores: Float[np.ndarray, "tasks systems"]) -> RankTest | None:
+    """Rank three or more systems on two or more tasks; None with fewer (Demsar, JMLR 2006).
+
+    >>> rank_systems(np.array([[0.9, 0.5, 0.1], [0.8, 0.7, 0.2]])).mean_ranks
+    (1.0, 2.0, 3.0)
+    """
+    if scores.shape[0] < 2 or scores.shape[1] < 3:
+        return None
+    ranks = rankdata(-scores, axis=1)
+    same = bool((ranks == ranks[:, :1]).all())
+    p_friedman = 1.0 if same else float(friedmanchisquare(*scores.T).pvalue)
+    return RankTest(tuple(ranks.mean(axis=0).tolist()), p_friedman)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -77,5 +127,6 @@ def _mcnemar(system: Predictions, reference: Predictions) -> float | None:
     single = system.task.kind == "single" and len(system.runs) == len(reference.runs) == 1
     if not single:
         return None
-    first, second = system.is_right()[0], reference.is_right()[0]
-    return mcnemar(int((first & ~second).sum()), int((second & ~first).sum()))
+    gains = system.is_right()[0].astype(np.int64) - reference.is_right()[0]
+    groups = np.unique(system.groups, return_inverse=True)[1]
+    return grouped_mcnemar(np.bincount(groups, weights=gains).round().astype(np.int64))

@@ -244,9 +244,14 @@ def read_embeddings(paths: Sequence[Path]) -> Embeddings:
     """Read the shards of one encoder, in order.
 
     Raises:
-        UserError: A file is missing or damaged.
+        UserError: A file is missing or damaged, or a number in it is not finite.
     """
     shards: list[dict[str, Any]] = [read_weights(path) for path in paths]
+    for path, shard in zip(paths, shards, strict=True):
+        if ROWS not in shard:
+            raise UserError(f"{path}: holds no embeddings: give the output of recipes.probe.embed")
+        if bad := not_finite(shard):
+            raise UserError(f"{path}: NaN or infinite values in {', '.join(bad)}: embed again")
     known = all(f"{SEGMENTS}{ROWS}" in shard for shard in shards)
     return replace(_joined(shards, ""), segments=_joined(shards, SEGMENTS) if known else None)
 
@@ -291,8 +296,12 @@ def layers_of(frames: Frames, wanted: str) -> dict[str, Tensor]:
     return {f"layer{number % len(frames.layers)}": layer}
 
 
+def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Name the tensors that hold NaN or infinity."""
+    return [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+
+
 def _check_finite(tensors: Mapping[str, Tensor], config: EmbeddingConfig) -> None:
-    bad = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
-    if bad:
+    if bad := not_finite(tensors):
         hint = "store float32" if config.storage == "float16" else "check the encoder's weights"
         raise UserError(f"embeddings {', '.join(bad)}: NaN or infinite values: {hint}")

@@ -12,7 +12,7 @@ from audiossl.errors import UserError
 from audiossl.probing.bootstrap import BootstrapConfig, interval
 from audiossl.probing.embeddings import Embeddings
 from audiossl.probing.linear import LinearConfig, fit_linear
-from audiossl.probing.metrics import metric_of, reported_metrics
+from audiossl.probing.metrics import metric_of, plain, reported_metrics
 from audiossl.probing.mlp import MlpConfig, fit_mlp
 from audiossl.probing.neighbors import NeighborsConfig, fit_neighbors
 from audiossl.probing.predictions import Predictions, predictions_of
@@ -56,6 +56,7 @@ def measure(
         aggregate: How windows become one.
         device: For probes that are trained by gradient.
     """
+    _check_scorable(task)
     if task.places is not None:
         embeddings = segments_of(embeddings, task)
     fits: dict[str, Fitted] = {}
@@ -143,6 +144,21 @@ def described(task: Task) -> Mapping[str, Any]:
             split: task.targets[found].sum(axis=0).tolist() for split, found in rows.items()
         },
     }
+
+
+def _check_scorable(task: Task) -> None:
+    """Refuse splits on which the metric is not defined, such as ROC-AUC of a single class."""
+    metric = task.config.metric
+    for split in ("valid", "test"):
+        targets = task.targets[task.rows(split)]
+        if np.isnan(plain(metric_of(metric), targets, np.zeros(targets.shape, np.float32))):
+            present = [
+                name for name, any_ in zip(task.classes, targets.any(0), strict=True) if any_
+            ]
+            raise UserError(
+                f"task {task.config.name}: {metric} is not defined on {split}, whose items have "
+                f"only {', '.join(present) or 'no class'}: mend the splits, or choose accuracy"
+            )
 
 
 _CHOICE: tuple[Split, Split] = ("train", "valid")

@@ -63,8 +63,9 @@ def read_report(
         UserError: The probes have not been fitted to the end.
     """
     record = _record(fitted)
-    if record is None or not record["finished"]:
-        raise UserError(f"{fitted}: not the output of a finished recipes.probe.fit")
+    if record is None or not record["finished"] or not (fitted / "scores.json").exists():
+        stage = f" (it is that of {record['stage']})" if record and "stage" in record else ""
+        raise UserError(f"{fitted}: not the output of a finished recipes.probe.fit{stage}")
     inputs = {name: Path(entry["path"]) for name, entry in record["inputs"].items()}
     behind = {"cuts": inputs["cuts"], **runs, "embed": inputs["embeddings"]}
     found = {name: _record(folder) for name, folder in behind.items()}

@@ -27,6 +27,7 @@ from audiossl.probing.embeddings import (
     content_key,
     embed_cuts,
     encoder_digest,
+    not_finite,
     write_embeddings,
 )
 from audiossl.probing.segment_embeddings import embed_segments
@@ -126,7 +127,7 @@ def _worker(config: Config, device: str) -> Callable[[Task], Outcome]:
         path, cuts = config.output / name, corpus.shard_cuts(part.shard)
         cache = config.resources.cache
         known = cache / f"{part.key}.safetensors" if cache else None
-        if known is not None and known.is_file():
+        if known is not None and _is_whole(known):
             _link(known, path)
         else:
             tensors = _embedded(config, corpus, part.shard, load(part.row.source))
@@ -172,6 +173,14 @@ def _segments_digests(corpus: Corpus, label: str | None) -> list[str]:
         )
     texts = ("\n".join(labels.get(label, "") for labels in shard) for shard in of_shards)
     return [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+
+
+def _is_whole(cached: Path) -> bool:
+    """Whether a file of the cache can be read to its end; one that was cut off is made again."""
+    try:
+        return cached.is_file() and not not_finite(read_weights(cached))
+    except UserError:
+        return False
 
 
 def _link(source: Path, target: Path) -> None:

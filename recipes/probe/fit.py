@@ -11,7 +11,7 @@ import numpy as np
 from audiossl import distributed
 from audiossl.configs import Count, Whole, plain
 from audiossl.data.corpus import Corpus
-from audiossl.errors import UserError
+from audiossl.errors import UserError, did_you_mean
 from audiossl.preemption import safe_point
 from audiossl.probing.bootstrap import BootstrapConfig
 from audiossl.probing.embeddings import Embeddings, read_embeddings
@@ -125,13 +125,25 @@ def _check_inputs(config: Config) -> dict[str, Any]:
     known: dict[str, Any] = read_json(path)
     if known["cuts"] != read_json(config.cuts / "corpus.json")["cuts"]:
         raise UserError(f"{config.embeddings} was made from other cuts than {config.cuts}")
+    for name in ("tasks", "probes"):
+        if not getattr(config, name):
+            raise UserError(f"{name}: there are none; name at least one")
     names = [task.name for task in config.tasks]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"tasks: the name {twice[0]!r} is there twice")
     kinds = [probe.kind for probe in config.probes]
     if twice := sorted({kind for kind in kinds if kinds.count(kind) > 1}):
         raise UserError(f"probes: {twice[0]!r} is there twice; results are kept by its name")
+    _check_map(config)
     return known
+
+
+def _check_map(config: Config) -> None:
+    known = {name for labels in Corpus(config.cuts).labels() for name in labels}
+    for name in config.map.labels:
+        if name not in known:
+            hint = did_you_mean(name, known)
+            raise UserError(f"map.labels: no cut has a label {name!r}{hint}")
 
 
 def _tasks(config: Config) -> list[Task]:

@@ -173,6 +173,30 @@ def test_compare_writes_tables(experiment, capsys):
     assert {row["encoder"] for row in rows} == {"cola (2 runs)", "source"}
     assert main([*words, "--format", "markdown", "--probe", "linear"]) == 0
     assert capsys.readouterr().out.startswith("| task | probe | encoder |")
+    assert main([*words, "--format", "latex", "--probe", "linear"]) == 0
+    text = capsys.readouterr().out
+    assert text.startswith("\\begin{tabular}{lrr")
+    assert "mean ranks over 2 tasks (linear): " in text
+    assert "Friedman's p" in text
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_compare_writes_every_test_item(experiment, tmp_path, kind, capsys):
+    if kind == "parquet":
+        parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / f"items.{kind}"
+    words = ["compare", f"{experiment.fitted}", "--probe", "linear", "--replicates", "10"]
+    assert main([*words, "--task", "kind", "--encoder", "source", "--items", f"{path}"]) == 2
+    assert main([*words, "--task", "kind", "--items", f"{path}"]) == 0
+    if kind == "parquet":
+        rows = parquet.read_table(path).to_pylist()
+    else:
+        rows = list(csv.DictReader(path.read_text().splitlines()))
+    assert sum(row["encoder"] == "source" for row in rows) == 8
+    for row in rows:
+        assert (row["target"] == row["predicted"]) == (str(row["correct"]) == "True")
+    assert main([*words, "--items", f"{tmp_path / 'items.xls'}"]) == 2
+    assert "items are written as .csv or .parquet" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,21 @@
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest, friedmanchisquare
 
 from audiossl.errors import UserError
 from audiossl.probing.bootstrap import BootstrapConfig
-from audiossl.probing.comparison import compare, holm, mcnemar
+from audiossl.probing.comparison import (
+    compare,
+    grouped_mcnemar,
+    holm,
+    mcnemar,
+    rank_systems,
+)
 from tests.probing.made import predictions
 
 FEW = BootstrapConfig(replicates=400)
@@ -49,6 +58,43 @@ def test_equal_systems_are_called_different_as_rarely_as_promised():
 def test_mcnemar_is_the_exact_binomial_test(first, second):
     expected = binomtest(first, first + second).pvalue if first + second else 1.0
     assert mcnemar(first, second) == pytest.approx(expected)
+
+
+@given(st.lists(st.integers(-1, 1), max_size=30))
+def test_mcnemar_of_groups_of_one_item_is_mcnemars(gains):
+    first, second = gains.count(1), gains.count(-1)
+    expected = mcnemar(first, second)
+    assert grouped_mcnemar(np.array(gains, np.int64)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_mcnemar_of_groups_counts_every_flip_of_their_signs():
+    gains = np.array([3, -1, 2, 5, -2])
+    flips = np.array(list(itertools.product((-1, 1), repeat=5))) @ np.abs(gains)
+    expected = np.mean(np.abs(flips) >= abs(gains.sum()))
+    assert grouped_mcnemar(gains) == pytest.approx(expected)
+
+
+def test_groups_whose_items_are_alike_call_equal_systems_different_as_rarely_as_promised():
+    generator = np.random.default_rng(3)
+    groups = np.repeat(np.arange(20), 10)
+    grouped, alone = [], []
+    for _ in range(200):
+        # All ten items of a group are right, or wrong, together.
+        first, second = (np.repeat(generator.random(20) < 0.5, 10) for _ in range(2))
+        one, other = (predictions(right, groups) for right in (first, second))
+        grouped.append(compare(one, other, BootstrapConfig(replicates=2)).p_mcnemar)
+        alone.append(mcnemar(int((first & ~second).sum()), int((second & ~first).sum())))
+    assert np.mean(np.array(grouped) < 0.05) <= 0.05
+    assert np.mean(np.array(alone) < 0.05) > 0.3
+
+
+def test_ranks_over_tasks_are_friedmans():
+    scores = np.random.default_rng(0).random((6, 4))
+    found = rank_systems(scores)
+    assert found.p_friedman == pytest.approx(friedmanchisquare(*scores.T).pvalue)
+    assert sum(found.mean_ranks) == pytest.approx(10)
+    assert rank_systems(np.ones((3, 3))).p_friedman == 1.0
+    assert rank_systems(scores[:, :2]) is None
 
 
 def test_holm_corrects_in_order_and_never_below_an_earlier_one():

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from audiossl.errors import UserError
 from audiossl.probing.bootstrap import BootstrapConfig
 from audiossl.probing.embeddings import Embeddings
 from audiossl.probing.linear import LinearConfig
@@ -79,3 +80,11 @@ def test_the_most_frequent_class_scores_chance_where_classes_are_balanced():
     scores = intervals(majority(found), metrics_of(found), BootstrapConfig(replicates=50))
     assert scores["balanced_accuracy"]["score"] == pytest.approx(1 / 3)
     assert chance_scores(found)["balanced_accuracy"] == pytest.approx(1 / 3)
+
+
+def test_a_metric_that_a_split_cannot_be_scored_by_is_refused():
+    made = task(60, metric="roc_auc")
+    splits = made.splits.copy()
+    splits[(splits == "test") & ~made.targets[:, 0]] = "none"
+    with pytest.raises(UserError, match=r"roc_auc is not defined on test, .* have only animal0"):
+        measure(replace(made, splits=splits), embedded(made), PROBES[0], encoder="one")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from audiossl.errors import UserError
-from audiossl.nn.weights import read_weights
+from audiossl.nn.weights import read_weights, write_weights
 from audiossl.probing.predictions import read_predictions
 from recipes.probe import embed, fit, report
 from recipes.probe.encoders import folders_of, with_baselines
@@ -135,12 +135,62 @@ def fit_again(experiment, tmp_path, **words):
         ("[{name: a, label: kind}, {name: a, label: kind}]", "the name 'a' is there twice"),
         ("[{name: a, label: kind, where: {kind: [song]}}]", "1 classes .song.: nothing to tell"),
         ("[{name: a, label: kind, tset: [x]}]", r"unknown setting 'tasks\[0\].tset'"),
+        ("[]", "tasks: there are none; name at least one"),
     ],
 )
 def test_tasks_that_cannot_be_are_refused_before_any_work(experiment, tmp_path, tasks, message):
     with pytest.raises(UserError, match=message):
         fit_again(experiment, tmp_path, tasks=tasks)
     assert not (tmp_path / "fitted" / "rows").exists()
+
+
+def test_a_map_is_colored_by_labels_that_there_are(experiment, tmp_path):
+    with pytest.raises(UserError, match="no cut has a label 'knd'; did you mean 'kind"):
+        fit_again(experiment, tmp_path, **{"map.labels": "[knd]"})
+
+
+def with_embeddings(experiment, tmp_path, change):
+    """Embeddings of which one file is changed."""
+    shutil.copytree(experiment.embeddings, tmp_path / "embeddings")
+    path = tmp_path / "embeddings" / embed.shard_file("source", 0)
+    tensors = read_weights(path)
+    change(path, tensors)
+    return tmp_path / "embeddings"
+
+
+def test_embeddings_that_are_no_numbers_or_cut_off_are_refused_by_name(experiment, tmp_path):
+    def spoil(path, tensors):
+        tensors["clip"][3, 1] = float("nan")
+        write_weights(path, tensors)
+
+    bad = with_embeddings(experiment, tmp_path / "nan", spoil)
+    with pytest.raises(UserError, match=r"source.000000.safetensors: NaN or infinite .* in clip"):
+        fit_again(experiment, tmp_path / "nan", embeddings=bad)
+    half = with_embeddings(
+        experiment, tmp_path / "cut", lambda path, _: path.write_bytes(path.read_bytes()[:3000])
+    )
+    with pytest.raises(UserError, match=r"source.000000.safetensors: damaged"):
+        fit_again(experiment, tmp_path / "cut", embeddings=half)
+
+
+def test_what_is_cut_off_in_the_cache_is_made_again(experiment, tmp_path):
+    shutil.copytree(experiment.cache, tmp_path / "cache")
+    for path in (tmp_path / "cache").iterdir():
+        path.write_bytes(path.read_bytes()[:2000])
+    again(experiment, tmp_path / "embeddings", **{"resources.cache": tmp_path / "cache"})
+    name = embed.shard_file("source", 0)
+    first, second = (
+        read_weights(f / name) for f in (experiment.embeddings, tmp_path / "embeddings")
+    )
+    np.testing.assert_array_equal(first["clip"], second["clip"])
+
+
+def test_a_stage_that_is_no_fit_is_refused_as_one(experiment, tmp_path):
+    with pytest.raises(UserError, match=r"not the output of a finished .* \(it is that of"):
+        stage(
+            report, report.report, "--fitted", f"{experiment.embeddings}",
+            "--output", f"{tmp_path / 'report'}",
+        )  # fmt: skip
 
 
 def test_a_fit_goes_on_where_it_was(experiment, tmp_path):

@@ -1,0 +1,70 @@
+"""Predictions as a table, a line a test item and run, for whoever analyses them elsewhere."""
+
+import csv
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from audiossl.errors import UserError
+from audiossl.probing.predictions import Predictions
+from audiossl.whole import whole_file
+
+Row = dict[str, str | int | float | bool]
+
+
+def write_items(path: Path, predictions: Iterable[Predictions]) -> None:
+    """Write the items of predictions, whole or not at all.
+
+    Args:
+        path: A .csv, or, where pyarrow is installed, a .parquet file.
+        predictions: Of any tasks, probes and encoders.
+
+    Raises:
+        UserError: The file would be of another kind, or pyarrow is not there.
+    """
+    rows = [row for one in predictions for row in item_rows(one)]
+    if path.suffix == ".parquet":
+        _write_parquet(path, rows)
+    elif path.suffix == ".csv":
+        with whole_file(path) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    else:
+        raise UserError(f"{path}: items are written as .csv or .parquet")
+
+
+def item_rows(predictions: Predictions) -> Iterator[Row]:
+    """List the test items of every run: what they are, what is predicted, and how surely.
+
+    Classes of an item are joined by "|"; `predicted` is the class with the highest score, and
+    `score` that score.
+    """
+    classes = predictions.classes
+    for number, run in enumerate(predictions.runs):
+        best = run.argmax(axis=1)
+        for item, name in enumerate(predictions.ids):
+            targets = predictions.targets[item]
+            yield {
+                "task": predictions.task.name,
+                "probe": predictions.probe,
+                "encoder": predictions.encoder,
+                "run": number,
+                "id": name,
+                "group": str(predictions.groups[item]),
+                "target": "|".join(c for c, has in zip(classes, targets, strict=True) if has),
+                "predicted": classes[best[item]],
+                "score": float(run[item, best[item]]),
+                "correct": bool(targets[best[item]]),
+            }
+
+
+def _write_parquet(path: Path, rows: list[Row]) -> None:
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise UserError(
+            f"{path}: parquet needs pyarrow: run pip install pyarrow, or write a .csv"
+        ) from error
+    with whole_file(path) as temporary:
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), temporary)
