@@ -60,9 +60,9 @@ def _pairs(
         written, equals, value = word.partition("=")
         if not written.startswith("--"):
             raise UserError(f"{program}: expected --setting value, found {word!r} (see --help)")
-        name = _with_underscores(written[2:])
+        name, is_flag = _setting(kind, written[2:])
         if not equals:
-            if get_type_hints(kind).get(name) is bool and (not rest or rest[0].startswith("--")):
+            if is_flag and (not rest or rest[0].startswith("--")):
                 rest.insert(0, "true")
             if not rest:
                 raise UserError(f"{program}: {word} has no value")
@@ -70,10 +70,20 @@ def _pairs(
         yield name, value
 
 
-def _with_underscores(name: str) -> str:
-    """Accept --max-skipped for max_skipped; what follows a dot may be a name of the user's own."""
-    setting, dot, rest = name.partition(".")
-    return setting.replace("-", "_") + dot + rest
+def _setting(kind: type["DataclassInstance"], written: str) -> tuple[str, bool]:
+    """Find the name of a setting, and whether it is a flag.
+
+    --max-skipped is max_skipped, and --verify is resources.verify: what a stage works with needs no
+    prefix. What follows a dot may be a name of the user's own.
+    """
+    first, dot, rest = written.partition(".")
+    name = first.replace("-", "_")
+    hints = get_type_hints(kind)
+    if not dot and name not in hints and dataclasses.is_dataclass(hints.get("resources")):
+        resources = get_type_hints(hints["resources"])
+        if name in resources:
+            return f"resources.{name}", resources[name] is bool
+    return name + dot + rest, hints.get(name) is bool and not dot
 
 
 def _nested(name: str, value: Any) -> dict[str, Any]:

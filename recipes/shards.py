@@ -8,7 +8,6 @@ Engines only launch tasks, so that all of them give the same files. The stage's 
 plan after the first shard: what is left, how fast it goes, and what it will take on disk.
 """
 
-import hashlib
 import shutil
 import sys
 import time
@@ -21,6 +20,7 @@ from typing import Any
 from tqdm import tqdm
 
 from audiossl import distributed
+from audiossl.data.receipts import described, described_sources, is_whole
 from audiossl.errors import UserError
 from audiossl.whole import read_json, read_object, write_json
 from recipes.engines.local import run_local
@@ -41,6 +41,9 @@ class Task:
     """What the worker needs to know; picklable and small: paths and offsets, never waveforms."""
     hours: float = 0.0
     """Hours of audio in it, where that is known: how long the rest will take is told by it."""
+    sources: tuple[Path, ...] = ()
+    """Audio files it is made from, where they may change while their names and sizes do not; the
+    rest is weighed by their bytes where hours are not known."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def run_shards(
         UserError: Too many items were left out, or the disk is or would be full.
     """
     mine = tasks[distributed.rank() :: distributed.world_size()]
-    todo = [task for task in mine if not _is_done(task, stage.output)]
+    todo = [task for task in mine if not _is_done(task, stage.output, resources.verify)]
     if len(todo) < len(mine):
         stage.log.info("%d of %d shards are done already", len(mine) - len(todo), len(mine))
     make = partial(_recorder, make_worker, stage.output)
@@ -109,7 +112,8 @@ def _recorder(make_worker: MakeWorker, output: Path) -> Callable[[Task], dict[st
         outcome = work(task)
         receipt = {
             "identity": task.identity,
-            "files": {name: _described(output / name) for name in outcome.files},
+            "files": {name: described(output / name) for name in outcome.files},
+            "sources": described_sources(task.sources),
             "num_items": outcome.num_items,
             "hours": outcome.hours,
             "skipped": list(outcome.skipped),
@@ -133,7 +137,8 @@ def _receipt(task: Task, output: Path) -> Path:
     return output / "receipts" / f"{task.index:06d}.json"
 
 
-def _is_done(task: Task, output: Path) -> bool:
+def _is_done(task: Task, output: Path, verify: bool) -> bool:
+    """Whether a task has a receipt that holds; `verify` reads what it names, and its sources."""
     path = _receipt(task, output)
     if not path.exists():
         return False
@@ -141,21 +146,18 @@ def _is_done(task: Task, output: Path) -> bool:
         receipt = read_object(path, **_RECEIPT)
     except UserError:
         return False
-    return receipt["identity"] == task.identity and all(
-        isinstance(entry, dict)
-        and entry.keys() >= {"size", "sha256"}
-        and (output / name).is_file()
-        and (output / name).stat().st_size == entry["size"]
-        for name, entry in receipt["files"].items()
+    if receipt["identity"] != task.identity:
+        return False
+    if verify and not _is_made_of(receipt, task):
+        return False
+    return all(
+        is_whole(output / name, entry, content=verify) for name, entry in receipt["files"].items()
     )
 
 
-def _described(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        checksum = hashlib.sha256()
-        while block := file.read(1 << 20):
-            checksum.update(block)
-    return {"size": path.stat().st_size, "sha256": checksum.hexdigest()}
+def _is_made_of(receipt: dict[str, Any], task: Task) -> bool:
+    # Receipts of earlier versions do not say of what.
+    return "sources" not in receipt or receipt["sources"] == described_sources(task.sources)
 
 
 def _follow(
@@ -164,14 +166,21 @@ def _follow(
     """Show progress; after the first shard with audio in it, say what the rest will take."""
     started, hours, written, announced = time.monotonic(), 0.0, 0, False
     known, num_tasks = sum(task.hours for task in tasks), len(tasks)
+    source_bytes = 0 if known else sum(map(_source_bytes, tasks))
+    read = 0
     bar = tqdm(receipts, total=num_tasks, unit="shard", disable=not sys.stderr.isatty())
     for done, receipt in enumerate(bar, start=1):
         hours += receipt["hours"]
         written += sum(entry["size"] for entry in receipt["files"].values())
         seconds = time.monotonic() - started
-        left = (known - hours) / max(hours, 1e-9) if known else (num_tasks - done) / done
+        read += receipt["sources"]["bytes"]
+        # Hours say it best, then bytes: shards may be of very different sizes.
+        weights = ((known, hours), (source_bytes, read), (num_tasks, done))
+        total, behind = next(pair for pair in weights if pair[0] and pair[1])
+        left = (total - behind) / behind
         if not announced and receipt["hours"] and done < num_tasks:
-            _announce(stage, receipt, receipt["seconds"] * left / parallel, int(written * left))
+            seconds_left = receipt["seconds"] * left / parallel
+            _announce(stage, receipt, seconds_left, int(written * left), exact=bool(known))
             announced = True
         elif bar.disable and done % max(1, num_tasks // 10) == 0:
             stage.log.info(
@@ -186,18 +195,29 @@ def _follow(
         )  # fmt: skip
 
 
-def _announce(stage: Stage, receipt: dict[str, Any], seconds: float, needed: int) -> None:
+def _source_bytes(task: Task) -> int:
+    return sum(path.stat().st_size for path in task.sources if path.is_file())
+
+
+def _announce(
+    stage: Stage, receipt: dict[str, Any], seconds: float, needed: int, *, exact: bool
+) -> None:
     speed = 3600 * receipt["hours"] / max(receipt["seconds"], 1e-9)
     free = shutil.disk_usage(stage.output).free
     stage.log.info(
         "plan: %.1f times real time a worker on the first shard; about %s and %s to go (%s are "
         "free)", speed, _duration(seconds), _size(needed), _size(free),
     )  # fmt: skip
-    if needed > free:
-        raise UserError(
-            f"{stage.output}: about {_size(needed)} more are needed and {_size(free)} are free; "
-            "free some space and run the same command again; what is finished is kept"
-        )
+    if needed <= free:
+        return
+    lacking = (
+        f"{stage.output}: about {_size(needed)} more are needed and {_size(free)} are free; free "
+        "some space and run the same command again; what is finished is kept"
+    )
+    # Bytes of compressed audio say little of its hours: a disk that may do is not refused.
+    if exact:
+        raise UserError(lacking)
+    stage.log.warning(lacking)
 
 
 def _totals(stage: Stage, receipts: list[dict[str, Any]]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ import torch
 
 from audiossl import distributed
 from audiossl.configs import Whole, plain
+from audiossl.data.receipts import RECEIPTS
 from audiossl.doors import exit_code
 from audiossl.errors import UserError
 from audiossl.preemption import stop_flag
@@ -47,6 +48,9 @@ class Resources:
     """Processes that work beside this one, or actors on a cluster; 0 does all the work here."""
     engine: Literal["local", "ray"] = "local"
     """What launches the work of sharded stages: processes here, or a Ray cluster."""
+    verify: bool = False
+    """Whether to read finished shards, and what they were made from, again, and to make anew what
+    has changed; otherwise names and sizes are compared."""
 
 
 @dataclass
@@ -131,9 +135,14 @@ def run(config: Any, work: Callable[[Any, Stage], dict[str, Any]], module: str) 
     with distributed.processes(device) as chosen, ExitStack() as held:
         output: Path = config.output
         record, previous = _open(config, module, held)
-        if previous and previous["finished"]:
+        verify = getattr(getattr(config, "resources", None), "verify", False)
+        verify = verify and (output / RECEIPTS).is_dir()
+        if previous and previous["finished"] and not verify:
             logging.info("%s: up to date (%s)", module, output)
             return dict(previous)
+        if verify and distributed.is_first():
+            # Until all of it is verified it is not taken for whole.
+            write_json(output / "stage.json", record)
         log = _logger(output, record)
         max_skipped = getattr(config, "max_skipped", 0.01)
         stage = Stage(output, chosen, bool(previous), log, max_skipped)

@@ -1,8 +1,10 @@
 """Say what works here: versions, extras, decoders, disk, accelerator; and what to run if not.
 
-Exit code 1 if something essential is broken.
+With the outputs of stages, say whether every file in them is as it was written. Exit code 1 if
+something essential is broken.
 
 example: audiossl doctor
+example: audiossl doctor exp/cuts exp/stems
 """
 
 import argparse
@@ -26,9 +28,11 @@ import audiossl
 from audiossl.audio.files import read_waveform
 from audiossl.cli.columns import columns
 from audiossl.cli.terminal import as_is
+from audiossl.data.receipts import checked_files
 from audiossl.errors import UserError
 from audiossl.hardware import hardware
 from audiossl.installation import install_line, strangers
+from audiossl.whole import read_json
 
 ESSENTIAL = (
     "torch", "torchaudio", "numpy", "soundfile", "soxr", "lhotse", "safetensors", "jaxtyping",
@@ -68,13 +72,15 @@ class Result:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options: none."""
+    """Declare the options."""
     as_is(parser)
+    parser.add_argument("folders", nargs="*", type=Path, help="outputs of stages to read again")
 
 
-def run(arguments: argparse.Namespace) -> int:  # noqa: ARG001
+def run(arguments: argparse.Namespace) -> int:
     """Look and print; 1 if something essential is broken."""
-    results = list(examine())
+    folders = arguments.folders
+    results = [r for f in folders for r in examine_output(f)] if folders else list(examine())
     said = {True: "ok", False: "BROKEN", None: "-"}
     print(columns([(said[result.works], result.what, result.found) for result in results]))
     cures = dict.fromkeys(result.cure for result in results if result.cure)
@@ -93,6 +99,27 @@ def examine() -> Iterator[Result]:
     yield _disk()
     yield _accelerator()
     yield Result("processor", True, hardware())
+
+
+def examine_output(folder: Path) -> Iterator[Result]:
+    """Read all that a stage wrote, and compare it with its receipts.
+
+    Raises:
+        UserError: It is no output of a stage that works in shards.
+    """
+    count = 0
+    for path, fault in checked_files(folder):
+        count += not fault
+        if fault:
+            yield Result(str(path), False, fault, _remaking(folder))
+    yield Result(str(folder), True if count else None, f"{count} files are as they were written")
+
+
+def _remaking(folder: Path) -> str:
+    """Give the command that makes anew what is damaged."""
+    record = folder / "stage.json"
+    command = str(read_json(record).get("command", "")) if record.is_file() else ""
+    return f"{command.removesuffix(' --verify')} --verify" if command else ""
 
 
 def _package_itself() -> Result:

@@ -18,6 +18,7 @@ from audiossl.data.codes import CodeField, cropped
 from audiossl.data.columns import map_file, open_columns
 from audiossl.data.items import SUPERVISION
 from audiossl.data.layout import LEVEL_HOP, RECORDING, WAV_HEADER, cuts_file, field_file
+from audiossl.data.reading import SAMPLE_RATE
 from audiossl.errors import UserError
 from audiossl.nn.codes import Codes
 from audiossl.whole import read_json, read_object
@@ -215,6 +216,11 @@ class Corpus:
     def shard_cuts(self, shard: int) -> Int[np.ndarray, " cuts"]:
         """Number the cuts of a shard."""
         return np.arange(*np.searchsorted(self.shards, [shard, shard + 1]))
+
+    def shard_hours(self, cuts: Int[np.ndarray, " chosen"]) -> list[float]:
+        """Add up the hours of `cuts` in each shard."""
+        samples = np.bincount(self.shards[cuts], self.num_samples[cuts], self.num_shards)
+        return [float(number) for number in samples / SAMPLE_RATE / 3600]
 
     def shard_labels(self, shard: int) -> Iterator[dict[str, str]]:
         """Read what is known of each cut of a shard: its id and every label, by name."""

@@ -37,6 +37,14 @@ class Item:
     problem: str = ""
     """Why it cannot be used, where that is known before it is read."""
 
+    @property
+    def known_duration(self) -> float | None:
+        """Seconds, where they are known before it is read."""
+        if self.cut is None:
+            return self.duration
+        duration = self.cut.get("duration")
+        return float(duration) if isinstance(duration, (int, float)) else None
+
 
 def without_duplicates(items: Iterable[Item]) -> list[Item]:
     """Keep the first item of each id; give the others a name of their own and a problem."""

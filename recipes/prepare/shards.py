@@ -41,7 +41,7 @@ def prepare_items(items: Sequence[Item], config: PrepareConfig, stage: Stage) ->
     size = config.shard_size
     pieces = [tuple(items[first : first + size]) for first in range(0, len(items), size)]
     tasks = [
-        Task(index, digest([asdict(item) for item in piece]), piece)
+        Task(index, digest([asdict(item) for item in piece]), piece, _hours(piece), _sources(piece))
         for index, piece in enumerate(pieces)
     ]
     stage.log.info("%d items in %d shards", len(items), len(tasks))
@@ -53,10 +53,30 @@ def prepare_shar(
 ) -> dict[str, Any]:
     """Write each shard of a Shar folder as a shard."""
     tasks = [
-        Task(index, digest([path.name, path.stat().st_size]), path)
+        Task(index, digest([path.name, path.stat().st_size]), path, sources=_of_shar(path))
         for index, path in enumerate(shards)
     ]
     return _prepare(tasks, config, stage, allow_commands)
+
+
+def _hours(items: Sequence[Item]) -> float:
+    """Add up durations; 0 where one is not known."""
+    known = [duration for item in items if (duration := item.known_duration) is not None]
+    return sum(known) / 3600 if len(known) == len(items) else 0.0
+
+
+def _sources(items: Sequence[Item]) -> tuple[Path, ...]:
+    """List the files that items are read from, each once."""
+    files: dict[Path, None] = {}
+    for item in items:
+        if not item.problem and not item.command:
+            path = Path(item.source)
+            files |= dict.fromkeys(sorted(path.iterdir()) if path.is_dir() else [path])
+    return tuple(files)
+
+
+def _of_shar(cuts: Path) -> tuple[Path, ...]:
+    return cuts, cuts.with_name(f"recording.{cuts.name.split('.')[1]}.tar")
 
 
 def _prepare(

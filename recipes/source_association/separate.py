@@ -66,14 +66,15 @@ def separate(config: Config, stage: Stage) -> dict[str, Any]:
         raise UserError(f"originals: one folder at most, but {len(config.originals)} are given")
     corpus = Corpus(config.cuts)
     separator = build_separator(config.separator)
-    hours = float(corpus.num_samples[corpus.select(config.where)].sum()) / SAMPLE_RATE / 3600
+    hours_of = corpus.shard_hours(corpus.select(config.where))
+    hours = sum(hours_of)
     cost = len(separator.names) * BYTES_PER_HOUR[config.encoding] / 2**20
     stage.log.info(
         "%s: %s; %.2f h of mixtures, at most %.0f MiB of stems an hour, %.0f MiB in all",
         config.separator.kind, ", ".join(separator.names), hours, cost, cost * hours,
     )  # fmt: skip
     identity = digest([separator.identity, config.encoding, config.where, config.batch_size])
-    tasks = [Task(shard, identity, shard) for shard in range(corpus.num_shards)]
+    tasks = [Task(shard, identity, shard, own) for shard, own in enumerate(hours_of)]
     totals = run_shards(stage, tasks, partial(_worker, config, str(stage.device)), config.resources)
     if distributed.is_first():
         finish_stems(corpus, stage.output, separator.names, config.encoding)

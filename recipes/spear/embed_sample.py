@@ -27,7 +27,6 @@ from recipes.shards import Outcome, Task, run_shards
 from recipes.spear.listening import (
     Listener,
     ListeningConfig,
-    hours_of_shards,
     teacher_identity,
 )
 from recipes.stage import Stage, main
@@ -66,7 +65,7 @@ def embed_sample(config: Config, stage: Stage) -> dict[str, Any]:
     identity, rate, dim = teacher_identity(teacher), float(teacher.frame_rate), int(teacher.dim)
     del teacher
     shares = _shares(corpus, config)
-    spread = hours_of_shards(corpus, np.concatenate([share.cuts for share in shares]))
+    spread = corpus.shard_hours(np.concatenate([share.cuts for share in shares]))
     hours = sum(spread)
     num_frames = min(config.num_frames, int(3600 * hours * rate))
     stage.log.info(

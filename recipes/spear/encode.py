@@ -32,7 +32,6 @@ from recipes.shards import Outcome, Task, run_shards
 from recipes.spear.listening import (
     Listener,
     ListeningConfig,
-    hours_of_shards,
     teacher_identity,
 )
 from recipes.spear.train_quantizer import QUANTIZER
@@ -72,7 +71,7 @@ def encode(config: Config, stage: Stage) -> dict[str, Any]:
     heard = (config.window_duration, config.batch_duration, config.precision, config.threads)
     made_of = digest([identity, facts, config.field, config.where, heard])
     del teacher
-    hours = hours_of_shards(corpus, corpus.select(config.where))
+    hours = corpus.shard_hours(corpus.select(config.where))
     tasks = [Task(shard, made_of, shard, hours[shard]) for shard in range(corpus.num_shards)]
     totals = run_shards(stage, tasks, partial(_worker, config, str(stage.device)), config.resources)
     if distributed.is_first():

@@ -192,12 +192,6 @@ class Listener:
         return torch.autocast(torch.device(self.device).type, torch.bfloat16)
 
 
-def hours_of_shards(corpus: Corpus, cuts: Int[np.ndarray, " cuts"]) -> list[float]:
-    """Add up the hours of `cuts` in each shard of a corpus."""
-    samples = np.bincount(corpus.shards[cuts], corpus.num_samples[cuts], corpus.num_shards)
-    return [float(number) for number in samples / SAMPLE_RATE / 3600]
-
-
 def spans_of(
     cut: int, num_samples: int, frame_rate: float, window_duration: float
 ) -> Iterator[Span]:
