@@ -34,9 +34,8 @@ FOLDS = 5
 def folded(task: Task, fold: int, seed: int = 0) -> Task:
     """Make one fold of the items outside the test split the one that is scored, the next valid."""
     seen = task.splits != "test"
-    groups = np.unique(task.groups[seen])
-    shuffled = np.random.default_rng(seed).permutation(len(groups))
-    number = shuffled[np.searchsorted(groups, task.groups.clip(groups[0], groups[-1]))] % FOLDS
+    groups, group_of = np.unique(task.groups, return_inverse=True)
+    number = np.random.default_rng(seed).permutation(len(groups))[group_of] % FOLDS
     named = {fold: "test", (fold + 1) % FOLDS: "valid"}
     splits = np.array([named.get(int(n), "train") for n in number])
     # Of no split: neither learned from nor scored.

@@ -51,7 +51,7 @@ if stage 1 "embeddings -> $output/embeddings"; then
     printf 'without#%s: %s/false_%s, with#%s: %s/true_%s, ' "$seed" "$output" "$seed" "$seed" "$output" "$seed"
   done)
   OMP_NUM_THREADS=1 $launch recipes.probe.embed --cuts "$cuts" --output "$output/embeddings" --encoders "{${encoders%, }}" \
-    --random_seeds "[0, 1, 2]" --config conf/probe.yaml --resources.workers "$processes" --resources.device "$device"
+    --random_seeds "[0]" --config conf/probe.yaml --resources.workers "$processes" --resources.device "$device"
 fi
 
 if stage 2 "scores -> $output/scores.json"; then
