@@ -96,6 +96,16 @@ class ScoresPairs(Protocol):
         ...
 
 
+SCHEDULED_SECONDS = 1e5 * 600
+"""Seconds of audio after which every schedule has come to its end; the authors of SPEAR add them to
+those that fine-tuning takes."""
+
+
 def context_of(step: int, data: DataFacts, generator: torch.Generator) -> Context:
     """Say where training stands at a step."""
     return Context(step, step * data.seconds_per_step, generator)
+
+
+def finetuning_context(step: int, generator: torch.Generator) -> Context:
+    """Say where fine-tuning stands at a step: behind the end of every schedule."""
+    return Context(step, SCHEDULED_SECONDS, generator)

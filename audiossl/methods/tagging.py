@@ -17,8 +17,9 @@ from audiossl.batches import TagBatch
 from audiossl.configs import Positive, Share
 from audiossl.errors import UserError
 from audiossl.features.spec_augment import SpecAugmentConfig, spec_augment
-from audiossl.methods.method import Losses
+from audiossl.methods.method import Losses, finetuning_context
 from audiossl.models.encoder import FeatureEncoder
+from audiossl.nn.dropout import dropout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,15 +53,16 @@ class Tagging(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.config = config
-        self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(encoder.dim, num_tags)
 
-    def forward(self, batch: TagBatch, step: int, generator: torch.Generator) -> Losses:  # noqa: ARG002
+    def forward(self, batch: TagBatch, step: int, generator: torch.Generator) -> Losses:
         """Compute the binary cross-entropy of all tags, in nats a cut and tag."""
         waveforms, lengths, tags = self.mixed(batch, generator)
         features, counts = self.encoder.features(waveforms, lengths)
         features = spec_augment(features, counts, self.config.augmentation, generator)
-        scores = self.classifier(self.dropout(self.encoder.encode_features(features, counts).clip))
+        context = finetuning_context(step, generator)
+        clip = self.encoder.encode_features(features, counts, context).clip
+        scores = self.classifier(dropout(clip, self.config.dropout, generator))
         loss = F.binary_cross_entropy_with_logits(scores.float(), tags)
         return Losses(loss, float(len(tags)))
 

@@ -19,9 +19,9 @@ from torch.nn import functional as F
 from audiossl.batches import TextBatch
 from audiossl.configs import Share
 from audiossl.features.spec_augment import SpecAugmentConfig, spec_augment
-from audiossl.methods.method import Losses
+from audiossl.methods.method import Losses, finetuning_context
 from audiossl.models.encoder import FeatureEncoder
-from audiossl.nn.frames import Frames
+from audiossl.nn.dropout import dropout
 from audiossl.nn.lengths import valid_mask
 
 BLANK = 0
@@ -55,15 +55,15 @@ class Transcription(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.config = config
-        self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(encoder.dim, num_symbols + 1)
 
-    def forward(self, batch: TextBatch, step: int, generator: torch.Generator) -> Losses:  # noqa: ARG002
+    def forward(self, batch: TextBatch, step: int, generator: torch.Generator) -> Losses:
         """Compute the loss of a batch, in nats a character; of no weight if no cut takes part."""
         features, lengths = self.encoder.features(batch.waveforms, batch.lengths)
         features = spec_augment(features, lengths, self.config.augmentation, generator)
-        frames = self.encoder.encode_features(features, lengths)
-        scores = self.scores(frames)
+        context = finetuning_context(step, generator)
+        frames = self.encoder.encode_features(features, lengths, context)
+        scores = self.scores(dropout(frames.vectors, self.config.dropout, generator))
         fits = can_be_spelled(batch.symbols, batch.symbol_counts, frames.lengths)
         counts = batch.symbol_counts[fits]
         count = int(counts.sum())
@@ -80,9 +80,11 @@ class Transcription(nn.Module):
             {"left_out": torch.tensor(float(len(fits)))},
         )  # fmt: skip
 
-    def scores(self, frames: Frames) -> Float[Tensor, "batch frames symbols"]:
+    def scores(
+        self, vectors: Float[Tensor, "batch frames dim"]
+    ) -> Float[Tensor, "batch frames symbols"]:
         """Log-probabilities of symbols in each frame."""
-        return self.classifier(self.dropout(frames.vectors)).float().log_softmax(dim=-1)
+        return self.classifier(vectors).float().log_softmax(dim=-1)
 
     @torch.no_grad()
     def transcribe(
@@ -90,7 +92,7 @@ class Transcription(nn.Module):
     ) -> list[list[int]]:
         """Take the best symbol of each frame, join those that repeat, and drop blanks."""
         frames = self.encoder(waveforms, lengths)
-        best = self.scores(frames).argmax(dim=-1)
+        best = self.scores(frames.vectors).argmax(dim=-1)
         return [
             collapsed(row[:length])
             for row, length in zip(best, frames.lengths.tolist(), strict=True)

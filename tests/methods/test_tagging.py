@@ -1,10 +1,15 @@
+from dataclasses import replace
+
 import torch
 
 from audiossl import distributed
 from audiossl.batches import TagBatch, split_batch
 from audiossl.features.spec_augment import SpecAugmentConfig
+from audiossl.methods.method import finetuning_context
 from audiossl.methods.tagging import Tagging, TaggingConfig
 from audiossl.models.zipformer.model import Zipformer
+from audiossl.models.zipformer.regularizer import regularizer_at
+from audiossl.models.zipformer.schedules import Progress
 from tests.methods.codes import SMALL
 
 PLAIN = SpecAugmentConfig(probability=0.0)
@@ -65,3 +70,57 @@ def test_the_loss_is_the_binary_cross_entropy_of_the_mean_frame():
     expected = -(batch.tags * scores.log() + (1 - batch.tags) * (1 - scores).log()).mean()
     torch.testing.assert_close(losses.total, expected, rtol=1e-4, atol=1e-5)
     assert losses.weight == 4
+
+
+def _long_batch(rows):
+    generator = torch.Generator().manual_seed(0)
+    waveforms = 0.1 * torch.randn(rows, 8000, generator=generator)
+    return TagBatch(waveforms, torch.full((rows,), 8000), torch.ones(rows, 5))
+
+
+def _with_machinery():
+    torch.manual_seed(0)
+    return Tagging(Zipformer(replace(SMALL, machinery=True)), TaggingConfig(dropout=0.5), 5).train()
+
+
+def _losses_of_ranks():
+    """Each rank takes its share of one batch."""
+    batch, rank, ranks = _long_batch(8), distributed.rank(), distributed.world_size()
+    own = split_batch(batch, ranks)[rank]
+    loss = _with_machinery()(own, 3, torch.Generator().manual_seed(7)).total.detach()
+    return distributed.total(loss) / ranks
+
+
+def test_ranks_and_parts_draw_masks_of_their_own_rows_as_one_process_does(two_processes):
+    whole = _losses_of_ranks()
+    for found in two_processes.run(_losses_of_ranks):
+        torch.testing.assert_close(found, whole)
+    parts = []
+    for index, part in enumerate(split_batch(_long_batch(8), 4)):
+        with distributed.part(index, 4):
+            parts.append(_with_machinery()(part, 3, torch.Generator().manual_seed(7)).total)
+    torch.testing.assert_close(torch.stack(parts).mean(), whole)
+
+
+def test_rows_of_a_batch_have_masks_of_their_own():
+    method = _with_machinery()
+    batch = _long_batch(1)
+    same = TagBatch(batch.waveforms.repeat(6, 1), batch.lengths.repeat(6), batch.tags.repeat(6, 1))
+    features, counts = method.encoder.features(same.waveforms, same.lengths)
+    context = finetuning_context(3, torch.Generator().manual_seed(0))
+    clips = method.encoder.encode_features(features, counts, context).clip
+    assert len(torch.unique(clips.detach(), dim=0)) == 6
+
+
+def test_regularizers_act_in_every_eighth_step_of_fine_tuning():
+    encoder = _with_machinery().encoder
+    features = torch.randn(2, 50, 128)
+    acting = [
+        encoder._plan(features, finetuning_context(step, torch.Generator())).front.regularizer
+        for step in range(16)
+    ]
+    limits = [push.balance_limits for push in acting]
+    assert [step for step in range(16) if limits[step] is not None] == [0, 8]
+    # Limits are those of the end of pretraining.
+    late = regularizer_at(Progress(0, 1e6), torch.device("cpu"))
+    assert torch.equal(acting[0].whiten_limits, late.whiten_limits)
