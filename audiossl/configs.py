@@ -281,7 +281,9 @@ class _Reader:
         )
 
     def tuple(self, kinds: tuple[Any, ...], value: Any, path: str) -> tuple[Any, ...]:
-        """Read a tuple of one type, or of one type each."""
+        """Read a tuple of one type, or of one type each; one path alone is a tuple of one."""
+        if kinds == (Path, ...) and isinstance(value, (str, Path)):
+            value = (value,)
         if not isinstance(value, (list, tuple)):
             self.refuse(path, "a list", value)
         if len(kinds) == 2 and kinds[1] is ...:

@@ -212,3 +212,14 @@ def test_yaml_that_is_no_settings_is_refused_in_time(tmp_path, text, message):
     with pytest.raises(UserError) as caught:
         read_yaml(path)
     assert message in str(caught.value)
+
+
+def test_one_path_needs_no_list():
+    @dataclass(frozen=True)
+    class Tables:
+        labels: tuple[Path, ...] = ()
+
+    for value in ("a.csv", Word("a.csv"), ["a.csv"], Word("[a.csv]")):
+        assert from_plain(Tables, {"labels": value}, "x").labels == (Path("a.csv"),)
+    with pytest.raises(UserError, match="labels"):
+        from_plain(Tables, {"labels": 3}, "x")

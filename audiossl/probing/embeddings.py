@@ -234,10 +234,12 @@ class Embeddings:
         return Examples(vectors, np.arange(len(cuts)), targets)
 
     def of_cuts(self, name: str) -> Float[np.ndarray, "cuts dim"]:
-        """Average the windows of each cut."""
-        cuts = np.arange(len(self.starts) - 1)
-        everything = self.examples(name, cuts, np.zeros((len(cuts), 1), bool))
-        return everything.averaged().vectors
+        """Average the windows of each cut; NaN for one that was not embedded."""
+        there = np.flatnonzero(np.diff(self.starts))
+        everything = self.examples(name, there, np.zeros((len(there), 1), bool))
+        vectors = np.full((len(self.starts) - 1, self.vectors[name].shape[1]), np.nan, np.float32)
+        vectors[there] = everything.averaged().vectors
+        return vectors
 
 
 def read_embeddings(paths: Sequence[Path]) -> Embeddings:

@@ -6,6 +6,7 @@ loss curve.
 """
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from audiossl.data.reading import SAMPLE_RATE
 from audiossl.data.views import Draw, Views
 from audiossl.losses.source_association import association_scores, null_target
 from audiossl.methods.method import ScoresPairs
+from audiossl.models.batching import encode_leveled
 from audiossl.models.encoder import Context, Encoder
 
 _TEMPERATURE = 0.2
@@ -106,7 +108,9 @@ def _clips(
     encoder: nn.Module, waveforms: Float[Tensor, "batch samples"]
 ) -> Float[Tensor, "batch dim"]:
     lengths = torch.full((len(waveforms),), waveforms.shape[1], device=waveforms.device)
-    return F.normalize(encoder(waveforms, lengths).clip, dim=1)
+    # Crops have the level of their recording, as windows have where clips are embedded.
+    frames = encode_leveled(cast(Encoder, encoder), waveforms, lengths)
+    return F.normalize(frames.clip, dim=1)
 
 
 def _batch_pairs(

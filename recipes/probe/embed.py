@@ -4,12 +4,13 @@ import functools
 import hashlib
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,12 +18,14 @@ from audiossl import distributed
 from audiossl.configs import Positive, Whole
 from audiossl.data.corpus import Corpus
 from audiossl.data.layout import RECORDING, field_file
+from audiossl.digests import digest_of_json
 from audiossl.errors import UserError, did_you_mean
 from audiossl.models.batching import Batching
 from audiossl.models.encoder import Encoder
 from audiossl.nn.weights import read_weights
 from audiossl.pretrained.load import load_encoder
 from audiossl.probing.embeddings import (
+    ROWS,
     EmbeddingConfig,
     content_key,
     embed_cuts,
@@ -61,11 +64,14 @@ class Config:
     output: Path
     """Where the embeddings go."""
     embedding: EmbeddingConfig = EmbeddingConfig()
-    """What is kept of each cut."""
+    """Layers, statistics and windows that are kept of each cut."""
+    where: dict[str, list[str]] = field(default_factory=dict)
+    """Labels and their values of the cuts that are embedded, as in {domain: [speech]}; all if
+    empty. Probes leave the others out."""
     random_seeds: tuple[Whole, ...] = (0,)
-    """Of the weights of random encoders; scores are averaged over several."""
+    """Seeds of the weights of random encoders; scores are averaged over several."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """In which encoders compute: bfloat16 on devices that can."""
+    """Number type in which encoders compute; bfloat16 on devices that can."""
     resources: EmbedResources = field(default_factory=EmbedResources)
     """What to work with."""
 
@@ -88,7 +94,10 @@ def embed(config: Config, stage: Stage) -> dict[str, Any]:
     rows = with_baselines(config.encoders, config.random_seeds)
     corpus = Corpus(config.cuts)
     shards = list(range(corpus.num_shards))
+    chosen = _chosen(corpus, config.where)
     audio = {shard: _audio(config.cuts, shard) for shard in shards}
+    if config.where:
+        audio = {shard: content + digest_of_json(chosen[shard]) for shard, content in audio.items()}
     segments = _segments_digests(corpus, config.embedding.segments)
     tasks: list[Task] = []
     facts: dict[str, dict[str, Any]] = {}
@@ -97,18 +106,19 @@ def embed(config: Config, stage: Stage) -> dict[str, Any]:
         facts[row.name] = _facts(row, encoder)
         stage.log.info("encoder %s: %s", row.name, facts[row.name])
         for shard in shards:
-            digest = facts[row.name]["digest"]
-            heard = audio[shard] + segments[shard]
-            key = content_key(digest, heard, config.embedding, config.precision)
+            content = audio[shard] + segments[shard]
+            network = facts[row.name]["digest"]
+            key = content_key(network, content, config.embedding, config.precision)
             tasks.append(Task(len(tasks), key, _Part(row, shard, key)))
     make = partial(_worker, config, str(stage.device))
     totals = run_shards(stage, tasks, make, config.resources)
     if distributed.is_first():
+        first = next(shard for shard in shards if chosen[shard])
         for row in rows:
-            facts[row.name]["embeddings"] = _sizes(config.output / shard_file(row.name, shards[0]))
+            facts[row.name]["embeddings"] = _sizes(config.output / shard_file(row.name, first))
         identity = read_json(config.cuts / "corpus.json")["cuts"]
-        content = {"cuts": identity, "shards": shards, "encoders": facts}
-        write_json(config.output / "embeddings.json", content)
+        written = {"cuts": identity, "where": config.where, "shards": shards, "encoders": facts}
+        write_json(config.output / "embeddings.json", written)
     return {**totals, "encoders": len(rows)}
 
 
@@ -119,18 +129,20 @@ def shard_file(encoder: str, shard: int) -> str:
 
 def _worker(config: Config, device: str) -> Callable[[Task], Outcome]:
     corpus = Corpus(config.cuts)
+    chosen = _chosen(corpus, config.where)
     load = functools.lru_cache(maxsize=1)(lambda source: load_encoder(source).to(device))
 
     def work(task: Task) -> Outcome:
         part: _Part = task.payload
         name = shard_file(part.row.name, part.shard)
-        path, cuts = config.output / name, corpus.shard_cuts(part.shard)
+        path, cuts = config.output / name, chosen[part.shard]
         cache = config.resources.cache
         known = cache / f"{part.key}.safetensors" if cache else None
         if known is not None and _is_whole(known):
             _link(known, path)
         else:
-            tensors = _embedded(config, corpus, part.shard, load(part.row.source))
+            cuts_of_shard = chosen[part.shard]
+            tensors = _embedded(config, corpus, part.shard, cuts_of_shard, load(part.row.source))
             write_embeddings(path, tensors, part.key)
             if known is not None:
                 _link(path, known)
@@ -140,19 +152,34 @@ def _worker(config: Config, device: str) -> Callable[[Task], Outcome]:
     return work
 
 
-def _embedded(config: Config, corpus: Corpus, shard: int, encoder: nn.Module) -> dict[str, Tensor]:
+def _chosen(corpus: Corpus, where: Mapping[str, Sequence[str]]) -> list[list[int]]:
+    """List the cuts of each shard that are embedded."""
+    chosen = corpus.select(where)
+    shards = corpus.shards[chosen]
+    return [chosen[shards == shard].tolist() for shard in range(corpus.num_shards)]
+
+
+def _embedded(
+    config: Config, corpus: Corpus, shard: int, chosen: Sequence[int], encoder: nn.Module
+) -> dict[str, Tensor]:
     resources = config.resources
     batching = Batching(batch_seconds=resources.batch_seconds, precision=config.precision)
     device = next((p.device for p in encoder.parameters()), torch.device("cpu"))
     ready = cast(Encoder, encoder)
-    wanted, cuts = config.embedding, corpus.shard_cuts(shard).tolist()
-    tensors = embed_cuts(corpus, cuts, ready, wanted, device=device, batching=batching)
+    wanted, cuts = config.embedding, corpus.shard_cuts(shard)
+    tensors = embed_cuts(corpus, chosen, ready, wanted, device=device, batching=batching)
+    counts = torch.zeros(len(cuts), dtype=torch.int64)
+    counts[np.searchsorted(cuts, chosen)] = tensors[ROWS]
+    tensors[ROWS] = counts
     if wanted.segments is None:
         return tensors
     labels = corpus.shard_labels(shard)
-    segments = [parse_segments(of_cut.get(wanted.segments, ""), of_cut["id"]) for of_cut in labels]
+    segments = [
+        parse_segments(of_cut.get(wanted.segments, ""), of_cut["id"]) if cut in chosen else []
+        for cut, of_cut in zip(cuts.tolist(), labels, strict=True)
+    ]
     return tensors | embed_segments(
-        corpus, cuts, segments, ready, wanted, device=device, batching=batching
+        corpus, cuts.tolist(), segments, ready, wanted, device=device, batching=batching
     )
 
 

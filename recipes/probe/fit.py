@@ -147,7 +147,14 @@ def _check_map(config: Config) -> None:
 
 
 def _tasks(config: Config) -> list[Task]:
-    labels = list(Corpus(config.cuts).labels())
+    corpus = Corpus(config.cuts)
+    embedded = read_json(config.embeddings / "embeddings.json").get("where", {})
+    chosen = set(corpus.select(embedded).tolist())
+    # A cut that was not embedded is an item of no task: nothing but its name is known.
+    labels = [
+        labels if cut in chosen else {"id": labels["id"]}
+        for cut, labels in enumerate(corpus.labels())
+    ]
     return [build_task(task, labels) for task in config.tasks]
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from audiossl.errors import UserError
 from audiossl.nn.weights import read_weights, write_weights
+from audiossl.probing.embeddings import read_embeddings
 from audiossl.probing.predictions import read_predictions
 from recipes.probe import embed, fit, report
 from recipes.probe.encoders import folders_of, with_baselines
@@ -80,6 +81,25 @@ def test_an_encoder_in_the_cache_is_not_run_again(experiment, tmp_path, monkeypa
     np.testing.assert_array_equal(first["clip"], second["clip"])
     with pytest.raises(AssertionError, match="embedded again"):
         again(experiment, tmp_path / "other", **{"embedding.window": "0.5"})
+
+
+def test_cuts_that_are_not_asked_for_are_neither_embedded_nor_items(experiment, tmp_path):
+    again(experiment, tmp_path / "some", where="{kind: [tone, noise]}")
+    known = json.loads((tmp_path / "some" / "embeddings.json").read_text())
+    assert known["where"] == {"kind": ["tone", "noise"]}
+    some, everything = (
+        read_embeddings([f / embed.shard_file("source", 0)])
+        for f in (tmp_path / "some", experiment.embeddings)
+    )
+    vectors, expected = some.of_cuts("clip"), everything.of_cuts("clip")
+    there = np.isfinite(vectors).all(axis=1)
+    assert there.sum() == 24
+    np.testing.assert_allclose(vectors[there], expected[there], rtol=1e-5, atol=1e-7)
+    fit_again(experiment, tmp_path, embeddings=tmp_path / "some")
+    written = json.loads((tmp_path / "fitted" / "scores.json").read_text())
+    assert written["tasks"][0]["classes"] == ["noise", "tone"]
+    with pytest.raises(UserError, match="no cut has kind in"):
+        again(experiment, tmp_path / "none", where="{kind: [tones]}")
 
 
 def test_segments_of_a_label_that_no_cut_has_are_refused_before_anything_runs(experiment, tmp_path):

@@ -41,7 +41,7 @@ fi
   source_options=(--config conf/cola.yaml --config conf/source.yaml "${loop[@]}")
   probe_cuts=$exp_dir/cuts
   tasks=../conf/tasks.yaml
-  embed_options=(--config conf/probe.yaml --resources.workers 2)
+  embed_options=(--resources.workers 2)
   fit_options=()
 }
 # shellcheck source-path=SCRIPTDIR source=../../utils/cola_source.sh
