@@ -31,15 +31,32 @@ from recipes.probe.embed import shard_file
 FOLDS = 5
 
 
-def folded(task: Task, fold: int, seed: int = 0) -> Task:
-    """Make one fold of the items outside the test split the one that is scored, the next valid."""
-    seen = task.splits != "test"
+def fold_numbers(task: Task, seed: int = 0) -> np.ndarray:
+    """Deal groups into folds; -1 for items of the test split."""
     groups, group_of = np.unique(task.groups, return_inverse=True)
     number = np.random.default_rng(seed).permutation(len(groups))[group_of] % FOLDS
-    named = {fold: "test", (fold + 1) % FOLDS: "valid"}
-    splits = np.array([named.get(int(n), "train") for n in number])
-    # Of no split: neither learned from nor scored.
-    return replace(task, splits=np.where(seen, splits, "unseen"))
+    return np.where(np.isin(task.splits, ("train", "valid")), number, -1)
+
+
+def folded(task: Task, fold: int) -> Task:
+    """Make one fold the one that is scored, and the next the one that is chosen on."""
+    named = {-1: "unseen", fold: "test", (fold + 1) % FOLDS: "valid"}
+    splits = [named.get(int(number), "train") for number in fold_numbers(task)]
+    return replace(task, splits=np.array(splits))
+
+
+def learnable(task: Task) -> Task:
+    """Leave out the classes that some fold would have to be scored on without an example."""
+    folds = [folded(task, fold) for fold in range(FOLDS)]
+    known = np.all([task.targets[fold.rows("train")].any(axis=0) for fold in folds], axis=0)
+    targets = task.targets[:, known]
+    kept = targets.any(axis=1) | (task.config.kind == "multi")
+    return replace(
+        task,
+        classes=tuple(name for name, good in zip(task.classes, known, strict=True) if good),
+        targets=targets,
+        splits=np.where(kept, task.splits, "unseen"),
+    )
 
 
 @functools.lru_cache
@@ -83,7 +100,7 @@ def main(cuts: Path, folder: Path, config: Path, output: Path, processes: int = 
     settings = from_plain(tuple[TaskConfig, ...], content["tasks"], str(config))
     probes = from_plain(tuple[ProbeConfig, ...], content["probes"], str(config))
     labels = list(Corpus(cuts).labels())
-    tasks = [build_task(setting, labels) for setting in settings]
+    tasks = [learnable(build_task(setting, labels)) for setting in settings]
     encoders = list(read_json(folder / "embeddings.json")["encoders"])
     jobs = list(product(tasks, probes, encoders, range(FOLDS)))
     # The longest first, so that all processes end at about the same time.
