@@ -49,9 +49,13 @@ class Field:
         """Average |x| over a span of a cut, to the precision of `LEVEL_HOP` samples at its ends."""
         if not self.present[index]:
             return 0.0
-        first = int(self._level_starts[index])
-        track = self.columns["levels"][first : first + int(self.columns["num_levels"][index])]
+        track = self.levels(index)
         return float(track[start // LEVEL_HOP : -(-(start + num_samples) // LEVEL_HOP)].mean())
+
+    def levels(self, index: int) -> Float[np.ndarray, " hops"]:
+        """Mean |x| of every `LEVEL_HOP` samples of a cut."""
+        first = int(self._level_starts[index])
+        return self.columns["levels"][first : first + int(self.columns["num_levels"][index])]
 
     @functools.cached_property
     def _level_starts(self) -> Int[np.ndarray, " cuts"]:

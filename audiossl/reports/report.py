@@ -11,6 +11,7 @@ from audiossl.reports.curves import Rows
 from audiossl.reports.differences import overview_of_differences, task_differences
 from audiossl.reports.facts import Record, facts_table, when_and_where
 from audiossl.reports.figures import color, curve_svgs, write_figures
+from audiossl.reports.leakage import leakage_warnings
 from audiossl.reports.maps import Maps, maps_section
 from audiossl.reports.page import Section, page, paragraph
 from audiossl.reports.pair_pages import pair_cards
@@ -36,7 +37,7 @@ class Report:
     """Name of a run to the file, beside the report, of its pair inspector."""
     records: Mapping[str, Record] = field(default_factory=dict)
     """Name of a stage to its stage.json."""
-    notes: Sequence[str] = ()
+    warnings: Sequence[str] = ()
     """What a reader must know before believing a number."""
 
 
@@ -70,7 +71,6 @@ def read_report(
     behind = {"cuts": inputs["cuts"], **runs, "embed": inputs["embeddings"]}
     found = {name: _record(folder) for name, folder in behind.items()}
     records = {name: entry for name, entry in found.items() if entry} | {"fit": record}
-    cuts = record["inputs"]["cuts"]["fingerprint"]
     scores = read_json(fitted / "scores.json")
     return Report(
         title=title,
@@ -80,7 +80,7 @@ def read_report(
         pairs=pairs,
         pages=pages,
         records=records,
-        notes=_overlaps({name: found[name] for name in runs}, cuts),
+        warnings=leakage_warnings(fitted, inputs["cuts"], {name: found[name] for name in runs}),
     )
 
 
@@ -119,8 +119,8 @@ def _how(report: Report) -> str:
         "may not support. Differences are paired, on the same draws; those whose range leaves out "
         "zero are bold."
     )
-    notes = "".join(paragraph(note, "note") for note in report.notes)
-    return paragraph(said, "note") + notes
+    warnings = "".join(paragraph(warning, "flag") for warning in report.warnings)
+    return warnings + paragraph(said, "note")
 
 
 def _training(runs: Mapping[str, Rows]) -> str:
@@ -167,20 +167,3 @@ def _maps(folder: Path, encoders: Mapping[str, Any]) -> Maps | None:
         system = label(name.partition("#")[0], row["role"])
         systems.setdefault(system, read_json(folder / f"{name}.json")["places"])
     return Maps(known["projection"], known["ids"], known["labels"], systems)
-
-
-def _overlaps(runs: Mapping[str, Record | None], cuts: str) -> list[str]:
-    """Say which runs have heard the recordings that are scored here."""
-    heard = [
-        name
-        for name, record in runs.items()
-        if record
-        and not record["identity"].get("where")
-        and record["inputs"].get("cuts", {}).get("fingerprint") == cuts
-    ]
-    if not heard:
-        return []
-    return [
-        f"{', '.join(heard)}: pretrained on all recordings of this corpus, those of the test items "
-        "among them, without their labels."
-    ]

@@ -13,6 +13,7 @@ from audiossl.reports.curves import points, shown_figures
 from audiossl.reports.differences import overview_of_differences, task_differences, verdict
 from audiossl.reports.figures import curve_svgs
 from audiossl.reports.images import palette_png, spectrogram_png
+from audiossl.reports.leakage import leakage_warnings
 from audiossl.reports.maps import Maps, maps_section
 from audiossl.reports.page import Section, page
 from audiossl.reports.scores import overview
@@ -82,6 +83,19 @@ def test_a_report_shows_the_numbers_of_its_scores(experiment, folder):
             assert f"{row['scores'][task['metric']]['score']:.3f}" in text
         for row in task["differences"]:
             assert f"{row['difference']['score']:+.3f}" in text
+
+
+def test_a_run_that_has_had_test_audio_is_flagged(experiment):
+    def flagged(where):
+        record = {"inputs": {"cuts": {"path": str(experiment.cuts)}}, "identity": {"where": where}}
+        return leakage_warnings(experiment.fitted, experiment.cuts, {"all": record})
+
+    (warning,) = flagged({})
+    assert "recording of 8 of 8 test cuts" in warning
+    assert "audio of 8 of 8 test cuts" in warning
+    assert flagged({"split": ["train"]}) == []
+    gone = {"inputs": {"cuts": {"path": "/gone"}}, "identity": {}}
+    assert leakage_warnings(experiment.fitted, experiment.cuts, {"old": gone, "none": None}) == []
 
 
 def test_tables_as_markdown_hold_every_row(folder):
