@@ -143,9 +143,16 @@ def from_plain(kind: Any, value: Any, source: str) -> Any:
 def merged(kind: Any, old: Any, new: Any) -> Any:
     """Lay plain content over other plain content of the same type, config by config.
 
-    Settings that are dicts or lists themselves are replaced, and so is a config by one of another
-    kind.
+    Configs in a dict are laid over those of the same name. Other settings that are dicts or lists
+    themselves are replaced, and so is a config by one of another kind.
     """
+    if get_origin(kind) in (dict, Mapping) and configs_of(get_args(kind)[1]):
+        both = isinstance(old, dict) and isinstance(new, dict)
+        inner = get_args(kind)[1]
+        return {**old, **{k: merged(inner, old.get(k), v) for k, v in new.items()}} if both else new
+    if configs_of(kind):
+        # A command line may give a config as a whole, and some of its settings one by one.
+        old, new = (v.parsed() if isinstance(v, Word) else v for v in (old, new))
     config = _alternative(kind, new, old)
     if config is None or not (isinstance(old, dict) and isinstance(new, dict)):
         return new
@@ -339,7 +346,8 @@ class _Reader:
 
     def unknown(self, path: str, siblings: Iterable[str]) -> None:
         """Refuse a setting that does not exist, with the closest that does."""
-        hint = did_you_mean(path, {*setting_names(self.root), *siblings})
+        hint = did_you_mean(path, siblings)
+        hint = hint or did_you_mean(path, {*setting_names(self.root)} - {path})
         raise UserError(f"{self.source}: unknown setting {path!r}{hint}")
 
     def refuse(self, path: str, expected: str, value: Any) -> Any:

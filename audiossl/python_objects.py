@@ -4,22 +4,25 @@ import dataclasses
 import importlib
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from audiossl.errors import UserError, did_you_mean
 
 PREFIX = "python:"
 
 
-class UserDefined:
+@runtime_checkable
+class UserDefined(Protocol):
     """A member of a union of configs: the union also takes those of users' own classes."""
 
-    kind: str
-    """python:module:Class."""
+    @property
+    def kind(self) -> str:
+        """Name of the class, python:module:Class."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class NameOnly(UserDefined):
+class NameOnly:
     """The config of a class that has no settings."""
 
     kind: str

@@ -58,10 +58,10 @@ class Cola(nn.Module):
         self.projection: nn.Module
         self.similarity: nn.Module
         if config.similarity == "bilinear":
-            self.projection = TanhProjection(encoder.dim, config.projection_dim)
+            self.projection = TanhProjection(encoder.clip_dim, config.projection_dim)
             self.similarity = BilinearSimilarity(config.projection_dim)
         else:
-            self.projection = nn.Linear(encoder.dim, config.projection_dim)
+            self.projection = nn.Linear(encoder.clip_dim, config.projection_dim)
             self.similarity = CosineSimilarity()
 
     def forward(self, batch: ViewBatch, step: int, generator: torch.Generator) -> Losses:

@@ -53,7 +53,7 @@ class Tagging(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.config = config
-        self.classifier = nn.Linear(encoder.dim, num_tags)
+        self.classifier = nn.Linear(encoder.clip_dim, num_tags)
 
     def forward(self, batch: TagBatch, step: int, generator: torch.Generator) -> Losses:
         """Compute the binary cross-entropy of all tags, in nats a cut and tag."""

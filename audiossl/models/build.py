@@ -48,5 +48,5 @@ def _user_encoder(config: UserDefined) -> FeatureEncoder:
             f"{kind}: methods cannot train it, it lacks {', '.join(lacking)}: derive it from "
             "audiossl.models.encoder.FeatureEncoder, which says what these are"
         )
-    encoder.config = config  # type: ignore[assignment]
+    encoder.user_config = config  # type: ignore[assignment]
     return encoder  # type: ignore[return-value]

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from audiossl import distributed
 from audiossl.configs import Positive, Share
+from audiossl.errors import UserError
 from audiossl.features.log_mel import LogMel, LogMelConfig
 from audiossl.models.encoder import Context, FeatureEncoder
 from audiossl.nn.batch_norm import BatchNorm2d
@@ -72,6 +73,11 @@ class EfficientNet(FeatureEncoder):
 
     def __init__(self, config: EfficientNetConfig) -> None:
         super().__init__()
+        if config.front_end.num_bands < STRIDE:
+            raise UserError(
+                f"efficientnet: front_end.num_bands is {config.front_end.num_bands}: bands are "
+                f"halved five times, give at least {STRIDE}"
+            )
         self.config = config
         self.front_end = LogMel(config.front_end)
         self.sample_rate = config.front_end.sample_rate
@@ -126,7 +132,8 @@ class EfficientNet(FeatureEncoder):
         feature_lengths: Int[Tensor, " batch"],
         context: Context | None = None,  # noqa: ARG002
     ) -> Frames:
-        """Encode log-mel images, of at least `STRIDE` frames each."""
+        """Encode log-mel images; one of fewer than `STRIDE` frames has no valid frame."""
+        features = F.pad(features, (0, 0, 0, max(0, STRIDE - features.shape[1])))
         # Sequences of one length, as in training, need no mask; lengths are compared on the device
         # that holds them, once a batch.
         whole = bool((feature_lengths == features.shape[1]).all())

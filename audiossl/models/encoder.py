@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from audiossl.audio.presentation import Presentation
 from audiossl.errors import UserError
 from audiossl.nn.frames import Frames
+from audiossl.python_objects import UserDefined
 
 
 @runtime_checkable
@@ -62,6 +63,8 @@ class FeatureEncoder(nn.Module):
 
     config: Any
     """The frozen dataclass that it was built from."""
+    user_config: UserDefined | None = None
+    """The same of a user's own class; its base class may have another `config`."""
     sample_rate: int
     """Samples a second of the waveforms, Hz."""
     frame_rate: float
@@ -74,6 +77,11 @@ class FeatureEncoder(nn.Module):
     """Feature frames a second."""
     presentation: Presentation | None = None
     """How clips were presented in pretraining; None: whole."""
+
+    @property
+    def clip_dim(self) -> int:
+        """Dimension of `Frames.clip`: that of frames, or of the clip vector of the network."""
+        return self.dim
 
     @property
     def units(self) -> tuple[nn.Module, ...]:

@@ -29,6 +29,11 @@ class LogMelStatistics(FeatureEncoder):
         self.frame_rate = self.feature_rate = self.front_end.frame_rate
         self.dim = self.num_bins = self.config.num_bands
 
+    @property
+    def clip_dim(self) -> int:
+        """Dimension of mean and standard deviation."""
+        return 2 * self.dim
+
     def features(
         self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
     ) -> tuple[Float[Tensor, "batch frames bands"], Int[Tensor, " batch"]]:

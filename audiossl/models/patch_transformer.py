@@ -91,6 +91,11 @@ class PatchTransformer(FeatureEncoder):
         self.apply(_initialize)
 
     @property
+    def clip_dim(self) -> int:
+        """Dimension of a token."""
+        return self.config.dim
+
+    @property
     def units(self) -> tuple[nn.Module, ...]:
         """The layers."""
         return tuple(self.layers)

@@ -221,17 +221,16 @@ class FeatureSide(SideEncoder):
 
     def __init__(self, encoder: FeatureEncoder, size: int, frame_rate: float) -> None:
         super().__init__()
-        name = getattr(encoder.config, "kind", type(encoder).__name__)
-        if (encoder.num_bins, encoder.feature_rate) != (size, frame_rate):
+        if encoder.num_bins != size:
             raise UserError(
-                f"encoder {name} reads {encoder.num_bins} values at {encoder.feature_rate:g} Hz, "
-                f"and this side has {size} at {frame_rate:g} Hz: change the front end of the pairs "
-                "(sides.<side>.encoder) or the encoder's"
+                f"{type(encoder).__name__} reads frames of {encoder.num_bins} values, and those of "
+                f"this side have {size}: change the front end of the pairs (sides.<side>.encoder), "
+                "or the encoder's"
             )
         check_has_frames(encoder, "code_matching")
         self.network = encoder
-        self.dim, self.frame_rate = encoder.dim, encoder.frame_rate
-        self.stride = round(frame_rate / encoder.frame_rate)
+        self.dim, self.stride = encoder.dim, round(encoder.feature_rate / encoder.frame_rate)
+        self.frame_rate = frame_rate / self.stride
 
     def forward(
         self,
@@ -240,7 +239,8 @@ class FeatureSide(SideEncoder):
         context: Context | None = None,
     ) -> Frames:
         """Encode features."""
-        return self.network.encode_features(values, lengths, context)
+        frames = self.network.encode_features(values, lengths, context)
+        return Frames(frames.vectors, frames.lengths, self.frame_rate)
 
 
 class Convolutions(nn.Module):

@@ -34,7 +34,7 @@ def write_encoder(folder: Path, encoder: FeatureEncoder, provenance: dict[str, A
     write_weights(folder / WEIGHTS, encoder.state_dict(), {"format": "pt"})
     content = {
         "format": FORMAT,
-        "encoder": plain(encoder.config),
+        "encoder": plain(encoder.user_config or encoder.config),
         "presentation": plain(presentation_of(encoder)),
         "provenance": provenance,
     }

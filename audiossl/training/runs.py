@@ -65,7 +65,7 @@ def _settings(folder: Path) -> dict[str, Any]:
     if not path.exists():
         raise UserError(f"{folder}: no config.yaml: give the output of a pretrain stage")
     content: dict[str, Any] = read_yaml(path)
-    if not isinstance(content, dict) or "views" not in content or "method" not in content:
+    if not isinstance(content, dict) or {"views", "method", "encoder"} - content.keys():
         raise UserError(f"{path}: not of a stage that pretrains on pairs (no views, or no method)")
     return content
 
