@@ -14,6 +14,10 @@ class Frames:
     """What an encoder makes of a batch of waveforms.
 
     Padding never changes a valid frame; what stands in the padding is undefined.
+
+    >>> frames = Frames(torch.ones(1, 4, 2), torch.tensor([3]), frame_rate=50.0)
+    >>> frames.clip, frames.times.tolist()
+    (tensor([[1., 1.]]), [0.01, 0.03, 0.05, 0.07])
     """
 
     vectors: Float[Tensor, "batch frames dim"]
