@@ -17,7 +17,7 @@ class AlignedWord(NamedTuple):
     end: float
 
 
-def read_ctm(path: Path) -> dict[str, list[AlignedWord]]:
+def read_ctm(path: str | Path) -> dict[str, list[AlignedWord]]:
     """Read a CTM file: recording, channel, start, duration and word a line; `;;` begins a comment.
 
     Returns:
@@ -26,6 +26,7 @@ def read_ctm(path: Path) -> dict[str, list[AlignedWord]]:
     Raises:
         UserError: It cannot be read, or a line is of another form.
     """
+    path = Path(path)
     words: dict[str, list[AlignedWord]] = defaultdict(list)
     for where, line in text_lines(path):
         fields = words_of(line)

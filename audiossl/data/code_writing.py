@@ -20,7 +20,7 @@ from audiossl.whole import read_json
 
 
 def write_codes(
-    folder: Path, field: str, shard: int, codes: Iterable[tuple[str, Codes | None]]
+    folder: str | Path, field: str, shard: int, codes: Iterable[tuple[str, Codes | None]]
 ) -> tuple[str, ...]:
     """Write the codes of the cuts of one shard, with their columns.
 
@@ -33,6 +33,7 @@ def write_codes(
     Returns:
         The files written, relative to `folder`.
     """
+    folder = Path(folder)
     rows: list[tuple[int, int, int]] = []
     with ShardTar(folder / field_file(field, shard)) as tar:
         for cut_id, found in codes:
@@ -55,8 +56,12 @@ def write_codes(
     return field_file(field, shard), part_file(field, shard)
 
 
-def finish_codes(corpus_folder: Path, folder: Path, field: str, facts: CodeFacts) -> None:
+def finish_codes(
+    corpus_folder: str | Path, folder: str | Path, field: str, facts: CodeFacts
+) -> None:
     """Join the columns of all shards; the folder can then be opened beside its corpus."""
+    corpus_folder = Path(corpus_folder)
+    folder = Path(folder)
     described = read_json(corpus_folder / "corpus.json")
     known = {"cuts": described["cuts"], "codes": {field: asdict(facts)}}
     finish_corpus(folder, described["num_shards"], [], known, joined=[field])

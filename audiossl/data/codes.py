@@ -109,17 +109,17 @@ def cropped(codes: Codes, start: int, num_samples: int) -> Codes:
     return Codes(values, codes.quantizer_id, codes.frame_rate)
 
 
-def shar_fields(corpus_folder: Path, *code_folders: Path) -> dict[str, list[str]]:
+def shar_fields(corpus_folder: str | Path, *code_folders: str | Path) -> dict[str, list[str]]:
     """List the files of a corpus and of codes beside it, as lhotse's `CutSet.from_shar` takes them.
 
     Args:
         corpus_folder: Output of a `prepare` stage.
         code_folders: Outputs of `encode` for the same cuts.
     """
-    described = read_json(corpus_folder / "corpus.json")
-    shards = range(described["num_shards"])
-    fields = {"cuts": [str(corpus_folder / cuts_file(shard)) for shard in shards]}
-    for folder in (corpus_folder, *code_folders):
+    corpus, *coded = [Path(folder) for folder in (corpus_folder, *code_folders)]
+    shards = range(read_json(corpus / "corpus.json")["num_shards"])
+    fields = {"cuts": [str(corpus / cuts_file(shard)) for shard in shards]}
+    for folder in (corpus, *coded):
         facts = read_json(folder / "corpus.json")
         for name in (*facts["fields"], *facts.get("codes", {})):
             fields[name] = [str(folder / field_file(name, shard)) for shard in shards]

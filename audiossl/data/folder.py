@@ -22,7 +22,10 @@ from audiossl.errors import Skip, UserError
 
 
 def folder_items(
-    folder: Path, labels: Sequence[Path] = (), *, only_labeled: bool = False
+    folder: str | Path,
+    labels: str | Path | Sequence[str | Path] = (),
+    *,
+    only_labeled: bool = False,
 ) -> list[Item]:
     """List the recordings of a folder, in the order of their names.
 
@@ -36,9 +39,11 @@ def folder_items(
         UserError: The folder is missing or holds no audio, or the labels have no column `path`,
             or name a recording twice.
     """
+    folder = Path(folder)
+    tables = [labels] if isinstance(labels, (str, Path)) else labels
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of audio")
-    rows = _rows(labels, folder)
+    rows = _rows([Path(table) for table in tables], folder)
     named = {name for name in rows if _holds((folder / name).is_dir)}
     sources: dict[str, Path | Skip] = {}
     if not only_labeled:
@@ -52,12 +57,13 @@ def folder_items(
     )
 
 
-def stem_files(folder: Path) -> dict[str, Path]:
+def stem_files(folder: str | Path) -> dict[str, Path]:
     """Find the audio files of a folder that is one recording: name without suffix to path.
 
     Raises:
         Skip: Two files have one name, or the folder cannot be read.
     """
+    folder = Path(folder)
     stems: dict[str, Path] = {}
     for path in _entries(folder):
         if not is_audio(path):

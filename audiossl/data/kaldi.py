@@ -26,7 +26,7 @@ class _Entry:
 _Table = Mapping[str, _Entry]
 
 
-def kaldi_items(folder: Path, *, allow_commands: bool = False) -> list[Item]:
+def kaldi_items(folder: str | Path, *, allow_commands: bool = False) -> list[Item]:
     """List the utterances of a Kaldi data directory.
 
     Args:
@@ -39,6 +39,7 @@ def kaldi_items(folder: Path, *, allow_commands: bool = False) -> list[Item]:
             too few fields or is not UTF-8; the times of a segment make no sense. Names file and
             line.
     """
+    folder = Path(folder)
     recordings = _recordings(folder, allow_commands)
     if (folder / "segments").exists():
         items = list(_segments(folder / "segments", recordings))

@@ -40,12 +40,13 @@ class LabeledConfig:
 class LabeledCuts:
     """The cuts of a corpus that have a label, and the label of each."""
 
-    def __init__(self, folder: Path, config: LabeledConfig) -> None:
+    def __init__(self, folder: str | Path, config: LabeledConfig) -> None:
         """Find them.
 
         Raises:
             UserError: There are none.
         """
+        folder = Path(folder)
         self.corpus, self.config = Corpus(folder), config
         chosen = set(self.corpus.select(config.where).tolist())
         seconds = self.corpus.num_samples / SAMPLE_RATE

@@ -31,9 +31,9 @@ _TOLERANCE = 0.01
 
 
 def lhotse_items(
-    manifest: Path,
-    supervisions: Path | None = None,
-    root: Path | None = None,
+    manifest: str | Path,
+    supervisions: str | Path | None = None,
+    root: str | Path | None = None,
     *,
     allow_commands: bool = False,
 ) -> list[Item]:
@@ -49,6 +49,9 @@ def lhotse_items(
         UserError: It cannot be read, is damaged, is another kind of manifest, or holds commands
             that are not allowed; names the line.
     """
+    manifest = Path(manifest)
+    supervisions = None if supervisions is None else Path(supervisions)
+    root = None if root is None else Path(root)
     spoken = _by_recording(supervisions) if supervisions else None
     items = [_with_root(cut, root) for cut in _cuts(manifest, spoken)]
     for name, segments in (spoken or {}).items():
@@ -57,12 +60,13 @@ def lhotse_items(
     return [_allowed(item, manifest, allow_commands) for item in without_duplicates(items)]
 
 
-def shar_shards(folder: Path) -> list[Path]:
+def shar_shards(folder: str | Path) -> list[Path]:
     """Find the cuts of a Shar folder, a file a shard."""
+    folder = Path(folder)
     return sorted(folder.glob("cuts.*.jsonl*"))
 
 
-def shar_items(cuts: Path, *, allow_commands: bool = False) -> Iterator[Item]:
+def shar_items(cuts: str | Path, *, allow_commands: bool = False) -> Iterator[Item]:
     """Read one Shar shard, audio included, in order.
 
     Args:
@@ -72,6 +76,7 @@ def shar_items(cuts: Path, *, allow_commands: bool = False) -> Iterator[Item]:
     Raises:
         UserError: There are no recordings, or the cuts are damaged.
     """
+    cuts = Path(cuts)
     shard = cuts.name.split(".")[1]
     tar = cuts.with_name(f"recording.{shard}.tar")
     if not tar.exists():

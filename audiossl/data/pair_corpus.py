@@ -59,7 +59,7 @@ def checked(values: Values, name: str) -> Values:
 
 def write_pairs(
     rows: Iterable[tuple[Pair, Mapping[str, Values]]],
-    folder: Path,
+    folder: str | Path,
     shard: int,
     sides: Mapping[str, SideFacts],
 ) -> tuple[str, ...]:
@@ -68,6 +68,7 @@ def write_pairs(
     Returns:
         The files written, relative to `folder`.
     """
+    folder = Path(folder)
     kept: dict[str, list[np.ndarray]] = {side: [] for side in sides}
     lines = []
     for pair, values in rows:
@@ -84,12 +85,13 @@ def write_pairs(
     return tuple(names)
 
 
-def finish_pairs(folder: Path, shards: int, sides: Mapping[str, SideFacts]) -> int:
+def finish_pairs(folder: str | Path, shards: int, sides: Mapping[str, SideFacts]) -> int:
     """Join the shards and describe what is there; what has no description is none.
 
     Returns:
         How many pairs there are.
     """
+    folder = Path(folder)
     count = 0
     with (
         whole_file(folder / "pairs.jsonl") as temporary,

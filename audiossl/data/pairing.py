@@ -124,7 +124,7 @@ def reading_pairs(corpus: Corpus, cuts: Sequence[int], *, text: str, voice: str)
 
 
 def score_pairs(
-    corpus: Corpus, cuts: Sequence[int], *, folder: Path, window: float, score: str
+    corpus: Corpus, cuts: Sequence[int], *, folder: str | Path, window: float, score: str
 ) -> Found:
     """Pair windows of recordings with the same time of their performed scores.
 
@@ -135,6 +135,7 @@ def score_pairs(
         window: Seconds of each pair.
         score: Label with a file's path in `folder`; by default the recording's own with `.mid`.
     """
+    folder = Path(folder)
     for cut, labels in _labeled(corpus, cuts):
         name = labels.get(score) or f"{labels['id']}.mid"
         if not (folder / name).is_file():

@@ -72,7 +72,7 @@ def pair_row(pair: Pair) -> dict[str, Any]:
     return {**asdict(pair), "sides": sides, "labels": dict(pair.labels)}
 
 
-def read_pairs(path: Path, sides: tuple[str, ...] = ()) -> Iterator[Pair | Skip]:
+def read_pairs(path: str | Path, sides: tuple[str, ...] = ()) -> Iterator[Pair | Skip]:
     """Read a manifest of pairs, one at a time; a pair that cannot be used comes as a `Skip`.
 
     Args:
@@ -82,6 +82,7 @@ def read_pairs(path: Path, sides: tuple[str, ...] = ()) -> Iterator[Pair | Skip]
     Raises:
         UserError: The file cannot be read, or a line of it is no JSON.
     """
+    path = Path(path)
     seen: set[str] = set()
     for where, line in text_lines(path):
         if not line.strip():

@@ -22,7 +22,7 @@ _SLIP = 1e-4
 
 
 def piano_roll(
-    path: Path, *, frame_rate: float, start: float = 0.0, duration: float | None = None
+    path: str | Path, *, frame_rate: float, start: float = 0.0, duration: float | None = None
 ) -> Float32[np.ndarray, "frames keys"]:
     """Read a piece of a score.
 
@@ -35,6 +35,7 @@ def piano_roll(
     Raises:
         Skip: The file cannot be read, or has no notes in that piece.
     """
+    path = Path(path)
     midi = _pretty_midi()
     try:
         score = midi.PrettyMIDI(str(path))

@@ -57,9 +57,10 @@ class Durations:
 
 
 def write_shard(
-    items: Iterable[Item], folder: Path, shard: int, encoding: Encoding, durations: Durations
+    items: Iterable[Item], folder: str | Path, shard: int, encoding: Encoding, durations: Durations
 ) -> ShardReport:
     """Write the cuts and the recordings of one shard, with their columns."""
+    folder = Path(folder)
     cuts, skipped, num_items = [], [], 0
     with FieldWriter(folder, RECORDING, shard, encoding) as writer:
         for item in items:
@@ -95,7 +96,7 @@ def write_shard(
 
 
 def finish_corpus(
-    folder: Path,
+    folder: str | Path,
     shards: int,
     fields: Sequence[str],
     facts: dict[str, Any],
@@ -110,17 +111,19 @@ def finish_corpus(
         facts: `encoding`, and `cuts`, which identifies the cuts that the fields belong to.
         joined: Names of other columns to join.
     """
+    folder = Path(folder)
     for name in (*fields, *joined):
         join_parts(folder, name, [folder / part_file(name, shard) for shard in range(shards)])
     write_json(folder / "corpus.json", {"fields": list(fields), "num_shards": shards, **facts})
 
 
-def join_cuts(folder: Path, shards: int) -> str:
+def join_cuts(folder: str | Path, shards: int) -> str:
     """Join the columns that describe the cuts themselves.
 
     Returns:
         What identifies them: a digest of their ids and lengths, in order.
     """
+    folder = Path(folder)
     join_parts(folder, "cuts", [folder / part_file("cuts", shard) for shard in range(shards)])
     columns = (folder / "columns" / "cuts" / f"{name}.npy" for name in ("id", "num_samples"))
     return digest_of_bytes(np.load(column).tobytes() for column in columns)

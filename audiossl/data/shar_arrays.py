@@ -14,7 +14,7 @@ from audiossl.errors import Skip, UserError
 
 
 def shar_array_pairs(
-    cuts: Path, sides: Mapping[str, str]
+    cuts: str | Path, sides: Mapping[str, str]
 ) -> Iterator[tuple[Pair, dict[str, np.ndarray]] | Skip]:
     """Read one Shar shard, in order.
 
@@ -25,6 +25,7 @@ def shar_array_pairs(
     Raises:
         UserError: A field has no file in this shard.
     """
+    cuts = Path(cuts)
     files = {"cuts": [str(cuts)]}
     for name in sides.values():
         found = sorted(cuts.parent.glob(f"{name}.{cuts.name.split('.')[1]}.tar*"))

@@ -25,7 +25,7 @@ def write_stems(
     stems: Iterable[Stems | None],
     names: tuple[str, ...],
     *,
-    folder: Path,
+    folder: str | Path,
     encoding: Encoding,
 ) -> tuple[str, ...]:
     """Write the stems of the cuts of one shard, in order.
@@ -41,6 +41,7 @@ def write_stems(
     Returns:
         The files written, relative to `folder`.
     """
+    folder = Path(folder)
     with ExitStack() as stack:
         writers = [
             stack.enter_context(FieldWriter(folder, name, shard, encoding)) for name in names
@@ -66,8 +67,9 @@ def _fitted(
     return np.pad(waveform[:num_samples], (0, max(0, num_samples - len(waveform))))
 
 
-def finish_stems(corpus: Corpus, folder: Path, names: tuple[str, ...], encoding: str) -> None:
+def finish_stems(corpus: Corpus, folder: str | Path, names: tuple[str, ...], encoding: str) -> None:
     """Join the columns of all shards; the folder can then be opened beside its corpus."""
+    folder = Path(folder)
     described = read_json(corpus.folder / "corpus.json")
     facts = {"encoding": encoding, "cuts": described["cuts"]}
     finish_corpus(folder, described["num_shards"], names, facts)

@@ -11,7 +11,7 @@ from audiossl.errors import UserError, did_you_mean
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
-def read_labels(path: Path) -> dict[str, dict[str, str]]:
+def read_labels(path: str | Path) -> dict[str, dict[str, str]]:
     """Read a table of labels: `path` of each recording to its other columns, empty ones left out.
 
     UTF-8, or UTF-16 with its mark, as spreadsheets write it. Rows of nothing but delimiters, which
@@ -21,6 +21,7 @@ def read_labels(path: Path) -> dict[str, dict[str, str]]:
         UserError: The file cannot be read, has no column `path`, names a recording twice, or a row
             has no path or another number of columns; names the line.
     """
+    path = Path(path)
     delimiter = "\t" if path.suffix.lower() in (".tsv", ".tab") else ","
     rows: dict[str, dict[str, str]] = {}
     for where, row in _rows(path, _text(path), delimiter):

@@ -82,12 +82,13 @@ def _written(character: str) -> str:
     return "" if category == "Cf" and character != _ZERO_WIDTH_SPACE else " "
 
 
-def read_lexicon(path: Path) -> dict[str, tuple[str, ...]]:
+def read_lexicon(path: str | Path) -> dict[str, tuple[str, ...]]:
     """Read a pronunciation dictionary: a word and its phones a line, the first of several kept.
 
     Raises:
         UserError: It cannot be read, or a word has no phones.
     """
+    path = Path(path)
     words: dict[str, tuple[str, ...]] = {}
     for where, line in text_lines(path):
         word, *phones = _fields(line)

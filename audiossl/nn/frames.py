@@ -16,8 +16,8 @@ class Frames:
     Padding never changes a valid frame; what stands in the padding is undefined.
 
     >>> frames = Frames(torch.ones(1, 4, 2), torch.tensor([3]), frame_rate=50.0)
-    >>> frames.clip, frames.times.tolist()
-    (tensor([[1., 1.]]), [0.01, 0.03, 0.05, 0.07])
+    >>> frames.clip, frames.times[0].item()
+    (tensor([[1., 1.]]), 0.01)
     """
 
     vectors: Float[Tensor, "batch frames dim"]
