@@ -4,6 +4,7 @@ import errno
 import glob
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,22 @@ from pathlib import Path
 from typing import IO, Any
 
 from audiossl.errors import UserError
+
+_LONGEST_NAME = 100
+"""Bytes of a name: a file's may have 255, of which numbers and endings take some."""
+
+
+def check_name(name: str, what: str) -> None:
+    """Refuse a name of the user's that would lead out of the folder of a file it is part of.
+
+    Raises:
+        UserError: It is no plain name: empty, very long, or with a slash or other signs in it.
+    """
+    if not re.fullmatch(r"\w[\w .+#-]*", name) or len(name.encode()) > _LONGEST_NAME:
+        raise UserError(
+            f"{what} {name!r:.120}: use letters, digits and . _ + # - (it becomes part of the name "
+            "of a file)"
+        )
 
 
 @contextmanager

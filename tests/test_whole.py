@@ -5,6 +5,7 @@ import pytest
 from audiossl.errors import UserError
 from audiossl.whole import (
     begin_folder,
+    check_name,
     finish_folder,
     read_json,
     remove_folder,
@@ -49,3 +50,16 @@ def test_a_folder_has_its_name_when_it_is_whole(tmp_path):
     assert [file.name for file in path.iterdir()] == ["newer"]
     remove_folder(path)
     assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["../../x", "..", ".hidden", "a/b", "a\\b", "", "a\0b", "x" * 101, "a\nb"]
+)
+def test_names_that_lead_out_of_a_folder_are_refused(name):
+    with pytest.raises(UserError, match="run name .*: use letters, digits"):
+        check_name(name, "run name")
+
+
+@pytest.mark.parametrize("name", ["cola#0", "spear.large", "étude 2", "a+b-c_d"])
+def test_names_that_people_give_are_taken(name):
+    check_name(name, "run name")

@@ -271,6 +271,8 @@ def _descriptor(path: Path) -> int:
         raise Skip(f"{path}: no such file; correct the path or the manifest") from error
     except OSError as error:
         raise Skip(f"{path}: cannot be read ({error.strerror}): check its permissions") from error
+    except ValueError as error:
+        raise Skip(f"{path!r}: no path ({error}); correct the manifest") from error
 
 
 def _check_header(path: Path, file: soundfile.SoundFile) -> None:

@@ -63,11 +63,18 @@ def open_columns(folder: Path, name: str) -> dict[str, np.ndarray]:
     files = sorted((folder / FOLDER / name).glob("*.npy"))
     if not files:
         raise UserError(f"{folder}: has no columns of {name!r}: is it the output of a stage?")
-    # An empty array has nothing to map.
-    return {
-        path.stem: np.load(path, mmap_mode=None if path.stat().st_size <= 128 else "r")
-        for path in files
-    }
+    return {path.stem: _mapped(path) for path in files}
+
+
+def _mapped(path: Path) -> np.ndarray:
+    try:
+        # An empty array has nothing to map.
+        column: np.ndarray = np.load(path, mmap_mode=None if path.stat().st_size <= 128 else "r")
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(
+            f"{path}: damaged ({error}): run its stage again with --verify"
+        ) from error
+    return column
 
 
 @functools.lru_cache(maxsize=256)

@@ -8,14 +8,18 @@ import os
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from audiossl.errors import Skip, UserError
+from audiossl.preemption import safe_point
 
 SECONDS = 600.0
 """How long a command may take."""
+_LOOK_UP = 0.5
+"""Seconds after which a run that was asked to stop stops waiting."""
 _KIB = 8 << 20
 """How much it may write: 8 GiB."""
 _SHELL = f"ulimit -f {_KIB}; "
@@ -39,14 +43,14 @@ def command_output(command: str, name: str) -> Iterator[Path]:
             stderr=errors, start_new_session=True,
         )  # fmt: skip
         try:
-            code = process.wait(SECONDS)
-        except subprocess.TimeoutExpired as error:
+            code = _code(process)
+        finally:
+            _end(process)
+        if code is None:
             raise Skip(
                 f"{name}: command still running after {SECONDS:g} s ({command}): write its output "
                 "to a file first"
-            ) from error
-        finally:
-            _end(process)
+            )
         if code != 0:
             errors.seek(0)
             lines = errors.read(1 << 16).decode(errors="replace").strip().splitlines()
@@ -61,6 +65,17 @@ def not_allowed(where: str, command: str) -> UserError:
         f"{where}: a shell command ({command}): look at all of them, then allow them with "
         "--allow-commands"
     )
+
+
+def _code(process: "subprocess.Popen[bytes]") -> int | None:
+    """Wait for the exit code, and look up now and then whether the run is to stop."""
+    end = time.monotonic() + SECONDS
+    while (left := end - time.monotonic()) > 0:
+        try:
+            return process.wait(min(left, _LOOK_UP))
+        except subprocess.TimeoutExpired:
+            safe_point()
+    return None
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

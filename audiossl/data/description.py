@@ -13,7 +13,7 @@ from pathlib import Path
 from audiossl.audio.files import audio_info
 from audiossl.audio.listing import is_audio, list_files
 from audiossl.data.corpus import Corpus
-from audiossl.data.folder import folder_items, stem_files
+from audiossl.data.folder import folder_items, holds, stem_files
 from audiossl.data.items import Item, check_usable
 from audiossl.data.kaldi import kaldi_items
 from audiossl.data.lhotse_cuts import lhotse_items, shar_shards
@@ -149,7 +149,7 @@ def _cut(result: Description, cut: Mapping[str, object]) -> None:
 
 def _file(result: Description, item: Item) -> None:
     path = Path(item.source)
-    files = list(stem_files(path).values()) if path.is_dir() else [path]
+    files = list(stem_files(path).values()) if holds(path.is_dir) else [path]
     if not files:
         raise Skip(f"{path}: a recording as a folder, but no audio files in it")
     infos = [audio_info(file) for file in files]
@@ -157,7 +157,7 @@ def _file(result: Description, item: Item) -> None:
     result.rates[str(infos[0].sample_rate)] += 1
     result.channels[str(infos[0].num_channels)] += 1
     result.formats[f"{infos[0].container} {infos[0].encoding}"] += 1
-    if path.is_dir():
+    if holds(path.is_dir):
         result.stems.update(file.stem for file in files)
 
 

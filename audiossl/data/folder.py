@@ -44,7 +44,7 @@ def folder_items(
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of audio")
     rows = _rows([Path(table) for table in tables], folder)
-    named = {name for name in rows if _holds((folder / name).is_dir)}
+    named = {name for name in rows if holds((folder / name).is_dir)}
     sources: dict[str, Path | Skip] = {}
     if not only_labeled:
         sources = {_name(folder, path): found for path, found in _sources(folder, named)}
@@ -105,7 +105,7 @@ def _as_listed(
 def _found(folder: Path, written: str, listed: dict[Path, dict[str, str]]) -> Path:
     """Find the file of a path in a table, also where its accents are coded in the other form."""
     path = folder / written
-    if written.isascii() or _holds(path.exists):
+    if written.isascii() or holds(path.exists):
         return path
     found = Path(folder.anchor) if Path(written).is_absolute() else folder
     for part in Path(written).parts:
@@ -134,7 +134,7 @@ def _sources(folder: Path, recordings: set[str]) -> Iterator[tuple[Path, Path | 
         if real in seen:
             continue
         seen.add(real)
-        if not _holds(path.is_dir):
+        if not holds(path.is_dir):
             yield path, path
             continue
         try:
@@ -147,7 +147,7 @@ def _sources(folder: Path, recordings: set[str]) -> Iterator[tuple[Path, Path | 
             yield path, path
             continue
         for entry in entries:
-            if is_audio(entry) or _holds(entry.is_dir):
+            if is_audio(entry) or holds(entry.is_dir):
                 (links if entry.is_symlink() else to_do).append(entry)
 
 
@@ -158,7 +158,7 @@ def _entries(folder: Path) -> list[Path]:
         raise Skip(f"{folder}: cannot be read ({error.strerror}): check its permissions") from error
 
 
-def _holds(test: Callable[[], bool]) -> bool:
+def holds(test: Callable[[], bool]) -> bool:
     """Ask something of a path; of one that is too long, or in a closed folder, nothing is true."""
     try:
         return test()
@@ -174,11 +174,11 @@ def _item(name: str, source: Path | Skip, labels: dict[str, str]) -> Item:
     if isinstance(source, Skip):
         return Item(_printable(name), _printable(name), problem=_printable(str(source)))
     problem = ""
-    if not _holds(source.exists):
+    if not holds(source.exists):
         problem = f"{source}: labels name it, but there is no such file"
     elif _printable(name) != name:
         problem = f"{source}: its name is not UTF-8: rename it (convmv)"
-    is_folder = _holds(source.is_dir)
+    is_folder = holds(source.is_dir)
     identity = labels.get("id") or (name if is_folder else str(Path(name).with_suffix("")))
     labels = {**labels, "path": _printable(name)}
     return Item(

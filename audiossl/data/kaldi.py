@@ -135,7 +135,7 @@ def _table(path: Path, *, required: bool = False, may_be_empty: bool = False) ->
 
 
 def _channel(entry: _Entry) -> int:
-    name = entry.value.split()[-1]
+    name = words_of(entry.value)[-1]
     if name not in _CHANNELS:
         raise UserError(f"{entry.where}: {name!r} is no channel: expected {', '.join(_CHANNELS)}")
     return _CHANNELS[name]

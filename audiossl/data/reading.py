@@ -9,7 +9,7 @@ from jaxtyping import Float
 from audiossl.audio.files import audio_info, read_audio, read_waveform
 from audiossl.audio.resampling import resample_blocks
 from audiossl.data.commands import command_output
-from audiossl.data.folder import stem_files
+from audiossl.data.folder import MIXTURE, holds, stem_files
 from audiossl.data.items import Item, check_usable, stored_gain
 from audiossl.data.layout import MIXTURE
 from audiossl.data.layout import SAMPLE_RATE as SAMPLE_RATE
@@ -41,7 +41,7 @@ def read_item(item: Item) -> Sound:
     if item.command:
         return _read_command(item)
     path = Path(item.source)
-    if path.is_dir():
+    if holds(path.is_dir):
         return _read_stems(path)
     return _read_file(path, item)
 

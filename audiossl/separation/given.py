@@ -12,6 +12,7 @@ from jaxtyping import Float32
 from audiossl.audio.files import read_waveform
 from audiossl.configs import Nonnegative
 from audiossl.errors import Skip, UserError
+from audiossl.whole import check_name
 
 Waveform = Float32[np.ndarray, " _samples"]
 
@@ -68,6 +69,8 @@ class GivenStems:
                 f"given: pattern={config.pattern!r}: expected {{stem}} in it, and of others only "
                 "{folder} and {name}"
             )
+        for name in config.sources.values():
+            check_name(name, "given: source")
         self.config = config
         self.names: tuple[str, ...] = tuple(dict.fromkeys(config.sources.values()))
         self.identity: dict[str, Any] = {"separator": "given", **asdict(config)}

@@ -23,6 +23,7 @@ from audiossl.data.pairing import (
 from audiossl.data.pairs import Pair, Reference, pair_row, read_pairs
 from audiossl.data.shar_arrays import shar_array_pairs
 from audiossl.errors import Skip, UserError
+from audiossl.whole import check_name
 from recipes.code_matching.sides import Front, FrontConfig, fronts_of, positions
 from recipes.record import digest
 from recipes.shards import Outcome, Task, run_shards
@@ -136,6 +137,8 @@ class Config:
 
 def make_pairs(config: Config, stage: Stage) -> dict[str, Any]:
     """Write the values of all pairs, shard by shard."""
+    for side in config.sides:
+        check_name(side, "name of a side")
     listed = [] if isinstance(config.pairs, Shar) else list(list_pairs(config))
     known = [pair for pair in listed if isinstance(pair, Pair)]
     if not known and not isinstance(config.pairs, Shar):

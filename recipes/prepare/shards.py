@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from audiossl import distributed
 from audiossl.configs import Count, Nonnegative, Positive, Share
+from audiossl.data.folder import holds
 from audiossl.data.items import Item
 from audiossl.data.lhotse_cuts import shar_items
 from audiossl.data.preparing import Durations, finish_corpus, join_cuts, write_shard
@@ -71,8 +72,8 @@ def _sources(items: Sequence[Item]) -> tuple[Path, ...]:
     for item in items:
         if not item.problem and not item.command:
             path = Path(item.source)
-            files |= dict.fromkeys(sorted(path.iterdir()) if path.is_dir() else [path])
-    return tuple(files)
+            files |= dict.fromkeys(sorted(path.iterdir()) if holds(path.is_dir) else [path])
+    return tuple(path for path in files if holds(path.is_file))
 
 
 def _of_shar(cuts: Path) -> tuple[Path, ...]:

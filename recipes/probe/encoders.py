@@ -1,6 +1,5 @@
 """The encoders of a table: those that are asked for, and the rows that every table has."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from audiossl.errors import UserError
 from audiossl.pretrained.own import CONFIG
 from audiossl.pretrained.sources import OWN, Source, parse_source, paths_of, split_sources
 from audiossl.probing.predictions import seedless
-from audiossl.whole import read_json
+from audiossl.whole import check_name, read_json
 from recipes.record import digest
 
 _UNLEARNT = ("random", "shuffled", "log_mel_statistics")
@@ -80,8 +79,7 @@ def _own(source: str) -> Source | None:
 
 
 def _row(name: str, source: str) -> Row:
-    if not re.fullmatch(r"[\w.+#-]+", name):
-        raise UserError(f"encoder name {name!r}: use letters, digits and . _ + # -")
+    check_name(name, "encoder name")
     unlearnt = all(parse_source(part).kind in _UNLEARNT for part in split_sources(source))
     return Row(name, source, "random" if unlearnt else "encoder")
 

@@ -11,7 +11,7 @@ from audiossl.reports.pairs import Pair, inspect_pairs
 from audiossl.reports.report import read_report, write_report
 from audiossl.training.runs import has_pairs, open_run
 from audiossl.training.writers import read_metrics
-from audiossl.whole import write_text
+from audiossl.whole import check_name, write_text
 from recipes.stage import Resources, Stage, main
 
 
@@ -39,6 +39,8 @@ class Config:
 
 def report(config: Config, stage: Stage) -> dict[str, Any]:
     """Gather and write."""
+    for name in config.runs:
+        check_name(name, "run name")
     if not distributed.is_first():
         return {}
     runs = {name: path for name, path in config.runs.items() if has_pairs(path)}

@@ -51,6 +51,7 @@ def test_commands_are_run_and_their_failure_is_told(folder):
         ("text", b"utt1 caf\xe9\n", "text, line 1: not UTF-8 (byte 0xe9 at column 9)"),
         ("utt2spk", "utt1 ann\n\nutt2 bob\n", "utt2spk, line 2: empty line"),
         ("utt2spk", "utt1 \n", "utt2spk, line 1: 'utt1' has no value"),
+        ("reco2file_and_channel", "rec1 \u2028\n", "is no channel"),
         ("reco2file_and_channel", "rec1 rec1 X\n", "'X' is no channel"),
         ("segments", "utt1 rec1 1.0 0.5\n", "from 1.0 s to 0.5 s is no segment"),
         ("segments", "utt1 rec1 a 0.5\n", "'a' is no time in seconds"),
@@ -111,3 +112,11 @@ def test_a_segment_beyond_the_end_is_left_out_by_name(folder):
     for item in kaldi_items(folder, allow_commands=True):
         with pytest.raises(Skip, match=r"a.wav: lasts 2.000 s"):
             read_item(item)
+
+
+@pytest.mark.parametrize("source", ["x" * 5000, "a\0b.wav"])
+def test_sources_that_are_no_paths_are_left_out(tmp_path, source):
+    (tmp_path / "wav.scp").write_text(f"rec1 {source}\n")
+    (item,) = kaldi_items(tmp_path)
+    with pytest.raises(Skip, match=r"too long|no path"):
+        read_item(item)
