@@ -71,9 +71,7 @@ def _mapped(path: Path) -> np.ndarray:
         # An empty array has nothing to map.
         column: np.ndarray = np.load(path, mmap_mode=None if path.stat().st_size <= 128 else "r")
     except (OSError, ValueError, EOFError) as error:
-        raise UserError(
-            f"{path}: damaged ({error}): run its stage again with --verify"
-        ) from error
+        raise UserError(f"{path}: damaged ({error}): run its stage again with --verify") from error
     return column
 
 
