@@ -56,7 +56,7 @@ def test_a_folder_has_its_name_when_it_is_whole(tmp_path):
     "name", ["../../x", "..", ".hidden", "a/b", "a\\b", "", "a\0b", "x" * 101, "a\nb"]
 )
 def test_names_that_lead_out_of_a_folder_are_refused(name):
-    with pytest.raises(UserError, match="run name .*: use letters, digits"):
+    with pytest.raises(UserError, match=r"run name .*: use letters, digits"):
         check_name(name, "run name")
 
 
