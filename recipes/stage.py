@@ -29,7 +29,7 @@ import torch
 
 from audiossl import distributed
 from audiossl.configs import Whole, plain
-from audiossl.data.receipts import RECEIPTS
+from audiossl.data.receipts import RECEIPTS, checked_files
 from audiossl.doors import exit_code
 from audiossl.errors import UserError
 from audiossl.preemption import stop_flag
@@ -49,8 +49,9 @@ class Resources:
     engine: Literal["local", "ray"] = "local"
     """What launches the work of sharded stages: processes here, or a Ray cluster."""
     verify: bool = False
-    """Whether to read finished shards, and what they were made from, again, and to make anew what
-    has changed; otherwise names and sizes are compared."""
+    """Whether to read again all that is finished: inputs that are not as their stage wrote them are
+    refused, shards that are not, or whose sources changed, made anew. Otherwise names and sizes are
+    compared."""
 
 
 @dataclass
@@ -135,8 +136,7 @@ def run(config: Any, work: Callable[[Any, Stage], dict[str, Any]], module: str) 
     with distributed.processes(device) as chosen, ExitStack() as held:
         output: Path = config.output
         record, previous = _open(config, module, held)
-        verify = getattr(getattr(config, "resources", None), "verify", False)
-        verify = verify and (output / RECEIPTS).is_dir()
+        verify = _verifies(config) and (output / RECEIPTS).is_dir()
         if previous and previous["finished"] and not verify:
             logging.info("%s: up to date (%s)", module, output)
             return dict(previous)
@@ -171,6 +171,8 @@ def _open(
             held.enter_context(_lock(config.output))
             remove_leftovers(config.output)
             record, previous = begin_record(config, module)
+            if _verifies(config):
+                _verify(Path(entry["path"]) for entry in record["inputs"].values())
         except UserError as error:
             problem = str(error)
     # Every rank must hear of a refusal, or the others would wait for the first forever.
@@ -178,6 +180,22 @@ def _open(
     if problem:
         raise UserError(problem)
     return record, previous
+
+
+def _verifies(config: Any) -> bool:
+    return bool(getattr(getattr(config, "resources", None), "verify", False))
+
+
+def _verify(inputs: Iterable[Path]) -> None:
+    """Read again what earlier stages wrote, and refuse what is not as their receipts say."""
+    for folder in inputs:
+        if (folder / RECEIPTS).is_dir():
+            for path, fault in checked_files(folder):
+                if fault:
+                    raise UserError(
+                        f"input {path}: {fault}: run the stage that made it again with --verify "
+                        f"(audiossl doctor {folder} names all that is damaged)"
+                    )
 
 
 def _lock(output: Path) -> IO[str]:

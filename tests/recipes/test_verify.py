@@ -1,6 +1,8 @@
 """Damage that keeps the size of a file is found where it is looked for, and mended."""
 
 import shutil
+from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,8 +10,10 @@ import pytest
 import soundfile
 
 from audiossl.cli import main
+from audiossl.cli.doctor import examine_output
 from audiossl.data.corpus import Corpus
 from audiossl.errors import UserError
+from recipes.prepare import kaldi
 from recipes.prepare.folder import Config, prepare
 from recipes.stage import Resources, run
 from tests.data.corpora import tone, write_folder
@@ -76,10 +80,46 @@ def test_a_source_that_changed_without_its_size_is_seen(tmp_path, cuts, caplog):
     assert {path: path.stat().st_mtime_ns for path in (cuts / "shar").iterdir()} == before
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """A stage that reads a corpus, as embed and pretrain do."""
+
+    cuts: Path
+    output: Path
+    resources: Resources = Resources()
+
+
+@pytest.mark.parametrize("damage", ["bit", "cut"])
+def test_a_damaged_shard_is_refused_by_name_where_it_is_an_input(tmp_path, cuts, damage):
+    path = cuts / "shar" / "recording.000001.tar"
+    content = bytearray(path.read_bytes())
+    content[3000] ^= 1
+    path.write_bytes(content if damage == "bit" else content[:9000])
+
+    def read(config, _):
+        return {"cuts": len(Corpus(config.cuts))}
+
+    config = Reading(cuts=cuts, output=tmp_path / "one", resources=Resources(verify=True))
+    with pytest.raises(UserError, match=r"input .*recording.000001.tar: .*--verify"):
+        run(config, read, "reading")
+    # A shard that was cut short is refused without that, too.
+    if damage == "cut":
+        with pytest.raises(UserError, match=r"recording.000001.tar: damaged"):
+            run(Reading(cuts=cuts, output=tmp_path / "two"), read, "reading")
+
+
+def test_transcripts_of_other_utterances_stop_a_kaldi_directory(tmp_path):
+    write_folder(tmp_path / "audio", [0.5, 0.6])
+    paths = [tmp_path / "audio" / name for name in ("000.wav", "001.wav")]
+    (tmp_path / "wav.scp").write_text("".join(f"{path.stem}\t{path}\n" for path in paths))
+    (tmp_path / "text").write_text("ann-000 hello\nann-001 good bye\n")
+    config = kaldi.Config(folder=tmp_path, output=tmp_path / "cuts")
+    with pytest.raises(UserError, match="2 of 4 items cannot be used.*no audio of utterance"):
+        run(config, kaldi.prepare, "recipes.prepare.kaldi")
+
+
 def test_what_has_no_receipts_is_no_output(tmp_path):
     with pytest.raises(UserError, match="has no receipts"):
-        from audiossl.cli.doctor import examine_output
-
         list(examine_output(tmp_path))
 
 
