@@ -114,7 +114,7 @@ def test_transcripts_of_other_utterances_stop_a_kaldi_directory(tmp_path):
     (tmp_path / "wav.scp").write_text("".join(f"{path.stem}\t{path}\n" for path in paths))
     (tmp_path / "text").write_text("ann-000 hello\nann-001 good bye\n")
     config = kaldi.Config(folder=tmp_path, output=tmp_path / "cuts")
-    with pytest.raises(UserError, match="2 of 4 items cannot be used.*no audio of utterance"):
+    with pytest.raises(UserError, match=r"2 of 4 items cannot be used.*no audio of utterance"):
         run(config, kaldi.prepare, "recipes.prepare.kaldi")
 
 
