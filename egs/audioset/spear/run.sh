@@ -14,43 +14,16 @@ launch="torchrun --standalone --nproc-per-node=gpu -m"
 # shellcheck source-path=SCRIPTDIR source=../../utils/recipe.sh
 . ../../utils/recipe.sh
 
-[[ $exp_dir == /* || $exp_dir == exp ]] || exp_dir=$invoked_from/$exp_dir
-recipe=../../../recipes/spear/conf
-cuts=$exp_dir/cuts
-train="{split: [train]}"
-balanced="{part: [balanced_train]}"
-corpora="[{cuts: $cuts, codes: [$exp_dir/codes], domain: audio, where: $train}]"
-
-if stage 0 "manifests: $corpus_dir -> $cuts"; then
-  python local/labels.py "$corpus_dir" "$exp_dir/labels.csv"
-  python -m recipes.prepare.folder --folder "$corpus_dir" --labels "[$exp_dir/labels.csv]" \
-    --only_labeled true --output "$cuts"
-fi
-
-if stage 1 "quantizer: $cuts, $teacher -> $exp_dir/quantizer"; then
-  $launch recipes.spear.embed_sample --cuts "$cuts" --teacher "$teacher" --where "$balanced" \
-    --output "$exp_dir/sample"
-  $launch recipes.spear.train_quantizer --config conf/quantizer.yaml --frames "$exp_dir/sample" \
-    --output "$exp_dir/quantizer"
-fi
-
-if stage 2 "codes: $cuts, $exp_dir/quantizer -> $exp_dir/codes"; then
-  $launch recipes.spear.encode --cuts "$cuts" --teacher "$teacher" --where "$train" \
-    --quantizer "$exp_dir/quantizer" --field audio --output "$exp_dir/codes"
-fi
-
-if stage 3 "pre-flight: $exp_dir/codes -> $exp_dir/preflight"; then
-  $launch recipes.spear.preflight --config "$recipe/audio_$size.yaml" \
-    --config conf/pretrain.yaml --corpora "$corpora" --output "$exp_dir/preflight"
-fi
-
-if stage 4 "pretraining: $exp_dir/codes -> $exp_dir/pretrain"; then
-  $launch recipes.spear.pretrain --config "$recipe/audio_$size.yaml" \
-    --config conf/pretrain.yaml --corpora "$corpora" --output "$exp_dir/pretrain"
-fi
+# shellcheck disable=SC2034
+{
+  domain=audio
+  sample="{part: [balanced_train]}"
+}
+# shellcheck source-path=SCRIPTDIR source=../../utils/spear_one_corpus.sh
+. ../../utils/spear_one_corpus.sh
 
 if stage 5 "tagging: $exp_dir/pretrain -> $exp_dir/tagging"; then
   $launch recipes.spear.finetune_tagging --config $recipe/finetune_tagging.yaml --cuts "$cuts" \
-    --encoder "$exp_dir/pretrain" --train.where "$balanced" --test "{part: [eval]}" \
+    --encoder "$exp_dir/pretrain" --train.where "$sample" --test "{part: [eval]}" \
     --output "$exp_dir/tagging"
 fi

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from egs.utils.tables import write_table
+
 PARTS = {"balanced_train": "train", "unbalanced_train": "train", "eval": "test"}
 """Parts, and the split that each is of."""
 SUFFIXES = {".wav", ".flac", ".ogg", ".opus", ".mp3"}
@@ -41,16 +43,8 @@ def _segments(table: Path) -> Iterator[tuple[str, str]]:
 
 def main(folder: str, output: str) -> None:
     """Write the table."""
-    found = list(rows(Path(folder)))
-    if not found:
-        sys.exit(f"{folder}: no clip of balanced_train, unbalanced_train or eval has tags")
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(f"{output}.part")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(found[0]))
-        writer.writeheader()
-        writer.writerows(found)
-    temporary.replace(output)
+    empty = f"{folder}: no clip of balanced_train, unbalanced_train or eval has tags"
+    write_table(Path(output), rows(Path(folder)), empty=empty)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,11 @@ The corpus has <part>/<speaker>/<chapter>/<utterance>.flac, and beside them the 
 chapter, <speaker>-<chapter>.trans.txt, one utterance a line.
 """
 
-import csv
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+from egs.utils.tables import write_table
 
 SPLITS = {"train": "train", "dev": "valid", "test": "test"}
 """First word of a part's name, and the split that it is of."""
@@ -33,16 +34,8 @@ def rows(folder: Path) -> Iterator[dict[str, str]]:
 
 def main(folder: str, output: str) -> None:
     """Write the table."""
-    found = list(rows(Path(folder)))
-    if not found:
-        sys.exit(f"{folder}: no *.trans.txt in it: is it LibriSpeech, unpacked?")
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(f"{output}.part")
-    with temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(found[0]))
-        writer.writeheader()
-        writer.writerows(found)
-    temporary.replace(output)
+    empty = f"{folder}: no *.trans.txt in it: is it LibriSpeech, unpacked?"
+    write_table(Path(output), rows(Path(folder)), empty=empty)
 
 
 if __name__ == "__main__":
