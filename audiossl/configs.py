@@ -383,9 +383,8 @@ def _alternative(kind: Any, *values: Any) -> type | None:
 
 def default_of(field: Any) -> Any:
     """Return the default of a dataclass field, or `MISSING`."""
-    if field.default_factory is not dataclasses.MISSING:
-        return field.default_factory()
-    return field.default
+    factory = field.default_factory
+    return field.default if factory is dataclasses.MISSING else factory()
 
 
 def _is_text(kind: Any) -> bool:
@@ -395,8 +394,7 @@ def _is_text(kind: Any) -> bool:
 
 def _words(kind: Any) -> str:
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
-    names |= {Path: "a path", type(None): "null"}
-    return names.get(kind, str(kind))
+    return {**names, Path: "a path", type(None): "null"}.get(kind, str(kind))
 
 
 _UNIONS = (Union, types.UnionType)
