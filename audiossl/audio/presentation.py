@@ -8,11 +8,12 @@ weights, and whatever embeds a clip (`embed`, probes, pages of pairs) follows it
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
+
+from audiossl.audio.windows import covering_starts, equal_spans
 
 CHUNK = 30.0
 """Seconds of the pieces in which longer clips are encoded where there are no windows."""
@@ -133,9 +134,9 @@ def window_spans(num_samples: int, presentation: Presentation) -> list[tuple[int
     if num_samples < size:
         before = (size - num_samples) // 2
         return [(-before, size - before)] if centered else [(0, num_samples)]
-    starts = list(range(0, num_samples - size + 1, presentation.hop_samples or size))
-    if centered and starts[-1] + size < num_samples:
-        starts.append(num_samples - size)
+    hop = presentation.hop_samples or size
+    covering = covering_starts(num_samples, size, hop)
+    starts = covering if centered else range(0, num_samples - size + 1, hop)
     return [(start, start + size) for start in starts]
 
 
@@ -150,7 +151,6 @@ def piece_spans(
     count = max(1, round(num_samples / sample_rate / chunk))
     # A network without frames (rate 0) has no grid but that of its samples.
     hop = sample_rate / (frame_rate or sample_rate)
-    num_frames = num_samples / hop
-    inner = [round(round(number * num_frames / count) * hop) for number in range(1, count)]
-    bounds = sorted({0, *inner, num_samples})
-    return list(pairwise(bounds))
+    *inner, (last, _) = equal_spans(num_samples / hop, count) or [(0, 0)]
+    spans = [(round(first * hop), round(stop * hop)) for first, stop in inner]
+    return [*spans, (round(last * hop), num_samples)]

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from audiossl.audio.windows import covering_starts
 from audiossl.errors import UserError
 from audiossl.models.encoder import Encoder
 from audiossl.nn.frames import Frames
@@ -86,8 +87,7 @@ def chunk_spans(num_samples: int, chunk: int, overlap: int, unit: int) -> list[t
         raise UserError(
             f"chunks of {chunk} samples cannot overlap by {overlap}: give more than 0, and less"
         )
-    last = max(0, _rounded_up(num_samples - chunk, unit))
-    starts = [*range(0, last, chunk - overlap), last]
+    starts = covering_starts(num_samples, chunk, chunk - overlap, unit)
     return [(start, min(start + chunk, num_samples)) for start in starts]
 
 

@@ -15,10 +15,11 @@ from jaxtyping import Float, Float32
 from torch import Tensor
 
 from audiossl.audio.resampling import context, num_resampled, resample
+from audiossl.audio.windows import even_starts
 from audiossl.errors import UserError
 from audiossl.preemption import safe_point
+from audiossl.separation.cross_fade import CrossFade
 from audiossl.separation.separator import Separator
-from audiossl.separation.windows import CrossFade, window_starts
 
 # The leading underscore keeps jaxtyping from asking all recordings for one length.
 Recording = Float32[np.ndarray, " _samples"] | Float32[np.ndarray, "_channels _samples"]
@@ -171,9 +172,8 @@ def _windows(
             raise UserError(f"recording {index} is empty: leave it out")
         mean, scale = _statistics(samples) if separator.standardizes else (0.0, 1.0)
         total = num_resampled(samples.shape[1], grid.sample_rate, grid.output_rate)
-        starts = window_starts(
-            math.ceil(samples.shape[1] / grid.step), grid.window, separator.overlap
-        )
+        num_steps = math.ceil(samples.shape[1] / grid.step)
+        starts = even_starts(num_steps, grid.window, separator.overlap)
         for start in starts:
             yield _Window(
                 index,

@@ -1,10 +1,10 @@
 """Dasheng: a Vision Transformer over patches of four mel frames, written from its public package.
 
 Conventions. Waveforms as they are, 64 mel bands in dB, a batch norm over bands; 25 frames a second.
-Chunks of 252 frames (10.08 s) do not hear each other. Layers are counted from 1 and taken as they
-leave the block; `vectors`, unless a layer is asked for, is the output behind the final norm, which
-is what the package returns. Where we leave the package: the floor of the spectrogram, 120 dB below
-its loudest point, is each waveform's own, not the whole batch's.
+There is no attention between chunks of 252 frames (10.08 s). Layers are counted from 1 and taken as
+they leave the block; `vectors`, unless a layer is asked for, is the output behind the final norm,
+which is what the package returns. Where we leave the package: the floor of the spectrogram, 120 dB
+below its loudest point, is each waveform's own, not the whole batch's.
 
 Dinkel et al., "Scaling up masked audio encoder learning for general audio classification" (2024).
 """
@@ -60,7 +60,7 @@ class DashengShape:
     num_heads: int
     """12, 16 or 24."""
     chunk: int = 252
-    """Frames that hear each other."""
+    """Frames of a chunk, between which there is attention."""
 
 
 def load(place: str, layer: int | None = None) -> "DashengTeacher":
@@ -151,15 +151,15 @@ class DashengTeacher(FrozenTeacher):
         missing = -num_frames % size
         valid = F.pad(valid, (0, missing)).view(-1, size)
         chunks = F.pad(patches, (0, 0, 0, missing)).view(-1, size, dim)
-        heard = valid.any(dim=1)  # chunks of padding alone are not computed
+        nonempty = valid.any(dim=1)  # chunks of padding alone are not computed
 
         def in_rows(outputs: Tensor) -> Tensor:
             rows = outputs.new_zeros(chunks.shape)
-            rows[heard] = outputs
+            rows[nonempty] = outputs
             return rows.view(batch, -1, dim)[:, :num_frames]
 
         positions = self.time_pos_embed[0, :, 0, :size].T + self.freq_pos_embed[0, :, 0].T
-        hidden, mask = chunks[heard] + positions, valid[heard][:, None, None, :]
+        hidden, mask = chunks[nonempty] + positions, valid[nonempty][:, None, None, :]
         layers = []
         for block in self.blocks:
             hidden = block(hidden, mask)

@@ -5,7 +5,7 @@ million weights that come with a wheel, so that the mini demos have a teacher th
 
 Conventions. Quiet waveforms are raised to -30 dBFS, each over its own valid samples; the wheel's
 removal of silence, which would move frames in time, is left out. Frames are the outputs of the last
-LSTM layer, 100 a second. The network only ever heard 1.6 s at a time: it runs over windows of 160
+LSTM layer, 100 a second. The network was trained on 1.6 s at a time: it runs over windows of 160
 mel frames that overlap by half, and a frame is taken from the window in which more of its past
 lies. `Frames.pooled` is the embedding of Wan et al., "Generalized end-to-end loss for speaker
 verification" (2018), section 3: the mean of the windows' unit-length embeddings, brought to unit
@@ -78,10 +78,10 @@ class Ge2eTeacher(FrozenTeacher):
         missing = (num_windows - 1) * HOP + WINDOW - mels.shape[1]
         windows = F.pad(mels, (0, 0, 0, missing)).unfold(1, WINDOW, HOP).transpose(2, 3)
         first = HOP * torch.arange(num_windows, device=lengths.device)
-        heard = first + HOP < num_frames[:, None]  # its second half is new
-        heard[:, 0] = True
+        nonempty = first + HOP < num_frames[:, None]  # its second half is new
+        nonempty[:, 0] = True
         hidden = windows.new_zeros((len(mels), num_windows, WINDOW, self.dim))
-        hidden[heard] = self.lstm(windows[heard])[0].to(hidden)
+        hidden[nonempty] = self.lstm(windows[nonempty])[0].to(hidden)
         whole = hidden[:, :, HOP:].flatten(1, 2)
         vectors = torch.cat([hidden[:, 0, :HOP], whole], dim=1)[:, : mels.shape[1]]
         return Frames(

@@ -1,7 +1,7 @@
 """Whisper's encoder, as transformers implements it.
 
-Conventions. The network hears windows of 30 s, silence behind the end of a shorter waveform
-included, as it was trained to; a longer waveform is cut into windows that do not hear each other.
+Conventions. The network encodes windows of 30 s, silence behind the end of a shorter waveform
+included, as it was trained to; a longer waveform is cut into windows that are encoded alone.
 Frames are those that lie in the waveform, 50 a second. Layers are counted from 1 and taken as they
 leave the block; the encoder's own output is behind its final norm. The front end is Whisper's: 80
 or 128 mel bands, log10, floored 8 (80 dB) below the window's loudest, (x + 4) / 4.
@@ -77,13 +77,13 @@ class WhisperTeacher(FrozenTeacher):
         waveforms = F.pad(zero_padding(waveforms, lengths), (0, missing))
         windows = waveforms.view(len(waveforms), num_windows, self.window)
         # Windows behind a row's end hold silence alone and are not computed.
-        heard = torch.arange(num_windows, device=lengths.device) * self.window < lengths[:, None]
-        heard[:, 0] = True
+        nonempty = torch.arange(num_windows, device=lengths.device) * self.window < lengths[:, None]
+        nonempty[:, 0] = True
         self.tap.clear()
-        final = self.encoder(self._log_mel(windows[heard])).last_hidden_state
-        layers = tuple(_rows(layer, heard) for layer in self.tap.take())
+        final = self.encoder(self._log_mel(windows[nonempty])).last_hidden_state
+        layers = tuple(_rows(layer, nonempty) for layer in self.tap.take())
         return Frames(
-            vectors=_rows(final, heard) if self.layer is None else layers[-1],
+            vectors=_rows(final, nonempty) if self.layer is None else layers[-1],
             lengths=lengths // SAMPLES_PER_FRAME,
             frame_rate=self.frame_rate,
             layers=layers,
@@ -101,9 +101,9 @@ class WhisperTeacher(FrozenTeacher):
 
 
 def _rows(
-    windows: Float[Tensor, "heard frames dim"], heard: Tensor
+    windows: Float[Tensor, "nonempty frames dim"], nonempty: Tensor
 ) -> Float[Tensor, "batch all_frames dim"]:
     """Put the windows of each row one behind the other."""
-    rows = windows.new_zeros((*heard.shape, *windows.shape[1:]))
-    rows[heard] = windows
+    rows = windows.new_zeros((*nonempty.shape, *windows.shape[1:]))
+    rows[nonempty] = windows
     return rows.flatten(1, 2)

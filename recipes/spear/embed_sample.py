@@ -1,7 +1,7 @@
 """Stage: a fair sample of a teacher's frames, for a quantizer to learn from.
 
-A random part of the corpus is heard, shard by shard, and every shard keeps its share of the frames
-in a reservoir: memory and disk are those of the sample, whatever the corpus.
+A random part of the corpus is encoded, shard by shard, and every shard keeps its share of the
+frames in a reservoir: memory and disk are those of the sample, whatever the corpus.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,9 +24,9 @@ from audiossl.quantization.reservoir import Reservoir
 from audiossl.whole import reserve, whole_file
 from recipes.record import digest
 from recipes.shards import Outcome, Task, run_shards
-from recipes.spear.listening import (
-    Listener,
-    ListeningConfig,
+from recipes.spear.teacher_frames import (
+    TeacherConfig,
+    TeacherFrames,
     teacher_identity,
 )
 from recipes.stage import Stage, main
@@ -36,13 +36,13 @@ FRAMES = "frames.npy"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(ListeningConfig):
+class Config(TeacherConfig):
     """Keep a fair sample of a teacher's frames."""
 
     num_frames: Count = 1_000_000
     """Frames to keep; all there are if these are fewer."""
     max_hours: Positive = 100.0
-    """Hours of audio that are heard for it, chosen at random, cut by cut."""
+    """Hours of audio that are encoded for it, chosen at random, cut by cut."""
     number_type: Literal["float16", "float32"] = "float16"
     """How frames are stored."""
     seed: Whole = 0
@@ -69,7 +69,7 @@ def embed_sample(config: Config, stage: Stage) -> dict[str, Any]:
     hours = sum(spread)
     num_frames = min(config.num_frames, int(3600 * hours * rate))
     stage.log.info(
-        "%d cuts, %.2f h in %d shards are heard; %d of %d frames of %d are kept: %.1f MiB",
+        "%d cuts, %.2f h in %d shards are encoded; %d of %d frames of %d are kept: %.1f MiB",
         sum(len(share.cuts) for share in shares), hours, len(shares), num_frames,
         3600 * hours * rate, dim, num_frames * dim * np.dtype(config.number_type).itemsize / 2**20,
     )  # fmt: skip
@@ -85,7 +85,7 @@ def embed_sample(config: Config, stage: Stage) -> dict[str, Any]:
 
 
 def _shares(corpus: Corpus, config: Config) -> list[_Share]:
-    """Choose cuts, and spread the frames over their shards in proportion to the audio heard."""
+    """Choose cuts, and spread the frames over their shards in proportion to their audio."""
     cuts = _chosen(corpus, config)
     samples = corpus.num_samples[cuts].astype(np.float64)
     ends = np.cumsum(samples) / samples.sum() * config.num_frames
@@ -111,17 +111,17 @@ def _chosen(corpus: Corpus, config: Config) -> Int[np.ndarray, " chosen"]:
 def _worker(config: Config, device: str) -> Callable[[Task], Outcome]:
     """Load the teacher once, in the process that uses it."""
     corpus = Corpus(config.cuts)
-    listener = Listener(corpus, config, device)
+    teacher = TeacherFrames(corpus, config, device)
 
     def work(task: Task) -> Outcome:
         share: _Share = task.payload
         generator = torch.Generator().manual_seed((config.seed << 32) + share.shard)
         dtype = getattr(torch, config.number_type)
-        reservoir = Reservoir(share.num_frames, listener.teacher.dim, generator, dtype)
+        reservoir = Reservoir(share.num_frames, teacher.teacher.dim, generator, dtype)
         faults = {}
-        for heard in listener.hear(share.cuts):
-            faults.update(heard.faults)
-            reservoir.add(torch.cat(heard.frames))
+        for batch in teacher.batches(share.cuts):
+            faults.update(batch.faults)
+            reservoir.add(torch.cat(batch.frames))
         sample = reservoir.frames.numpy()
         if not np.isfinite(sample).all():
             raise UserError(

@@ -1,4 +1,4 @@
-"""Stage: a teacher hears a corpus, a quantizer names what it says; codes become a field beside it.
+"""Stage: a teacher encodes a corpus, a quantizer its frames; codes become a field beside it.
 
 Frames go from the teacher to the quantizer and are never written. Codes lie in tars of their own,
 `shar/<field>.000012.tar`: another teacher's codes are another run of this stage into another
@@ -29,9 +29,9 @@ from audiossl.quantization.storage import load_quantizer
 from audiossl.whole import read_json
 from recipes.record import digest
 from recipes.shards import Outcome, Task, run_shards
-from recipes.spear.listening import (
-    Listener,
-    ListeningConfig,
+from recipes.spear.teacher_frames import (
+    TeacherConfig,
+    TeacherFrames,
     teacher_identity,
 )
 from recipes.spear.train_quantizer import QUANTIZER
@@ -42,7 +42,7 @@ BYTES_PER_CUT = 2300
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(ListeningConfig):
+class Config(TeacherConfig):
     """Give the cuts of a corpus the codes of a teacher."""
 
     quantizer: Path
@@ -68,8 +68,8 @@ def encode(config: Config, stage: Stage) -> dict[str, Any]:
     kind = str(code_dtype(quantizer.codebook_size)).removeprefix("torch.")
     facts = CodeFacts(quantizer.id, rate, quantizer.num_codebooks, quantizer.codebook_size, kind)
     _announce(stage, corpus, config, facts, teacher.dim)
-    heard = (config.window_duration, config.batch_duration, config.precision, config.threads)
-    made_of = digest([identity, facts, config.field, config.where, heard])
+    settings = (config.window_duration, config.batch_duration, config.precision, config.threads)
+    made_of = digest([identity, facts, config.field, config.where, settings])
     del teacher
     hours = corpus.shard_hours(corpus.select(config.where))
     tasks = [Task(shard, made_of, shard, hours[shard]) for shard in range(corpus.num_shards)]
@@ -116,8 +116,8 @@ def _announce(stage: Stage, corpus: Corpus, config: Config, facts: CodeFacts, di
 def _worker(config: Config, device: str) -> Callable[[Task], Outcome]:
     """Load teacher and quantizer once, in the process that uses them."""
     corpus = Corpus(config.cuts)
-    listener = Listener(corpus, config, device, config.frame_rate)
-    encoder = _Encoder(listener, _quantizer(config.quantizer).to(device))
+    teacher = TeacherFrames(corpus, config, device, config.frame_rate)
+    encoder = _Encoder(teacher, _quantizer(config.quantizer).to(device))
     wanted = set(corpus.select(config.where).tolist())
 
     def work(task: Task) -> Outcome:
@@ -139,8 +139,8 @@ def _worker(config: Config, device: str) -> Callable[[Task], Outcome]:
 class _Encoder:
     """Teacher, then quantizer, a batch at a time."""
 
-    def __init__(self, listener: Listener, quantizer: CodebookQuantizer) -> None:
-        self.listener, self.quantizer, self.quantizer_id = listener, quantizer, quantizer.id
+    def __init__(self, teacher: TeacherFrames, quantizer: CodebookQuantizer) -> None:
+        self.teacher, self.quantizer, self.quantizer_id = teacher, quantizer, quantizer.id
 
     def codes(self, cuts: list[int]) -> tuple[dict[int, Codes], dict[int, Skip]]:
         """Encode cuts; those with a fault have no codes."""
@@ -151,7 +151,7 @@ class _Encoder:
                 faults[cut] = fault
             else:
                 pieces.setdefault(cut, {})[start] = values
-        rate = self.listener.frame_rate
+        rate = self.teacher.frame_rate
         codes = {
             cut: Codes(torch.cat([found[s] for s in sorted(found)]), self.quantizer_id, rate)
             for cut, found in pieces.items()
@@ -160,11 +160,11 @@ class _Encoder:
         return codes, faults
 
     def _pieces(self, cuts: list[int]) -> Iterator[tuple[int, int, Tensor, Skip | None]]:
-        for heard in self.listener.hear(cuts):
-            values = self.quantizer.encode(torch.cat(heard.frames)).cpu()
-            parts = values.split([len(frames) for frames in heard.frames])
-            for span, part in zip(heard.spans, parts, strict=True):
-                yield span.cut, span.start, part, heard.faults.get(span.cut)
+        for batch in self.teacher.batches(cuts):
+            values = self.quantizer.encode(torch.cat(batch.frames)).cpu()
+            parts = values.split([len(frames) for frames in batch.frames])
+            for span, part in zip(batch.spans, parts, strict=True):
+                yield span.cut, span.start, part, batch.faults.get(span.cut)
 
 
 if __name__ == "__main__":

@@ -21,9 +21,9 @@ from audiossl.pretrained.load import load_encoder
 from audiossl.pretrained.own import write_encoder
 from audiossl.quantization.random_projection import RandomProjectionQuantizer
 from audiossl.quantization.storage import load_quantizer, write_quantizer
-from recipes.spear import listening
+from recipes.spear import teacher_frames
 from recipes.spear.encode import Config, encode
-from recipes.spear.listening import Listener, ListeningConfig, spans_of
+from recipes.spear.teacher_frames import TeacherConfig, TeacherFrames, spans_of
 from recipes.stage import run
 from tests.data.corpora import RATE, prepare, write_folder
 
@@ -98,7 +98,7 @@ def test_codes_are_those_of_the_teacher_and_the_quantizer(folder, expected):
         alone = quantizer.encode(frames.vectors[0, : int(frames.lengths[0])])
         found = corpus.codes(cut, "speech").values
         assert abs(len(found) - num_whole_frames(waveform.shape[1] / RATE, 50.0)) <= 1
-        # Cuts are heard in batches, where sums are rounded otherwise.
+        # Cuts are encoded in batches, where sums are rounded otherwise.
         assert (found == alone[: len(found)]).float().mean() > 0.999
 
 
@@ -217,7 +217,7 @@ class _Broken(torch.nn.Module):
 def test_faulty_cuts_are_named_left_out_and_bounded(folder, tmp_path, monkeypatch):
     corpus = Corpus(folder / "cuts")
     nan, short = int(corpus.num_samples[0]), int(corpus.num_samples[5])
-    monkeypatch.setattr(listening, "load_encoder", lambda source: _Broken(nan, short))
+    monkeypatch.setattr(teacher_frames, "load_encoder", lambda source: _Broken(nan, short))
     record = _run(folder, tmp_path / "some", max_skipped=0.1)
     assert record["results"]["skipped"] == 2
     lines = (tmp_path / "some" / "skipped.jsonl").read_text().splitlines()
@@ -294,7 +294,7 @@ def test_files_that_a_teacher_names_are_inputs(tmp_path):
         "log_mel:80": [],
     }
     for source, names in sources.items():
-        config = ListeningConfig(cuts=tmp_path, output=tmp_path, teacher=source)
+        config = TeacherConfig(cuts=tmp_path, output=tmp_path, teacher=source)
         assert [path.name for path in config.extra_inputs().values()] == names
 
 
@@ -348,11 +348,15 @@ def test_a_long_cut_in_windows_is_heard_as_it_is_whole(folder, tmp_path):
     prepare(tmp_path / "audio", tmp_path / "cuts")
     frames = []
     for seconds in (2.0, 40.0):
-        config = ListeningConfig(
+        config = TeacherConfig(
             cuts=tmp_path / "cuts", output=tmp_path, teacher="log_mel:20", window_duration=seconds
         )
-        heard = list(Listener(Corpus(tmp_path / "cuts"), config, "cpu").hear([0]))
-        rows = {span.start: row for h in heard for span, row in zip(h.spans, h.frames, strict=True)}
+        batches = TeacherFrames(Corpus(tmp_path / "cuts"), config, "cpu").batches([0])
+        rows = {
+            span.start: row
+            for batch in batches
+            for span, row in zip(batch.spans, batch.frames, strict=True)
+        }
         frames.append(torch.cat([rows[start] for start in sorted(rows)]))
     torch.testing.assert_close(frames[0], frames[1], atol=1e-4, rtol=1e-4)
 

@@ -16,7 +16,7 @@ from audiossl.quantization.direct_sum_training import DirectSumConfig
 from audiossl.quantization.kmeans import KMeansConfig
 from audiossl.quantization.residual import ResidualConfig
 from audiossl.quantization.storage import load_quantizer
-from recipes.spear import embed_sample, encode, listening, train_quantizer
+from recipes.spear import embed_sample, encode, teacher_frames, train_quantizer
 from recipes.spear.train_quantizer import QUANTIZER
 from recipes.stage import Resources, run
 from tests.data.corpora import RATE, prepare
@@ -48,9 +48,9 @@ def sample(cuts):
 
 
 def _all_frames(cuts):
-    config = listening.ListeningConfig(cuts=cuts, output=cuts, teacher="log_mel:8")
-    heard = listening.Listener(Corpus(cuts), config, "cpu").hear(range(11))
-    return torch.cat([frames for part in heard for frames in part.frames])
+    config = teacher_frames.TeacherConfig(cuts=cuts, output=cuts, teacher="log_mel:8")
+    batches = teacher_frames.TeacherFrames(Corpus(cuts), config, "cpu").batches(range(11))
+    return torch.cat([frames for batch in batches for frames in batch.frames])
 
 
 def test_a_sample_is_of_the_corpus_frames_and_of_the_size_asked_for(cuts, sample):
@@ -87,7 +87,7 @@ class _Loud(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.real = listening.load_encoder("log_mel:8")
+        self.real = teacher_frames.load_encoder("log_mel:8")
 
     def forward(self, waveforms, lengths):
         frames = self.real(waveforms, lengths)
@@ -97,7 +97,7 @@ class _Loud(torch.nn.Module):
 
 def test_frames_beyond_float16_are_refused(cuts, tmp_path, monkeypatch):
     loud = _Loud()
-    monkeypatch.setattr(listening, "load_encoder", lambda source: loud)
+    monkeypatch.setattr(teacher_frames, "load_encoder", lambda source: loud)
     with pytest.raises(UserError, match=r"beyond what float16 can hold: set number_type"):
         _embed(cuts, tmp_path / "half")
     _embed(cuts, tmp_path / "single", number_type="float32")

@@ -1,6 +1,6 @@
-"""What a teacher makes of the cuts of a shard: batches of like length, long cuts in windows.
+"""Frames of a teacher for the cuts of a shard: batches of like length, long cuts in windows.
 
-What is heard together depends on the shard alone, so that every engine, and every resumed run,
+What is encoded together depends on the shard alone, so that every engine, and every resumed run,
 gives the same frames. Nothing is kept: a batch of frames is used and forgotten.
 """
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from audiossl.audio.frame_rates import nearest_frames, num_whole_frames
 from audiossl.audio.resampling import resample
+from audiossl.audio.windows import context_spans
 from audiossl.configs import Count, Positive, Share
 from audiossl.data.corpus import Corpus
 from audiossl.data.reading import SAMPLE_RATE
@@ -32,29 +33,32 @@ from recipes.record import digest
 from recipes.stage import Resources
 
 CONTEXT = 1.0
-"""Seconds that a window hears beyond what is kept of it, on either side."""
+"""Seconds that are encoded beyond what is kept of a window, on either side."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ListeningConfig:
-    """Settings of every stage in which a teacher hears a corpus."""
+class TeacherConfig:
+    """Settings of every stage in which a teacher encodes a corpus."""
 
     cuts: Path
     """Output of a `prepare` stage."""
     output: Path
-    """Where what is made goes."""
+    """Folder of the results."""
     teacher: str
     """Network that supplies the targets, as `audiossl.load_encoder` takes it: `hf:<folder>#21`,
     `dasheng:<file>`, `log_mel:80`, ..., several joined by `+`, or the output of a `pretrain` stage:
     an own encoder teaches the next one."""
     where: dict[str, list[str]] = field(default_factory=dict)
-    """Which cuts are heard: labels and their values, as in {domain: [speech]}; all if empty."""
+    """Labels and their values of the cuts that are encoded, as in {domain: [speech]}; all if
+    empty."""
     window_duration: Positive = 40.0
-    """Seconds; longer cuts are heard in windows of so much, with a second more on either side."""
+    """Seconds of a window; longer cuts are encoded in windows, with a second of context on either
+    side."""
     batch_duration: Positive = 40.0
-    """Seconds heard at once, padding included: as much as fits on an accelerator."""
+    """Seconds of audio encoded at once, padding included: as much as fits on an accelerator."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """What the teacher computes with; bfloat16 is several times faster on an accelerator."""
+    """Number type in which the teacher computes; bfloat16 is several times faster on an
+    accelerator."""
     threads: Count = 1
     """Threads of each process on a CPU. Rounding depends on their number, so it belongs to the
     identity of the result; to use more processors, take more resources.workers."""
@@ -71,7 +75,7 @@ class ListeningConfig:
 
 @dataclass(frozen=True)
 class Span:
-    """What is heard of a cut at once, and which of the frames are kept."""
+    """A stretch of a cut that is encoded at once, and which of its frames are kept."""
 
     cut: int
     start: int
@@ -86,41 +90,42 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Heard:
-    """What a teacher made of a batch of spans."""
+class SpanFrames:
+    """Frames of a batch of spans."""
 
     spans: list[Span]
     frames: list[Float[Tensor, "_ dim"]]
     """Kept frames of each span; none where something is wrong with it."""
     faults: dict[int, Skip]
-    """Cut -> what is wrong with it."""
+    """Reason for each cut that cannot be used."""
 
 
 def teacher_identity(teacher: nn.Module) -> str:
-    """Hash what decides a teacher's frames: its weights, layer and conventions."""
+    """Hash all that a teacher's frames depend on: its weights, layer and conventions."""
     assert isinstance(teacher, Encoder)
     convention = getattr(teacher, "convention", str(getattr(teacher, "config", "")))
     weights = digest_of_tensors(teacher.state_dict())
     return digest([type(teacher).__name__, convention, weights, teacher.frame_rate, teacher.dim])
 
 
-class Listener:
-    """A teacher that hears cuts of a corpus; built in the process that uses it."""
+class TeacherFrames:
+    """A teacher and the corpus that it encodes; built in the process that uses it."""
 
     def __init__(
         self,
         corpus: Corpus,
-        config: ListeningConfig,
+        config: TeacherConfig,
         device: str,
         frame_rate: float | None = None,
     ) -> None:
         """Load the teacher.
 
         Args:
-            corpus: Whose cuts are heard.
-            config: Which teacher, and how.
-            device: Where it computes.
-            frame_rate: Frames a second that it gives, each the one that sounds then; None: its own.
+            corpus: Corpus of the cuts.
+            config: Teacher, windows and batches.
+            device: Device on which it computes.
+            frame_rate: Frames a second of the result, each the teacher's at that time; None: the
+                teacher's own rate.
         """
         if torch.device(device).type == "cpu":
             torch.set_num_threads(config.threads)
@@ -130,7 +135,7 @@ class Listener:
         self.frame_rate: float = frame_rate or self.teacher.frame_rate
 
     @torch.no_grad()
-    def hear(self, cuts: Sequence[int] | Int[np.ndarray, " cuts"]) -> Iterator[Heard]:
+    def batches(self, cuts: Sequence[int] | Int[np.ndarray, " cuts"]) -> Iterator[SpanFrames]:
         """Yield frames of all cuts, the shortest spans first."""
         spans = [
             span
@@ -144,9 +149,9 @@ class Listener:
         ]
         for batch in batches_of(spans, self.config.batch_duration):
             safe_point()
-            yield self._heard(batch)
+            yield self._encoded(batch)
 
-    def _heard(self, spans: list[Span]) -> Heard:
+    def _encoded(self, spans: list[Span]) -> SpanFrames:
         waveforms = np.zeros((len(spans), max(span.num_samples for span in spans)), np.float32)
         for waveform, span in zip(waveforms, spans, strict=True):
             waveform[: span.num_samples] = self.corpus.waveform(
@@ -165,10 +170,10 @@ class Listener:
             rows = given[span.drop : span.drop + span.keep]
             bad |= self._misfit(span, len(rows)) if span.cut not in bad else {}
             kept.append(rows if span.cut not in bad else rows[:0])
-        return Heard(spans, kept, bad)
+        return SpanFrames(spans, kept, bad)
 
     def _at_rate(self, frames: Float[Tensor, "_ dim"], span: Span) -> Float[Tensor, "_ dim"]:
-        """Bring frames to the rate that is asked for, to the end of what was heard."""
+        """Bring frames to the rate that is asked for, up to the end of the span."""
         if self.frame_rate == self.teacher.frame_rate or len(frames) == 0:
             return frames
         num_frames = num_whole_frames(span.num_samples / SAMPLE_RATE, self.frame_rate)
@@ -181,7 +186,7 @@ class Listener:
         if num_frames < span.keep and not span.is_last:
             raise UserError(
                 f"{name}: teacher {self.config.teacher} gives {num_frames} of {span.keep} frames "
-                "in a window: it cannot be heard in windows; set window_duration above the "
+                "in a window: it cannot encode windows; set window_duration above the "
                 "longest cut"
             )
         return {}
@@ -195,19 +200,17 @@ class Listener:
 def spans_of(
     cut: int, num_samples: int, frame_rate: float, window_duration: float
 ) -> Iterator[Span]:
-    """Cut a cut into what is heard at once: all of it, or windows on the grid of its frames."""
+    """List what is encoded of a cut at once: all of it, or windows on the grid of its frames."""
     num_frames = num_whole_frames(num_samples / SAMPLE_RATE, frame_rate)
     if num_samples <= window_duration * SAMPLE_RATE:
         yield Span(cut, 0, num_samples, 0, num_frames, is_last=True)
         return
     window = num_whole_frames(window_duration, frame_rate)
     context, hop = math.ceil(CONTEXT * frame_rate), SAMPLE_RATE / frame_rate
-    for first in range(0, num_frames, window):
-        begin = max(0, first - context)
-        start, keep = round(begin * hop), min(window, num_frames - first)
-        end = min(num_samples, round((first + window + context) * hop))
-        is_last = first + window >= num_frames
-        yield Span(cut, start, end - start, first - begin, keep, is_last)
+    for span in context_spans(num_frames, window, context):
+        start, end = round(span.begin * hop), min(num_samples, round(span.end * hop))
+        is_last = span.first + window >= num_frames
+        yield Span(cut, start, end - start, span.first - span.begin, span.keep, is_last)
 
 
 def batches_of(spans: Sequence[Span], batch_duration: float) -> Iterator[list[Span]]:

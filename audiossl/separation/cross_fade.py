@@ -1,29 +1,8 @@
-"""Windows over a recording, and stems faded from one window into the next."""
-
-import math
+"""Stems faded from one window of a recording into the next."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-
-
-def window_starts(num_steps: int, window: int, overlap: float) -> list[int]:
-    """Spread as few windows as will do evenly over a recording.
-
-    Neighbors share at least `overlap` of a window, and the last window ends with the recording, so
-    that every window is full of sound and none is spent on a remainder.
-
-    Args:
-        num_steps: Length of the recording.
-        window: Length of a window, in the same steps.
-        overlap: From 0 to below 1.
-    """
-    room = num_steps - window
-    if room <= 0:
-        return [0]
-    hop = max(1, math.floor(window * (1 - overlap)))
-    last = math.ceil(room / hop)
-    return [round(i * room / last) for i in range(last + 1)]
 
 
 class CrossFade:
