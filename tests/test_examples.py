@@ -10,7 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 MODULES = (
     "audiossl.audio.listing", "audiossl.audio.presentation", "audiossl.audio.windows",
-    "audiossl.data.description", "audiossl.installation", "audiossl.nn.frames", "audiossl.pretrained.embed",
+    "audiossl.data.description", "audiossl.installation", "audiossl.nn.frames",
+    "audiossl.pretrained.embed",
     "audiossl.pretrained.load", "audiossl.pretrained.sources",
 )  # fmt: skip
 
