@@ -14,11 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audiossl.models.zipformer.bias_norm import BiasNorm
-from audiossl.models.zipformer.blocks import in_blocks, runs_on_caches
-from audiossl.models.zipformer.depthwise import depthwise_image
-from audiossl.models.zipformer.plan import FrontPlan
-from audiossl.models.zipformer.regularizer import Balance, Regularizer, Whitening
+from audiossl.models.zipformer.kernels.blocks import in_blocks, runs_on_caches
+from audiossl.models.zipformer.kernels.depthwise import depthwise_image
 from audiossl.models.zipformer.swoosh import SWOOSH_L, SWOOSH_R, activate, activated_linear
+from audiossl.models.zipformer.training.regularizers import Balance, GradientRegularizers, Whitening
+from audiossl.models.zipformer.training.step import FrontEndStep
 from audiossl.nn.lengths import valid_mask
 
 CHANNELS = (8, 32, 128)
@@ -48,31 +48,31 @@ class ConvSubsampling(nn.Module):
     def forward(
         self,
         features: Float[Tensor, "batch frames bins"],
-        plan: FrontPlan,
+        step: FrontEndStep,
         ends: Int[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "batch fewer dim"]:
         """Convolve, project and normalize.
 
         Args:
             features: At least `LEAST_FRAMES` frames.
-            plan: What happens in this step of training.
+            step: What this step of training adds.
             ends: Where given, the ConvNeXt block sees zeros behind these frames of each sequence,
                 as it would if the sequence were alone, and not what the padding has become.
         """
-        push = plan.regularizer
+        regularizers = step.regularizers
         image = self.conv["0"](features[:, None])
-        image = _balanced(_scaled(image, plan.gradient_scale), push, Balance.CONVOLUTION_1)
+        image = _balanced(_scaled(image, step.gradient_scale), regularizers, Balance.CONVOLUTION_1)
         image = image.contiguous(memory_format=torch.channels_last)
         image = self.conv["4"](activate(image, SWOOSH_R))
-        image = _balanced(image, push, Balance.CONVOLUTION_2)
+        image = _balanced(image, regularizers, Balance.CONVOLUTION_2)
         image = self.conv["7"](activate(image, SWOOSH_R))
-        image = activate(_balanced(image, push, Balance.CONVOLUTION_3), SWOOSH_R)
+        image = activate(_balanced(image, regularizers, Balance.CONVOLUTION_3), SWOOSH_R)
         if ends is not None and not _all_valid(ends, image):
             image = image * valid_mask(ends, image.shape[2])[:, None, :, None]
-        image = self.convnext(image, push, plan.convnext)
-        frames = push.whiten(self._project(image), Whitening.FRONT_END)
-        frames = self.out_norm(frames, plan.norm)
-        return frames if plan.dropout is None else frames * plan.dropout
+        image = self.convnext(image, regularizers, step.convnext)
+        frames = regularizers.whiten(self._project(image), Whitening.FRONT_END)
+        frames = self.out_norm(frames, step.norm)
+        return frames if step.dropout is None else frames * step.dropout
 
     def _project(
         self, image: Float[Tensor, "batch frames width channels"]
@@ -94,28 +94,30 @@ class ConvNeXt(nn.Module):
     def forward(
         self,
         image: Float[Tensor, "batch channels frames width"],
-        push: Regularizer,
+        regularizers: GradientRegularizers,
         keep: Float[Tensor, "batch 1 1"] | None,
     ) -> Float[Tensor, "batch frames width channels"]:
         """Mix neighbors in time and frequency; `keep` is 0 for sequences that go past."""
         mixed = self.depthwise_conv(image).permute(0, 2, 3, 1)
         if torch.is_grad_enabled():
-            change = self._change(mixed, push)
+            change = self._change(mixed, regularizers)
         else:
             # The wider image is the largest tensor of all; nobody will ask for it again.
-            change = in_blocks(lambda some: self._change(some, push), mixed)
+            change = in_blocks(lambda some: self._change(some, regularizers), mixed)
         if keep is not None:
             change = change * keep[..., None]
         image = image.permute(0, 2, 3, 1)
-        output = push.balance(image + change, Balance.CONVNEXT_OUTPUT)
-        return push.whiten(output, Whitening.CONVNEXT_OUTPUT)
+        output = regularizers.balance(image + change, Balance.CONVNEXT_OUTPUT)
+        return regularizers.whiten(output, Whitening.CONVNEXT_OUTPUT)
 
     def _change(
-        self, mixed: Float[Tensor, "batch frames width channels"], push: Regularizer
+        self,
+        mixed: Float[Tensor, "batch frames width channels"],
+        regularizers: GradientRegularizers,
     ) -> Float[Tensor, "batch frames width channels"]:
         wide, narrow, shift = self.pointwise_conv1, self.pointwise_conv2, SWOOSH_L.shift
         shifted = F.linear(mixed, wide.matrix, wide.bias - shift)
-        shifted = push.balance(shifted, Balance.CONVNEXT_HIDDEN, plus=shift)
+        shifted = regularizers.balance(shifted, Balance.CONVNEXT_HIDDEN, plus=shift)
         return activated_linear(shifted, narrow.matrix, narrow.bias, SWOOSH_L)
 
 
@@ -165,9 +167,9 @@ def _all_valid(ends: Tensor, image: Tensor) -> bool:
     return runs_on_caches(image) and bool((ends >= image.shape[2]).all())
 
 
-def _balanced(image: Tensor, push: Regularizer, kind: Balance) -> Tensor:
+def _balanced(image: Tensor, regularizers: GradientRegularizers, kind: Balance) -> Tensor:
     last = image.permute(0, 2, 3, 1)
-    return push.balance(last, kind, plus=SWOOSH_R.shift).permute(0, 3, 1, 2)
+    return regularizers.balance(last, kind, plus=SWOOSH_R.shift).permute(0, 3, 1, 2)
 
 
 def _scaled(image: Tensor, gradient_scale: float) -> Tensor:

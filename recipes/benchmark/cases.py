@@ -18,8 +18,8 @@ from audiossl.models.efficientnet import EfficientNet, EfficientNetConfig
 from audiossl.models.side_encoders import ConvolutionsConfig, FramesConfig, build_side_encoder
 from audiossl.models.zipformer.config import BASE, LARGE, TINY, ZipformerConfig
 from audiossl.models.zipformer.model import Zipformer
-from audiossl.models.zipformer.regularizer import period
-from audiossl.models.zipformer.schedules import Progress
+from audiossl.models.zipformer.training.regularizers import period
+from audiossl.models.zipformer.training.schedules import Progress
 from audiossl.optim.build import AdamWConfig, OptimizerConfig, ScaledAdamConfig, build_optimizer
 from audiossl.probing.mlp import MlpConfig, fit_mlp
 from audiossl.probing.probe import Examples, Problem

@@ -12,8 +12,8 @@ from torch import nn
 from audiossl.models.encoder import Context
 from audiossl.models.zipformer.config import BASE
 from audiossl.models.zipformer.model import Zipformer
-from audiossl.models.zipformer.regularizer import period
-from audiossl.models.zipformer.schedules import Progress
+from audiossl.models.zipformer.training.regularizers import period
+from audiossl.models.zipformer.training.schedules import Progress
 from tests.benchmarks import zipformer_peer
 from tests.benchmarks.rounds import compare
 from tests.models.zipformer.golden import features, fill

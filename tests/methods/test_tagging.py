@@ -8,8 +8,8 @@ from audiossl.features.spec_augment import SpecAugmentConfig
 from audiossl.methods.method import finetuning_context
 from audiossl.methods.tagging import Tagging, TaggingConfig
 from audiossl.models.zipformer.model import Zipformer
-from audiossl.models.zipformer.regularizer import regularizer_at
-from audiossl.models.zipformer.schedules import Progress
+from audiossl.models.zipformer.training.regularizers import gradient_regularizers
+from audiossl.models.zipformer.training.schedules import Progress
 from tests.methods.codes import SMALL
 
 PLAIN = SpecAugmentConfig(probability=0.0)
@@ -115,12 +115,13 @@ def test_rows_of_a_batch_have_masks_of_their_own():
 def test_regularizers_act_in_every_eighth_step_of_fine_tuning():
     encoder = _with_machinery().encoder
     features = torch.randn(2, 50, 128)
-    acting = [
-        encoder._plan(features, finetuning_context(step, torch.Generator())).front.regularizer
+    steps = [
+        encoder._training_step(features, finetuning_context(step, torch.Generator()))
         for step in range(16)
     ]
-    limits = [push.balance_limits for push in acting]
+    acting = [step.front.regularizers for step in steps]
+    limits = [one.balance_limits for one in acting]
     assert [step for step in range(16) if limits[step] is not None] == [0, 8]
     # Limits are those of the end of pretraining.
-    late = regularizer_at(Progress(0, 1e6), torch.device("cpu"))
+    late = gradient_regularizers(Progress(0, 1e6), torch.device("cpu"))
     assert torch.equal(acting[0].whiten_limits, late.whiten_limits)

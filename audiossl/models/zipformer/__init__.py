@@ -1,5 +1,6 @@
-"""Zipformer, an encoder at several frame rates, with the machinery that trains it.
+"""Zipformer, the encoder of SPEAR (Yao et al., 2024): `model` has stacks, `stack` has layers.
 
-Read `model`, `stack` and `layer` for the network, `plan` for what training does to it, and
-`drawing`, `regularizer` and `schedules` for how that is decided.
+`layer` is the layer of the paper, in the order of its equations; its modules are in files by their
+names. What only training does is in `training`, and what makes the same functions fast in
+`kernels`.
 """

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from audiossl.models.zipformer.limits import Limit, limited
+from audiossl.models.zipformer.training.limits import ParameterLimit, limited
 
 
 class BiasNorm(nn.Module):
@@ -23,7 +23,7 @@ class BiasNorm(nn.Module):
         self.bias = nn.Parameter(torch.empty(dim).normal_(mean=0.0, std=1e-4))
 
     def forward(
-        self, x: Float[Tensor, "*batch dim"], limit: Limit | None = None
+        self, x: Float[Tensor, "*batch dim"], limit: ParameterLimit | None = None
     ) -> Float[Tensor, "*batch dim"]:
         """Normalize the last dimension; `limit` keeps `log_scale` in bounds while training."""
         return bias_norm(x, self.bias, limited(self.log_scale, limit))

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from audiossl.models.zipformer.limits import Limit, limited
+from audiossl.models.zipformer.training.limits import ParameterLimit, limited
 
 
 class Bypass(nn.Module):
@@ -24,7 +24,7 @@ class Bypass(nn.Module):
         self,
         original: Float[Tensor, "batch frames dim"],
         changed: Float[Tensor, "batch frames dim"],
-        limit: Limit | None = None,
+        limit: ParameterLimit | None = None,
         keep: Float[Tensor, "batch 1 1"] | None = None,
     ) -> Float[Tensor, "batch frames dim"]:
         """Mix a block's input and output.

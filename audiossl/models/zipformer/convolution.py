@@ -7,9 +7,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from audiossl.models.zipformer.depthwise import depthwise_frames
-from audiossl.models.zipformer.regularizer import IDLE, Balance, Regularizer, Whitening
+from audiossl.models.zipformer.kernels.depthwise import depthwise_frames
 from audiossl.models.zipformer.swoosh import SWOOSH_R, activated_linear
+from audiossl.models.zipformer.training.regularizers import (
+    NO_REGULARIZERS,
+    Balance,
+    GradientRegularizers,
+    Whitening,
+)
 
 
 class ConvolutionModule(nn.Module):
@@ -25,15 +30,15 @@ class ConvolutionModule(nn.Module):
         self,
         frames: Float[Tensor, "batch frames dim"],
         padding: Bool[Tensor, "batch frames"],
-        regularizer: Regularizer = IDLE,
+        regularizers: GradientRegularizers = NO_REGULARIZERS,
     ) -> Float[Tensor, "batch frames dim"]:
-        """Let neighbors in time mix, channel by channel; padding sounds like silence."""
+        """Mix neighbors in time, channel by channel; padding counts as zeros."""
         projected = self.in_proj(frames)
         gates = slice(frames.shape[-1], None)
-        projected = regularizer.balance(projected, Balance.DEPTHWISE_GATE, gates)
+        projected = regularizers.balance(projected, Balance.DEPTHWISE_GATE, gates)
         shifted = self.depthwise_conv(gated(projected, padding))
-        shifted = regularizer.balance(shifted, Balance.DEPTHWISE_OUTPUT, plus=SWOOSH_R.shift)
-        shifted = regularizer.whiten(shifted, Whitening.CONVOLUTION)
+        shifted = regularizers.balance(shifted, Balance.DEPTHWISE_OUTPUT, plus=SWOOSH_R.shift)
+        shifted = regularizers.whiten(shifted, Whitening.CONVOLUTION)
         return activated_linear(shifted, self.out_proj.weight, self.out_proj.bias, SWOOSH_R)
 
 

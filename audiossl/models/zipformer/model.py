@@ -20,12 +20,12 @@ from audiossl.models.conv_subsampling import LEAST_FRAMES, ConvSubsampling
 from audiossl.models.encoder import Context, FeatureEncoder
 from audiossl.models.zipformer.config import ZipformerConfig
 from audiossl.models.zipformer.downsampling import Downsample
-from audiossl.models.zipformer.drawing import draw_plan
 from audiossl.models.zipformer.initialization import initialize
-from audiossl.models.zipformer.plan import StepPlan, idle_plan
 from audiossl.models.zipformer.positions import relative_positions
-from audiossl.models.zipformer.schedules import FINISHED, Progress
-from audiossl.models.zipformer.stack import DownsampledStack, Outputs, Stack, Surroundings
+from audiossl.models.zipformer.stack import DownsampledStack, Outputs, Stack, StackContext
+from audiossl.models.zipformer.training.sampling import sample_step
+from audiossl.models.zipformer.training.schedules import FINISHED, Progress
+from audiossl.models.zipformer.training.step import TrainingStep, evaluation_step
 from audiossl.nn.frames import Frames
 from audiossl.nn.lengths import check_lengths, padding_mask
 
@@ -56,7 +56,7 @@ class Zipformer(FeatureEncoder):
         self.fbank = KaldiFbank(KaldiFbankConfig(num_bins=config.num_bins))
         self.encoder_embed = ConvSubsampling(config.num_bins, config.dim)
         self.encoder = Stacks(config)
-        self.idle_plan = idle_plan(config)
+        self.evaluation_step = evaluation_step(config)
         self.apply(initialize)
 
     @property
@@ -101,9 +101,9 @@ class Zipformer(FeatureEncoder):
             features = F.pad(features, (0, 0, 0, missing), value=PADDING)
         lengths = torch.div(feature_lengths - 7, 2, rounding_mode="floor").clamp(min=0)
         ends = lengths if padding == "hidden" else None
-        plan = self._plan(features, context)
-        frames = self.encoder_embed(features, plan.front, ends)
-        vectors, layers = self.encoder(frames, lengths, ends, plan)
+        step = self._training_step(features, context)
+        frames = self.encoder_embed(features, step.front, ends)
+        vectors, layers = self.encoder(frames, lengths, ends, step)
         if missing > 0:
             vectors, layers = vectors[:, :0], tuple(layer[:, :0] for layer in layers)
         stride = self.config.output_stride
@@ -132,13 +132,13 @@ class Zipformer(FeatureEncoder):
             return encode_in_chunks(self, waveforms, lengths)
         return self.encode_features(*self.features(waveforms, lengths), padding="hidden")
 
-    def _plan(self, features: Tensor, context: Context | None) -> StepPlan:
+    def _training_step(self, features: Tensor, context: Context | None) -> TrainingStep:
         if not (self.training and self.config.machinery):
-            return self.idle_plan
+            return self.evaluation_step
         progress = Progress.of(context) if context else FINISHED
         generator = context.generator if context else None
         length = (features.shape[1] - 7) // 2
-        return draw_plan(
+        return sample_step(
             self.config, progress, batch=len(features), length=length, device=features.device,
             generator=generator,
         )  # fmt: skip
@@ -166,25 +166,25 @@ class Stacks(nn.Module):
         frames: Float[Tensor, "batch frames dim"],
         lengths: Int[Tensor, " batch"],
         ends: Int[Tensor, " batch"] | None,
-        plan: StepPlan,
+        step: TrainingStep,
     ) -> tuple[Float[Tensor, "batch fewer dim"], Outputs]:
         """Run the stacks; returns the output, and the outputs of all layers at 50 Hz."""
         positions = relative_positions(frames.shape[1], self.config.position_dim, frames.device)
-        around = Surroundings(
+        around = StackContext(
             positions.to(frames.dtype),
             padding_mask(lengths, frames.shape[1]),
             ends,
         )
         layers: list[Tensor] = []
         saves = self.config.checkpoint_stacks and self.training and torch.is_grad_enabled()
-        for stack, stack_plan in zip(self.encoders, plan.stacks, strict=True):
+        for stack, stack_step in zip(self.encoders, step.stacks, strict=True):
             if saves:
                 # Chance was drawn before: nothing random happens twice.
                 frames, outputs = checkpoint(
-                    stack, frames, around, stack_plan, use_reentrant=False, preserve_rng_state=False
+                    stack, frames, around, stack_step, use_reentrant=False, preserve_rng_state=False
                 )
             else:
-                frames, outputs = stack(frames, around, stack_plan)
+                frames, outputs = stack(frames, around, stack_step)
             layers.extend(outputs)
         if self.config.output_stride > 1:
             frames = self.downsample_output(frames, ends)

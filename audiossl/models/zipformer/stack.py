@@ -9,15 +9,15 @@ from audiossl.models.zipformer.bypass import Bypass
 from audiossl.models.zipformer.config import ZipformerConfig
 from audiossl.models.zipformer.downsampling import Downsample, upsample
 from audiossl.models.zipformer.layer import Layer
-from audiossl.models.zipformer.plan import StackPlan
 from audiossl.models.zipformer.positions import for_length
+from audiossl.models.zipformer.training.step import StackStep
 
 Outputs = tuple[Float[Tensor, "batch frames dim"], ...]
 """Output of each layer, first to last."""
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class StackContext:
     """What a stack has to know of its frames."""
 
     positions: Float[Tensor, "differences encoding_dim"]
@@ -36,17 +36,17 @@ class Stack(nn.Module):
         self.layers = nn.ModuleList(Layer(config, kernel_size) for _ in range(num_layers))
 
     def forward(
-        self, frames: Float[Tensor, "batch frames dim"], around: Surroundings, plan: StackPlan
+        self, frames: Float[Tensor, "batch frames dim"], around: StackContext, step: StackStep
     ) -> tuple[Float[Tensor, "batch frames dim"], Outputs]:
         """Run one layer after the other; returns the last output, and that of each layer."""
         positions = for_length(around.positions, frames.shape[1])
-        if plan.positions is not None:
-            positions = positions * plan.positions
-        frames = _masked(frames, plan.features)
+        if step.positions is not None:
+            positions = positions * step.positions
+        frames = _masked(frames, step.features)
         outputs = []
-        for layer, layer_plan in zip(self.layers, plan.layers, strict=True):
-            frames = layer(frames, positions, around.padding, layer_plan)
-            frames = _masked(frames, plan.features)
+        for layer, layer_step in zip(self.layers, step.layers, strict=True):
+            frames = layer(frames, positions, around.padding, layer_step)
+            frames = _masked(frames, step.features)
             outputs.append(frames)
         return frames, tuple(outputs)
 
@@ -64,17 +64,17 @@ class DownsampledStack(nn.Module):
         self.stride = stride
 
     def forward(
-        self, frames: Float[Tensor, "batch frames dim"], around: Surroundings, plan: StackPlan
+        self, frames: Float[Tensor, "batch frames dim"], around: StackContext, step: StackStep
     ) -> tuple[Float[Tensor, "batch frames dim"], Outputs]:
         """Average, run the layers, repeat, and mix with `frames`.
 
         Outputs of layers are repeated to the rate of `frames`, and not mixed with them.
         """
         inner = self.downsample(frames, around.ends)
-        inner_around = Surroundings(around.positions, around.padding[:, :: self.stride])
-        _, inner_outputs = self.encoder(inner, inner_around, plan)
+        inner_around = StackContext(around.positions, around.padding[:, :: self.stride])
+        _, inner_outputs = self.encoder(inner, inner_around, step)
         outputs = tuple(upsample(inner, self.stride, frames.shape[1]) for inner in inner_outputs)
-        return self.out_combiner(frames, outputs[-1], plan.combiner), outputs
+        return self.out_combiner(frames, outputs[-1], step.combiner), outputs
 
 
 def _masked(frames: Tensor, mask: Tensor | None) -> Tensor:

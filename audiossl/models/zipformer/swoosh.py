@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from audiossl.models.zipformer.blocks import Assembled, Place, runs_on_caches
+from audiossl.models.zipformer.kernels.blocks import Assembled, Place, runs_on_caches
 
 SLOPE = 0.08
 EXPONENT = 80.0

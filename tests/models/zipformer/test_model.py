@@ -27,7 +27,7 @@ def tiny():
 @torch.inference_mode()
 def test_a_tiny_network_computes_what_the_authors_network_computes(tiny):
     inputs, lengths = features()
-    embedded = tiny.encoder_embed(inputs, tiny.idle_plan.front)
+    embedded = tiny.encoder_embed(inputs, tiny.evaluation_step.front)
     close(embedded[0, 0, :4], [-0.24768, 0.42921, 1.33947, 1.67642])
     assert rms(embedded) == pytest.approx(1.072833, abs=1e-4)
     frames = tiny.encode_features(inputs, lengths)
@@ -60,7 +60,7 @@ def test_a_network_at_25_hz_computes_what_the_authors_network_computes():
 def test_the_base_network_computes_what_the_authors_network_computes():
     network = fill(Zipformer(BASE))
     inputs, lengths = features()
-    embedded = network.encoder_embed(inputs, network.idle_plan.front)
+    embedded = network.encoder_embed(inputs, network.evaluation_step.front)
     close(embedded[0, 0, :4], [-0.97650, -0.89639, 0.24050, 0.96997])
     frames = network.encode_features(inputs, lengths)
     close(frames.vectors[0, 0, :6], [-0.78483, -0.41740, 0.34991, 0.20971, 0.68171, 0.66926])

@@ -8,21 +8,27 @@ import jaxtyping
 import pytest
 import torch
 
-from audiossl.models.zipformer.balancing import bounds
 from audiossl.models.zipformer.config import TINY
-from audiossl.models.zipformer.limits import Limit
 from audiossl.models.zipformer.model import Zipformer
-from audiossl.models.zipformer.plan import FrontPlan, LayerPlan, Limits, StackPlan, StepPlan
-from audiossl.models.zipformer.regularizer import (
+from audiossl.models.zipformer.training.balancing import bounds
+from audiossl.models.zipformer.training.limits import ParameterLimit
+from audiossl.models.zipformer.training.regularizers import (
     BALANCERS,
     SCORE_PENALTY,
     WHITENERS,
     Balance,
-    Regularizer,
+    GradientRegularizers,
     Whitening,
     _at,
 )
-from audiossl.models.zipformer.schedules import LEAST_BYPASS, Progress
+from audiossl.models.zipformer.training.schedules import LEAST_BYPASS, Progress
+from audiossl.models.zipformer.training.step import (
+    FrontEndStep,
+    LayerLimits,
+    LayerStep,
+    StackStep,
+    TrainingStep,
+)
 from tests.benchmarks import zipformer_peer
 
 
@@ -51,16 +57,16 @@ def acting(batch_count):
     whiteners = [
         (_at(progress, w.limit), w.strength) for w in (WHITENERS[kind] for kind in Whitening)
     ]
-    return Regularizer(torch.tensor(balancers), torch.tensor(whiteners), SCORE_PENALTY)
+    return GradientRegularizers(torch.tensor(balancers), torch.tensor(whiteners), SCORE_PENALTY)
 
 
-def plan_of(config, push, batch_count):
+def step_of(config, regularizers, batch_count):
     acts = torch.tensor(True)
-    bypass = Limit(torch.tensor(LEAST_BYPASS.at(Progress(0, batch_count))), 1.0, acts)
-    norm = Limit(torch.tensor(-1.5), 1.5, acts)
-    layer = LayerPlan(push, limits=Limits(bypass, bypass, norm))
-    stacks = tuple(StackPlan((layer,) * n, combiner=bypass) for n in config.num_layers)
-    return StepPlan(FrontPlan(push, 0.2, norm=norm), stacks)
+    bypass = ParameterLimit(torch.tensor(LEAST_BYPASS.at(Progress(0, batch_count))), 1.0, acts)
+    norm = ParameterLimit(torch.tensor(-1.5), 1.5, acts)
+    layer = LayerStep(regularizers, limits=LayerLimits(bypass, bypass, norm))
+    stacks = tuple(StackStep((layer,) * n, combiner=bypass) for n in config.num_layers)
+    return TrainingStep(FrontEndStep(regularizers, 0.2, norm=norm), stacks)
 
 
 def gradients(network, encode, features, lengths, target):
@@ -109,7 +115,8 @@ def test_gradients_of_training_are_those_of_the_public_network(seed, monkeypatch
     monkeypatch.setattr(sys.modules["zipformer.modules.scaling"], "torch", zipformer_peer.Doubled())
     # What the public network draws lots for happens, and nothing is skipped or dropped.
     monkeypatch.setattr(random, "random", lambda: 0.0)
-    ours.__dict__["_plan"] = lambda *_, **__: plan_of(ours.config, acting(batch_count), batch_count)
+    step = step_of(ours.config, acting(batch_count), batch_count)
+    ours.__dict__["_training_step"] = lambda *_, **__: step
     batch = padded_batch(ours.config)
     mine, own = gradients(ours, lambda *given: ours.encode_features(*given).vectors, *batch)
     yours, its = gradients(theirs, lambda *given: theirs(*given)[0], *batch)
@@ -128,9 +135,9 @@ def test_each_regularizer_acts_in_that_comparison(without):
     ours, _, batch_count = networks(0)
     features, lengths, target = padded_batch(ours.config)
     found = []
-    for push in (acting(batch_count), replace(acting(batch_count), **without)):
-        plan = plan_of(ours.config, push, batch_count)
-        ours.__dict__["_plan"] = lambda *_, plan=plan, **__: plan
+    for regularizers in (acting(batch_count), replace(acting(batch_count), **without)):
+        step = step_of(ours.config, regularizers, batch_count)
+        ours.__dict__["_training_step"] = lambda *_, step=step, **__: step
         ours.zero_grad()
         encode = lambda *given: ours.encode_features(*given).vectors  # noqa: E731
         _, own = gradients(ours, encode, features, lengths, target)

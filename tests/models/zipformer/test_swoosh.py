@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.autograd import gradcheck
 
-from audiossl.models.zipformer import blocks
+from audiossl.models.zipformer.kernels import blocks
 from audiossl.models.zipformer.swoosh import (
     SWOOSH_L,
     SWOOSH_R,

@@ -5,7 +5,7 @@ activations are compared with limits; where they lie outside, 0.04 of the absolu
 gradient, on average, is added in the direction that leads back.
 
 Source: Zipformer (Yao et al., 2024), appendix, and its public implementation. There a Balancer acts
-in a random part of the steps; when it acts is decided here by the `Regularizer`. There autograd
+in a random part of the steps; when it acts is decided here in `regularizers.py`. There autograd
 differentiates the statistics; here their derivative, an affine function of the activations in each
 channel, is written out.
 """

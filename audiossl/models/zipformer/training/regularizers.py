@@ -1,4 +1,4 @@
-"""What pushes activations back: every Balancer and Whiten of a Zipformer, with its schedule.
+"""Every Balancer and Whiten of a Zipformer, with its schedule: changes of gradients alone.
 
 Source: the public implementation of SPEAR's training, where each of them acts with some probability
 of its own in each forward pass. Here all act together, in every `period`-th step, with the strength
@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from audiossl.models.zipformer.balancing import balance, bounds
-from audiossl.models.zipformer.schedules import Progress, Schedule
-from audiossl.models.zipformer.whitening import whiten
+from audiossl.models.zipformer.training.balancing import balance, bounds
+from audiossl.models.zipformer.training.schedules import Progress, Schedule
+from audiossl.models.zipformer.training.whitening import whiten
 
 SCORE_PENALTY = 1e-4
 """Gradient of the penalty on attention scores beyond ±25."""
@@ -116,8 +116,8 @@ WHITENERS: dict[Whitening, _Whiten] = {
 
 
 @dataclass(frozen=True)
-class Regularizer:
-    """The regularizers of one step; without limits, each leaves activations as they are."""
+class GradientRegularizers:
+    """The regularizers of one step; without limits, each leaves gradients as they are."""
 
     balance_limits: Float[Tensor, "balancers 5"] | None = None
     whiten_limits: Float[Tensor, "whiteners 2"] | None = None
@@ -150,7 +150,7 @@ class Regularizer:
         return whiten(x, limit, strength, channels, groups)
 
 
-IDLE = Regularizer()
+NO_REGULARIZERS = GradientRegularizers()
 """Does nothing: in evaluation, in a plain model, and in most steps of training."""
 
 
@@ -159,11 +159,11 @@ def period(progress: Progress) -> int:
     return int(1 / DEFAULT_PROBABILITY.at(progress))
 
 
-def regularizer_at(progress: Progress, device: torch.device) -> Regularizer:
-    """What pushes activations back at this point of training."""
+def gradient_regularizers(progress: Progress, device: torch.device) -> GradientRegularizers:
+    """Those that act in this step of training, with their limits at this point."""
     steps = period(progress)
     if progress.step % steps:
-        return IDLE
+        return NO_REGULARIZERS
     at = functools.partial(_at, progress)
     balancers = [
         bounds(
@@ -177,7 +177,7 @@ def regularizer_at(progress: Progress, device: torch.device) -> Regularizer:
         (at(w.limit), steps * WHITEN_PROBABILITY * w.strength)
         for w in (WHITENERS[kind] for kind in Whitening)
     ]
-    return Regularizer(
+    return GradientRegularizers(
         torch.tensor(balancers, device=device),
         torch.tensor(whiteners, device=device),
         steps * SCORE_PROBABILITY * SCORE_PENALTY,

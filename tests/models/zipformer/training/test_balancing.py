@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from audiossl.models.zipformer.balancing import STRENGTH, balance, bounds
+from audiossl.models.zipformer.training.balancing import STRENGTH, balance, bounds
 
 
 def excess(x, limits):

@@ -1,17 +1,22 @@
 import pytest
 import torch
 
-from audiossl.models.zipformer import shared_weights
-from audiossl.models.zipformer.shared_weights import Layout, Use, attention_weights
+from audiossl.models.zipformer.kernels import shared_attention
+from audiossl.models.zipformer.kernels.shared_attention import (
+    Application,
+    Layout,
+    attention_weights,
+)
 
 HEADS, QUERY, POSITION, VALUE, HIDDEN = 3, 5, 2, 4, 6
-LAYOUT = Layout(HEADS, QUERY, POSITION, (Use(1, HIDDEN), Use(HEADS, VALUE), Use(HEADS, VALUE)))
+APPLICATIONS = (Application(1, HIDDEN), Application(HEADS, VALUE), Application(HEADS, VALUE))
+LAYOUT = Layout(HEADS, QUERY, POSITION, APPLICATIONS)
 
 
 def inputs(batch=2, length=9):
     channels = HEADS * (2 * QUERY + POSITION)
     shapes = [(batch, length, channels), (HEADS, POSITION, 2 * length - 1)]
-    shapes += [(batch, use.heads, length, use.dim) for use in LAYOUT.uses]
+    shapes += [(batch, each.heads, length, each.dim) for each in APPLICATIONS]
     return [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
 
 
@@ -47,7 +52,7 @@ def formula(projected, relative, *values, padding, keep=None):
 @pytest.mark.parametrize("block", [2**19, 250, 90, 20, 1])
 @pytest.mark.parametrize("batch", [1, 2])
 def test_outputs_and_gradients_are_those_of_the_formula(monkeypatch, block, batch):
-    monkeypatch.setattr(shared_weights, "BLOCK", block)
+    monkeypatch.setattr(shared_attention, "BLOCK", block)
     arguments = inputs(batch)
     padding = padded(batch, 9)
     keep = torch.tensor([1.0, 0.0])[:batch, None, None, None]
@@ -81,7 +86,7 @@ def test_a_use_that_is_not_made_costs_nothing_and_breaks_nothing():
 @pytest.mark.parametrize("block", [2**19, 20])
 @pytest.mark.parametrize("batch", [1, 2])
 def test_the_penalty_acts_on_scores_before_padding_is_masked(monkeypatch, batch, block):
-    monkeypatch.setattr(shared_weights, "BLOCK", block)
+    monkeypatch.setattr(shared_attention, "BLOCK", block)
     arguments = inputs(batch)
     projected, relative = arguments[:2]
     with torch.no_grad():

@@ -16,7 +16,7 @@ PROBABILITY = 0.6
 
 
 @dataclass(frozen=True)
-class Limit:
+class ParameterLimit:
     """Bounds of a parameter in one step."""
 
     low: Float[Tensor, ""]
@@ -27,7 +27,9 @@ class Limit:
     """Whether chance has the limit act in this step."""
 
 
-def limited(parameter: Float[Tensor, "*shape"], limit: Limit | None) -> Float[Tensor, "*shape"]:
+def limited(
+    parameter: Float[Tensor, "*shape"], limit: ParameterLimit | None
+) -> Float[Tensor, "*shape"]:
     """Return `parameter`, with a gradient that does not push it out of its bounds."""
     if limit is None:
         return parameter

@@ -5,8 +5,8 @@ import torch
 
 from audiossl import distributed
 from audiossl.models.zipformer.config import TINY
-from audiossl.models.zipformer.drawing import draw_plan
-from audiossl.models.zipformer.schedules import FINISHED, Progress
+from audiossl.models.zipformer.training.sampling import sample_step
+from audiossl.models.zipformer.training.schedules import FINISHED, Progress
 
 CPU = torch.device("cpu")
 START = Progress(0, 0.0)
@@ -14,7 +14,7 @@ START = Progress(0, 0.0)
 
 def drawn(progress, batch=4000, seed=0, length=8):
     generator = torch.Generator().manual_seed(seed)
-    return draw_plan(TINY, progress, batch=batch, length=length, device=CPU, generator=generator)
+    return sample_step(TINY, progress, batch=batch, length=length, device=CPU, generator=generator)
 
 
 def rate(keep):
@@ -23,13 +23,13 @@ def rate(keep):
 
 def test_things_are_left_out_as_often_as_schedules_say():
     plan = drawn(START)
-    keeps = plan.stacks[0].layers[0].keeps
+    keeps = plan.stacks[0].layers[0].skips
     rates = [rate(keep) for keep in keeps[:-1]]
     assert rates == pytest.approx([0.2, 0.2, 0.2, 0.1, 0.1, 0.5], abs=0.03)
     # The positional term is left out of whole batches, in each layer by itself.
     plans = [drawn(START, batch=1, seed=seed) for seed in range(200)]
     keeps = torch.tensor(
-        [[float(p.stacks[s].layers[0].keeps.positions) for s in (0, 2)] for p in plans]
+        [[float(p.stacks[s].layers[0].skips.positions) for s in (0, 2)] for p in plans]
     )
     assert keeps.mean(dim=0).tolist() == pytest.approx([0.5, 0.5], abs=0.12)
     assert float((keeps[:, 0] * keeps[:, 1]).mean()) == pytest.approx(0.25, abs=0.1)
@@ -41,11 +41,11 @@ def test_things_are_left_out_as_often_as_schedules_say():
 
 def test_in_the_end_little_is_left_of_it():
     plan = drawn(FINISHED)
-    keeps = plan.stacks[3].layers[0].keeps
+    keeps = plan.stacks[3].layers[0].skips
     assert keeps[:5] == (None,) * 5
     assert keeps.positions is None
     assert rate(keeps.layer) == pytest.approx(0.035 * math.sqrt(8), abs=0.02)
-    assert plan.front.regularizer.balance_limits is None
+    assert plan.front.regularizers.balance_limits is None
 
 
 def test_feature_masks_silence_the_upper_quarters_of_a_whole_sequence():
@@ -59,7 +59,7 @@ def test_feature_masks_silence_the_upper_quarters_of_a_whole_sequence():
 
 
 def test_modules_of_a_layer_are_left_out_independently():
-    keeps = drawn(START).stacks[0].layers[0].keeps
+    keeps = drawn(START).stacks[0].layers[0].skips
     first, second = keeps.convolution1.flatten(), keeps.convolution2.flatten()
     assert rate(first * second) == pytest.approx(1 - 0.8**2, abs=0.03)
 
@@ -77,9 +77,9 @@ def test_the_same_seed_gives_the_same_plan_and_the_end_of_a_schedule_moves_nothi
 def rows_of_a_rank():
     generator = torch.Generator().manual_seed(0)
     ranks = distributed.world_size()
-    plan = draw_plan(TINY, START, batch=4 // ranks, length=8, device=CPU, generator=generator)
+    plan = sample_step(TINY, START, batch=4 // ranks, length=8, device=CPU, generator=generator)
     layer = plan.stacks[1].layers[1]
-    return distributed.gather(layer.keeps.attention), distributed.gather(layer.dropout[2])
+    return distributed.gather(layer.skips.attention), distributed.gather(layer.dropout[2])
 
 
 def test_two_ranks_draw_what_one_draws(two_processes):

@@ -1,7 +1,7 @@
 import torch
 from torch.nn import functional as F
 
-from audiossl.models.zipformer.depthwise import depthwise_frames, depthwise_image
+from audiossl.models.zipformer.kernels.depthwise import depthwise_frames, depthwise_image
 
 
 def assert_same(found, expected, inputs):

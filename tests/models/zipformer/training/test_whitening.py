@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from audiossl.models.zipformer.whitening import whiten, whitening_metric
+from audiossl.models.zipformer.training.whitening import whiten, whitening_metric
 
 
 def metric(x, groups):

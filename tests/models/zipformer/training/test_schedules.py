@@ -3,7 +3,7 @@ import math
 import pytest
 
 from audiossl.models.encoder import Context
-from audiossl.models.zipformer.schedules import (
+from audiossl.models.zipformer.training.schedules import (
     FINISHED,
     LEAST_BYPASS,
     Progress,

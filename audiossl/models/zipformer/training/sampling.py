@@ -1,4 +1,4 @@
-"""Drawing the plan of a training step: all skips in one draw, all masks of dropout in another."""
+"""Sampling of a training step: all skips in one draw, all masks of dropout in another."""
 
 import itertools
 from collections.abc import Iterator
@@ -8,20 +8,23 @@ from jaxtyping import Float
 from torch import Tensor
 
 from audiossl import distributed
-from audiossl.models.zipformer import schedules
 from audiossl.models.zipformer.config import ZipformerConfig
-from audiossl.models.zipformer.limits import PROBABILITY, Limit
-from audiossl.models.zipformer.plan import (
-    FrontPlan,
-    Keep,
-    Keeps,
-    LayerPlan,
-    Limits,
-    StackPlan,
-    StepPlan,
+from audiossl.models.zipformer.training import schedules
+from audiossl.models.zipformer.training.limits import PROBABILITY, ParameterLimit
+from audiossl.models.zipformer.training.regularizers import (
+    GradientRegularizers,
+    gradient_regularizers,
 )
-from audiossl.models.zipformer.regularizer import Regularizer, regularizer_at
-from audiossl.models.zipformer.schedules import Progress
+from audiossl.models.zipformer.training.schedules import Progress
+from audiossl.models.zipformer.training.step import (
+    FrontEndStep,
+    LayerLimits,
+    LayerStep,
+    SequenceMask,
+    SkipMasks,
+    StackStep,
+    TrainingStep,
+)
 
 LAYER_SKIPS = (
     schedules.ATTENTION_SKIP,
@@ -30,7 +33,7 @@ LAYER_SKIPS = (
     schedules.FEED_FORWARD_SKIP,
     schedules.FEED_FORWARD_SKIP,
 )
-"""Of every layer and sequence, in the order of `Keeps`; before how often a layer is gone past."""
+"""Of the modules of every layer, in the order of `SkipMasks`; the whole layer's depends on it."""
 FRONT_SKIPS = (schedules.CONVNEXT_SKIP, schedules.FEATURE_SKIP, schedules.FEATURE_SKIP)
 """Of the ConvNeXt block, the upper half and the uppermost quarter of maskable channels."""
 FRONT_GRADIENT = 0.2
@@ -40,7 +43,7 @@ GREATEST_LOG_SCALE = 1.5
 """Absolute value of BiasNorm's log_scale."""
 
 
-def draw_plan(
+def sample_step(
     config: ZipformerConfig,
     progress: Progress,
     *,
@@ -48,8 +51,8 @@ def draw_plan(
     length: int,
     device: torch.device,
     generator: torch.Generator | None = None,
-) -> StepPlan:
-    """Draw what happens in one step of training.
+) -> TrainingStep:
+    """Draw what one step of training adds to the network.
 
     Args:
         config: Of the Zipformer.
@@ -60,41 +63,44 @@ def draw_plan(
         generator: Source of chance, which all ranks have seeded alike: each draws for the rows of
             all and keeps its own. Without one, each rank draws from torch's global state.
     """
-    dice = _Dice(batch, device, generator)
+    sampler = _Sampler(batch, device, generator)
     layer_skips = schedules.layer_skips(config.strides, config.num_layers)
-    skips = [FRONT_SKIPS, *((*LAYER_SKIPS, skip) for skip in layer_skips)]
-    rates = [[skip.at(progress) for skip in group] for group in skips]
-    (convnext, *features), *keeps = dice.keeps(rates)
-    masks = iter(dice.masks(config, schedules.DROPOUT.at(progress)))
-    coins = _Coins(dice, config, progress)
-    positions = dice.position_keeps(config, schedules.POSITION_SKIP.at(progress))
-    regularizer = regularizer_at(progress, device)
-    front = FrontPlan(regularizer, FRONT_GRADIENT, convnext, coins.norm(), next(masks))
+    schedule = [FRONT_SKIPS, *((*LAYER_SKIPS, skip) for skip in layer_skips)]
+    rates = [[skip.at(progress) for skip in group] for group in schedule]
+    (convnext, *features), *of_layers = sampler.skips(rates)
+    masks = iter(sampler.masks(config, schedules.DROPOUT.at(progress)))
+    limits = _LimitSampler(sampler, config, progress)
+    positions = sampler.position_skips(config, schedules.POSITION_SKIP.at(progress))
+    regularizers = gradient_regularizers(progress, device)
+    front = FrontEndStep(regularizers, FRONT_GRADIENT, convnext, limits.norm(), next(masks))
     layers = (
-        _layer_plan(regularizer, Keeps(*keep)._replace(positions=position), masks, coins)
-        for keep, position in zip(keeps, positions, strict=True)
+        _layer_step(regularizers, SkipMasks(*skips)._replace(positions=position), masks, limits)
+        for skips, position in zip(of_layers, positions, strict=True)
     )
     stacks = (
-        StackPlan(
+        StackStep(
             layers=tuple(itertools.islice(layers, count)),
-            positions=dice.position_mask(-(-length // stride), config.position_dim),
+            positions=sampler.position_mask(-(-length // stride), config.position_dim),
             features=_feature_mask(config, *features),
-            combiner=coins.bypass(),
+            combiner=limits.bypass(),
         )
         for count, stride in zip(config.num_layers, config.strides, strict=True)
     )
-    return StepPlan(front, tuple(stacks))
+    return TrainingStep(front, tuple(stacks))
 
 
-def _layer_plan(
-    regularizer: Regularizer, keeps: Keeps, masks: Iterator[Tensor], coins: "_Coins"
-) -> LayerPlan:
-    limits = Limits(coins.bypass(), coins.bypass(), coins.norm())
-    return LayerPlan(regularizer, keeps, limits, tuple(itertools.islice(masks, 3)))
+def _layer_step(
+    regularizers: GradientRegularizers,
+    skips: SkipMasks,
+    masks: Iterator[Tensor],
+    limits: "_LimitSampler",
+) -> LayerStep:
+    own = LayerLimits(limits.bypass(), limits.bypass(), limits.norm())
+    return LayerStep(regularizers, skips, own, tuple(itertools.islice(masks, 3)))
 
 
 def _feature_mask(
-    config: ZipformerConfig, lower: Keep | None, upper: Keep | None
+    config: ZipformerConfig, lower: SequenceMask | None, upper: SequenceMask | None
 ) -> Float[Tensor, "batch 1 dim"] | None:
     """Silence the upper half of the channels that can be, or the upper half of that."""
     if lower is None or upper is None:
@@ -107,8 +113,8 @@ def _feature_mask(
     )
 
 
-class _Dice:
-    """Chance of one step, drawn for all sequences at once."""
+class _Sampler:
+    """Uniform numbers of one step, drawn for all sequences at once."""
 
     def __init__(self, batch: int, device: torch.device, generator: torch.Generator | None) -> None:
         self.batch, self.device, self.generator = batch, device, generator
@@ -126,8 +132,8 @@ class _Dice:
             return self.shared(self.batch, count)
         return distributed.draw_rows(self.batch, lambda rows: self.shared(rows, count))
 
-    def keeps(self, rates: list[list[float]]) -> list[list[Keep | None]]:
-        """Draw who takes part, given how often each is skipped; None where that never happens."""
+    def skips(self, rates: list[list[float]]) -> list[list[SequenceMask | None]]:
+        """Draw masks of skips, given their probabilities; None where one is 0."""
         flat = torch.tensor(list(itertools.chain.from_iterable(rates)), device=self.device)
         kept = (self.rows(len(flat)) >= flat).float()[..., None, None]
         columns = iter(kept.unbind(dim=1))
@@ -140,8 +146,8 @@ class _Dice:
         widths = [config.dim, *config.feed_forward_dims * sum(config.num_layers)]
         return _dropout(self.rows(sum(widths)), rate)[:, None].split(widths, dim=-1)
 
-    def position_keeps(self, config: ZipformerConfig, rate: float) -> list[Keep | None]:
-        """Draw for each layer whether its attention knows of time, alike for all sequences."""
+    def position_skips(self, config: ZipformerConfig, rate: float) -> list[SequenceMask | None]:
+        """Draw for each layer whether its scores have the positional term, in the whole batch."""
         drawn = self.shared(sum(config.num_layers), 1, 1, 1)
         return list((drawn >= rate).float().unbind()) if rate else [None] * len(drawn)
 
@@ -154,17 +160,18 @@ def _dropout(uniform: Tensor, rate: float) -> Tensor:
     return (uniform >= rate).float() / (1.0 - rate)
 
 
-class _Coins:
-    """Limits of parameters, each with a coin of its own."""
+class _LimitSampler:
+    """Limits of parameters, each of which acts with a probability of its own."""
 
-    def __init__(self, dice: _Dice, config: ZipformerConfig, progress: Progress) -> None:
+    def __init__(self, sampler: _Sampler, config: ZipformerConfig, progress: Progress) -> None:
         count = 3 * sum(config.num_layers) + len(config.strides) + 1
-        self.coins = iter((dice.shared(count) < PROBABILITY).unbind())
+        self.acting = iter((sampler.shared(count) < PROBABILITY).unbind())
         least = [schedules.LEAST_BYPASS.at(progress), -GREATEST_LOG_SCALE]
-        self.least_bypass, self.least_log_scale = torch.tensor(least, device=dice.device).unbind()
+        low = torch.tensor(least, device=sampler.device)
+        self.least_bypass, self.least_log_scale = low.unbind()
 
-    def bypass(self) -> Limit:
-        return Limit(self.least_bypass, 1.0, next(self.coins))
+    def bypass(self) -> ParameterLimit:
+        return ParameterLimit(self.least_bypass, 1.0, next(self.acting))
 
-    def norm(self) -> Limit:
-        return Limit(self.least_log_scale, GREATEST_LOG_SCALE, next(self.coins))
+    def norm(self) -> ParameterLimit:
+        return ParameterLimit(self.least_log_scale, GREATEST_LOG_SCALE, next(self.acting))

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from audiossl.models.zipformer.blocks import BLOCK, runs_on_caches, slices
+from audiossl.models.zipformer.kernels.blocks import BLOCK, runs_on_caches, slices
 
 MASKED = -1000.0
 """Added to the scores of padding."""
@@ -26,8 +26,8 @@ PENALIZED = 25.0
 """Absolute score from which on the penalty acts."""
 
 
-class Use(NamedTuple):
-    """What the weights are used for."""
+class Application(NamedTuple):
+    """One application of the weights: to the values of which heads, of which dimension."""
 
     heads: int
     """All heads, or 1 for the first alone."""
@@ -41,20 +41,21 @@ class Layout(NamedTuple):
     heads: int
     query_dim: int
     position_dim: int
-    uses: tuple[Use, ...]
+    applications: tuple[Application, ...]
 
 
-class Weights(NamedTuple):
-    """Attention weights, handed out for one use."""
+class SharedWeights(NamedTuple):
+    """Attention weights, handed out for one application."""
 
     weights: Float[Tensor, "batch heads frames frames"]
-    factors: Float[Tensor, "batch heads frames two_dims"]
+    gradient_factors: Float[Tensor, "batch heads frames two_dims"]
+    """Placeholder without storage; its gradient is the two factors of that of the weights."""
 
     def gather(
         self, values: Float[Tensor, "batch heads frames dim"]
     ) -> Float[Tensor, "batch heads frames dim"]:
         """Average `values` over frames with the weights."""
-        return _Gather.apply(self.weights, self.factors, values)
+        return _Gather.apply(self.weights, self.gradient_factors, values)
 
 
 def attention_weights(
@@ -65,7 +66,7 @@ def attention_weights(
     *,
     layout: Layout,
     penalty: float,
-) -> tuple[Weights, ...]:
+) -> tuple[SharedWeights, ...]:
     """Compute softmax over s of query(t) · key(s) + position_query(t) · relative(s - t).
 
     Args:
@@ -81,8 +82,8 @@ def attention_weights(
         projected, relative, padding, keep_positions, (layout, penalty)
     )
     return tuple(
-        Weights(weights[:, : use.heads], factor)
-        for use, factor in zip(layout.uses, factors, strict=True)
+        SharedWeights(weights[:, : application.heads], factor)
+        for application, factor in zip(layout.applications, factors, strict=True)
     )
 
 
@@ -109,7 +110,7 @@ class _AttentionWeights(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         storage = projected.new_zeros(())
         return weights, *(
-            storage.expand(batch, use.heads, length, 2 * use.dim) for use in layout.uses
+            storage.expand(batch, each.heads, length, 2 * each.dim) for each in layout.applications
         )
 
     @staticmethod

@@ -1,0 +1,1 @@
+"""What training alone does: schedules, skips and masks, limits of parameters, regularizers."""
