@@ -252,7 +252,7 @@ def _labels(cut: dict[str, Any]) -> dict[str, str]:
     return {**found, "id": cut["id"], "duration": str(cut["duration"])}
 
 
-_AGAIN = "run its stage again (audiossl doctor names all that is damaged)"
+_AGAIN = "run its stage again with --verify (audiossl doctor names all that is damaged)"
 
 
 def _damaged(path: Path, what: str) -> UserError:
