@@ -3,10 +3,11 @@
 import glob
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
-from audiossl.errors import UserError
+from audiossl.errors import Skip, UserError
 
 _READ = (
     ".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".mp2", ".aif", ".aiff", ".aifc", ".au",
@@ -55,9 +56,12 @@ def is_audio(path: Path) -> bool:
     """Whether a file is called as audio is, or begins as audio does."""
     if path.suffix.lower() in SUFFIXES:
         return True
+    # Opening a pipe would wait for whoever writes to it.
+    if not holds(path.is_file):
+        return False
     try:
         with path.open("rb") as file:
-            head = file.read(12) if path.is_file() else b""
+            head = file.read(12)
     except OSError:
         return False
     held = _CONTAINERS.get(head[:4])
@@ -65,25 +69,80 @@ def is_audio(path: Path) -> bool:
 
 
 def audio_files(folder: Path) -> Iterator[Path]:
-    """Find the audio of a folder at any depth, each file once, hidden ones and links last or never.
+    """Find the audio of a folder at any depth, each file once; see `walk`.
 
-    Files and folders whose name begins with a dot are left out; what lies behind a link is taken
-    unless it was found without one.
+    Raises:
+        Skip: A folder in it cannot be read.
+    """
+    for path, problem in walk(folder):
+        if problem is not None:
+            raise problem
+        yield path
+
+
+def walk(
+    folder: Path, is_one: Callable[[Path, Sequence[str]], bool] = lambda *_: False
+) -> Iterator[tuple[Path, Skip | None]]:
+    """Find the audio of a folder at any depth, each file once: in its own place before by links.
+
+    Files and folders whose name begins with a dot are left out.
+
+    Args:
+        folder: Where to begin.
+        is_one: Whether a folder, by its path and the names in it, counts as one file.
+
+    Yields:
+        A file, or folder that counts as one, and None; or a folder and why it cannot be read.
     """
     seen: set[str] = set()
-    to_do, links = deque([folder]), deque[Path]()
+    to_do, links = deque([(folder, os.path.realpath(folder), True)]), deque[_Place]()
     while to_do or links:
-        path = to_do.popleft() if to_do else links.popleft()
-        real = os.path.realpath(path)
+        path, real, is_folder = to_do.popleft() if to_do else links.popleft()
         if real in seen:
             continue
         seen.add(real)
-        if not path.is_dir():
-            yield path
+        try:
+            entries = entries_of(path) if is_folder else []
+        except Skip as reason:
+            yield path, reason
             continue
-        for entry in sorted(path.iterdir()):
-            if not entry.name.startswith(".") and (entry.is_dir() or is_audio(entry)):
-                (links if entry.is_symlink() else to_do).append(entry)
+        if not is_folder or (path != folder and is_one(path, [entry.name for entry in entries])):
+            yield path, None
+            continue
+        for entry in entries:
+            place = path / entry.name
+            is_inner = holds(entry.is_dir)
+            if entry.name.startswith(".") or not (is_inner or is_audio(place)):
+                continue
+            if entry.is_symlink():
+                links.append((place, os.path.realpath(place), is_inner))
+            else:
+                to_do.append((place, f"{real}/{entry.name}", is_inner))
+
+
+_Place: TypeAlias = tuple[Path, str, bool]
+"""A path, where it is without links, and whether it is a folder."""
+
+
+def entries_of(folder: Path) -> list["os.DirEntry[str]"]:
+    """List a folder by name.
+
+    Raises:
+        Skip: It cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        raise Skip(f"{folder}: cannot be read ({error.strerror}): check its permissions") from error
+
+
+def holds(test: Callable[[], bool]) -> bool:
+    """Ask something of a path; of one that is too long, or in a closed folder, nothing is true."""
+    try:
+        return test()
+    except (OSError, ValueError):
+        return False
 
 
 def _in_folder(folder: Path) -> list[Path]:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from audiossl.audio.files import audio_info
-from audiossl.audio.listing import is_audio, list_files
+from audiossl.audio.listing import holds, is_audio, list_files
 from audiossl.data.corpus import Corpus
-from audiossl.data.folder import folder_items, holds, stem_files
+from audiossl.data.folder import folder_items, stem_files
 from audiossl.data.items import Item, check_usable
 from audiossl.data.kaldi import kaldi_items
 from audiossl.data.lhotse_cuts import lhotse_items, shar_shards

@@ -8,13 +8,13 @@ often links lead to it and however its path is spelled in a table.
 """
 
 import os
+import stat
 import unicodedata
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from audiossl.audio.listing import SUFFIXES as SUFFIXES
-from audiossl.audio.listing import is_audio
+from audiossl.audio.listing import entries_of, holds, is_audio, walk
 from audiossl.data.items import Item, without_duplicates
 from audiossl.data.layout import MIXTURE
 from audiossl.data.tables import read_labels as read_labels
@@ -47,7 +47,7 @@ def folder_items(
     named = {name for name in rows if holds((folder / name).is_dir)}
     sources: dict[str, Path | Skip] = {}
     if not only_labeled:
-        sources = {_name(folder, path): found for path, found in _sources(folder, named)}
+        sources = _sources(folder, named)
         rows = _as_listed(rows, sources, folder)
     sources |= {name: folder / name for name in rows if name not in sources}
     if not sources:
@@ -65,7 +65,7 @@ def stem_files(folder: str | Path) -> dict[str, Path]:
     """
     folder = Path(folder)
     stems: dict[str, Path] = {}
-    for path in _entries(folder):
+    for path in (folder / entry.name for entry in entries_of(folder)):
         if not is_audio(path):
             continue
         if path.stem in stems:
@@ -110,7 +110,7 @@ def _found(folder: Path, written: str, listed: dict[Path, dict[str, str]]) -> Pa
     found = Path(folder.anchor) if Path(written).is_absolute() else folder
     for part in Path(written).parts:
         if found not in listed:
-            listed[found] = {_composed(entry.name): entry.name for entry in _entries(found)}
+            listed[found] = {_composed(entry.name): entry.name for entry in entries_of(found)}
         found /= listed[found].get(_composed(part), part)
     return found
 
@@ -124,46 +124,16 @@ def _name(folder: Path, path: Path) -> str:
     return str(whole)
 
 
-def _sources(folder: Path, recordings: set[str]) -> Iterator[tuple[Path, Path | Skip]]:
-    """Find every file, or folder that is one recording, once: in its own place before by links."""
-    seen: set[str] = set()
-    to_do, links = deque([folder]), deque[Path]()
-    while to_do or links:
-        path = to_do.popleft() if to_do else links.popleft()
-        real = os.path.realpath(path)
-        if real in seen:
-            continue
-        seen.add(real)
-        if not holds(path.is_dir):
-            yield path, path
-            continue
-        try:
-            entries = _entries(path)
-        except Skip as reason:
-            yield path, reason
-            continue
-        is_recording = any(is_audio(entry) and entry.stem == MIXTURE for entry in entries)
-        if path != folder and (is_recording or _name(folder, path) in recordings):
-            yield path, path
-            continue
-        for entry in entries:
-            if is_audio(entry) or holds(entry.is_dir):
-                (links if entry.is_symlink() else to_do).append(entry)
+def _sources(folder: Path, recordings: set[str]) -> dict[str, Path | Skip]:
+    """Find every file, or folder that is one recording, by its name within the folder."""
 
+    def is_recording(path: Path, names: Sequence[str]) -> bool:
+        if any(Path(name).stem == MIXTURE and is_audio(path / name) for name in names):
+            return True
+        return str(path.relative_to(folder)) in recordings
 
-def _entries(folder: Path) -> list[Path]:
-    try:
-        return sorted(folder.iterdir())
-    except OSError as error:
-        raise Skip(f"{folder}: cannot be read ({error.strerror}): check its permissions") from error
-
-
-def holds(test: Callable[[], bool]) -> bool:
-    """Ask something of a path; of one that is too long, or in a closed folder, nothing is true."""
-    try:
-        return test()
-    except (OSError, ValueError):
-        return False
+    found = walk(folder, is_recording)
+    return {str(path.relative_to(folder)): problem or path for path, problem in found}
 
 
 def _composed(name: str) -> str:
@@ -173,17 +143,24 @@ def _composed(name: str) -> str:
 def _item(name: str, source: Path | Skip, labels: dict[str, str]) -> Item:
     if isinstance(source, Skip):
         return Item(_printable(name), _printable(name), problem=_printable(str(source)))
-    problem = ""
-    if not holds(source.exists):
+    problem, mode = "", _mode(source)
+    if mode is None:
         problem = f"{source}: labels name it, but there is no such file"
     elif _printable(name) != name:
         problem = f"{source}: its name is not UTF-8: rename it (convmv)"
-    is_folder = holds(source.is_dir)
+    is_folder = mode is not None and stat.S_ISDIR(mode)
     identity = labels.get("id") or (name if is_folder else str(Path(name).with_suffix("")))
     labels = {**labels, "path": _printable(name)}
     return Item(
         _printable(identity), _printable(str(source)), labels=labels, problem=_printable(problem)
     )
+
+
+def _mode(path: Path) -> int | None:
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):
+        return None
 
 
 def _printable(name: str) -> str:

@@ -7,9 +7,10 @@ import numpy as np
 from jaxtyping import Float
 
 from audiossl.audio.files import audio_info, read_audio, read_waveform
+from audiossl.audio.listing import holds
 from audiossl.audio.resampling import resample_blocks
 from audiossl.data.commands import command_output
-from audiossl.data.folder import holds, stem_files
+from audiossl.data.folder import stem_files
 from audiossl.data.items import Item, check_usable, stored_gain
 from audiossl.data.layout import MIXTURE
 from audiossl.data.layout import SAMPLE_RATE as SAMPLE_RATE

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from audiossl import distributed
+from audiossl.audio.listing import holds
 from audiossl.configs import Count, Nonnegative, Positive, Share
-from audiossl.data.folder import holds
 from audiossl.data.items import Item
 from audiossl.data.lhotse_cuts import shar_items
 from audiossl.data.preparing import Durations, finish_corpus, join_cuts, write_shard

@@ -156,14 +156,15 @@ def test_what_cannot_be_opened_is_an_item_with_a_problem(tmp_path, monkeypatch):
     os.mkfifo(tmp_path / "pipe.wav")
     (tmp_path / "000.wav").rename(tmp_path / os.fsdecode("日.wav".encode("shift_jis")))
     (tmp_path / "labels.csv").write_text(f"path,text\n{'long' * 2000}.wav,x\n")
-    listed = type(tmp_path).iterdir
+    os.mkfifo(tmp_path / "pipe without a suffix")
+    listed = os.scandir
 
-    def iterdir(path):
+    def scandir(path):
         if path.name == "closed":
             raise PermissionError(13, "Permission denied")
         return listed(path)
 
-    monkeypatch.setattr(type(tmp_path), "iterdir", iterdir)
+    monkeypatch.setattr("os.scandir", scandir)
     problems = {item.id[:6]: item for item in folder_items(tmp_path, [tmp_path / "labels.csv"])}
     assert "closed: cannot be read (Permission denied)" in problems["closed"].problem
     assert "no such file" in problems["longlo"].problem
@@ -213,3 +214,12 @@ def test_identities_may_be_long(tmp_path):
     corpus = Corpus(tmp_path / "cuts")
     assert corpus.name(0) == name
     assert len(corpus.waveform(0)) == 1600
+
+
+def test_what_datalad_keeps_behind_its_links_has_the_names_of_the_links(tmp_path):
+    annex = tmp_path / ".git" / "annex" / "objects"
+    annex.mkdir(parents=True)
+    soundfile.write(annex / "MD5E-s1.wav", tone(0.1, 300), 16000)
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "x.wav").symlink_to("../.git/annex/objects/MD5E-s1.wav")
+    assert [item.id for item in folder_items(tmp_path)] == ["clips/x"]
