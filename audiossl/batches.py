@@ -1,4 +1,4 @@
-"""What data hands to methods: typed batches, which both rooms may know."""
+"""Typed batches of data, and facts about them, for methods."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -55,14 +55,14 @@ class ViewBatch:
     active: Bool[Tensor, " batch"]
     """Whether the positive's source sounds in its segment; False stands for a null input."""
     recordings: Int[Tensor, " batch"]
-    """Which recording each pair is from, to leave out negatives from the same one."""
+    """Number of the recording of each pair, to leave out negatives from the same one."""
     source: str = "mixture"
     """Name of the source of all positives; "mixture" for crops of the recording itself."""
 
 
 @dataclass(frozen=True)
 class CodeBatch:
-    """Cuts with the codes that frozen teachers gave them, by name of the teacher's domain."""
+    """Cuts with codes of frozen teachers, by name of the teacher's domain."""
 
     waveforms: Float[Tensor, "batch samples"]
     """Padded with zeros at the end."""
@@ -73,12 +73,12 @@ class CodeBatch:
     codes: dict[str, Int[Tensor, "batch _ _"]]
     """Entries (batch, frames, codebooks), at each quantizer's rate; -100 where there is none."""
     noise: Float[Tensor, "batch samples"] | None = None
-    """What may be mixed in, one waveform a cut, as long as the batch."""
+    """Waveforms to mix in, one a cut, as long as those of the batch."""
 
 
 @dataclass(frozen=True)
 class TextBatch:
-    """Cuts with what is said in them."""
+    """Cuts with their transcripts."""
 
     waveforms: Float[Tensor, "batch samples"]
     """Padded with zeros at the end."""
@@ -92,7 +92,7 @@ class TextBatch:
 
 @dataclass(frozen=True)
 class TagBatch:
-    """Cuts with what sounds in them."""
+    """Cuts with their tags."""
 
     waveforms: Float[Tensor, "batch samples"]
     """Padded with zeros at the end."""
@@ -104,14 +104,14 @@ class TagBatch:
 
 @dataclass(frozen=True)
 class PairBatch:
-    """Clips, each seen from several sides (modalities), by name of the side."""
+    """Clips in several modalities, by name of the side (modality)."""
 
     sides: dict[str, Shaped[Tensor, "batch _ *dims"]]
     """Float frames (batch, frames, dim), or int tokens (batch, tokens); zeros in the padding."""
     lengths: dict[str, Int[Tensor, " batch"]]
     """Valid frames or tokens."""
     concepts: Int[Tensor, " batch"]
-    """What each clip is of; clips of one concept are partners of each other, not negatives."""
+    """Number of each clip's concept; clips of one concept are no negatives of each other."""
 
 
 def to_device(batch: AnyBatch, device: torch.device) -> AnyBatch:
@@ -119,24 +119,24 @@ def to_device(batch: AnyBatch, device: torch.device) -> AnyBatch:
     return _mapped(batch, lambda tensor: tensor.to(device, non_blocking=True))
 
 
-def split_batch(batch: AnyBatch, parts: int) -> list[AnyBatch]:
-    """Split the rows of a batch into equal parts; what is no tensor goes with each.
+def micro_batches(batch: AnyBatch, count: int) -> list[AnyBatch]:
+    """Split the rows of a batch into `count` equal parts; what is no tensor goes with each.
 
     Raises:
         UserError: Its rows cannot be shared evenly.
     """
-    if parts == 1:
+    if count == 1:
         return [batch]
-    return [_mapped(batch, partial(_chunk, parts=parts, index=i)) for i in range(parts)]
+    return [_mapped(batch, partial(_chunk, count=count, index=i)) for i in range(count)]
 
 
-def _chunk(tensor: Tensor, parts: int, index: int) -> Tensor:
-    if len(tensor) % parts:
+def _chunk(tensor: Tensor, count: int, index: int) -> Tensor:
+    if len(tensor) % count:
         raise UserError(
-            f"a batch of {len(tensor)} cuts cannot be split into {parts} equal parts: let batch "
+            f"a batch of {len(tensor)} cuts cannot be split into {count} equal parts: let batch "
             "sizes be multiples of ranks x loop.accumulate (plan.multiple, or batch_size)"
         )
-    return tensor.chunk(parts)[index]
+    return tensor.chunk(count)[index]
 
 
 def _mapped(batch: AnyBatch, change: Callable[[Tensor], Tensor]) -> AnyBatch:

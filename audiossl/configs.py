@@ -140,30 +140,6 @@ def from_plain(kind: Any, value: Any, source: str) -> Any:
     return _Reader(source, kind).value(kind, value, "", dataclasses.MISSING)
 
 
-def merged(kind: Any, old: Any, new: Any) -> Any:
-    """Lay plain content over other plain content of the same type, config by config.
-
-    Configs in a dict are laid over those of the same name. Other settings that are dicts or lists
-    themselves are replaced, and so is a config by one of another kind.
-    """
-    if get_origin(kind) in (dict, Mapping) and configs_of(get_args(kind)[1]):
-        both = isinstance(old, dict) and isinstance(new, dict)
-        inner = get_args(kind)[1]
-        return {**old, **{k: merged(inner, old.get(k), v) for k, v in new.items()}} if both else new
-    if configs_of(kind):
-        # A command line may give a config as a whole, and some of its settings one by one.
-        old, new = (v.parsed() if isinstance(v, Word) else v for v in (old, new))
-    config = _alternative(kind, new, old)
-    if config is None or not (isinstance(old, dict) and isinstance(new, dict)):
-        return new
-    hints = get_type_hints(config)
-    # A config without a kind is of the default's, which its settings tell from another.
-    if "kind" in new and new["kind"] != old.get("kind") and ("kind" in old or old.keys() - hints):
-        return new
-    laid = {name: merged(hints.get(name), old.get(name), item) for name, item in new.items()}
-    return {**old, **laid}
-
-
 def setting_names(kind: Any) -> Iterator[str]:
     """List the names of all fields, those of nested configs by their path."""
     for alternative in (kind, *get_args(kind)):
@@ -369,16 +345,6 @@ def configs_of(kind: Any) -> dict[str, type]:
 def is_open_union(kind: Any) -> bool:
     """Whether a type also allows the configs of users' own classes."""
     return UserDefined in get_args(kind)
-
-
-def _alternative(kind: Any, *values: Any) -> type | None:
-    """Choose the config of a type by the first of several values that names its kind."""
-    configs = configs_of(kind)
-    tags = [value["kind"] for value in values if isinstance(value, dict) and "kind" in value]
-    tag = str(tags[0]) if tags else None
-    if is_python(tag) and is_open_union(kind):
-        return python_config(str(tag))
-    return configs.get(tag or "", next(iter(configs.values()), None))
 
 
 def default_of(field: Any) -> Any:

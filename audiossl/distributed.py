@@ -21,7 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from audiossl.errors import UserError
 
-_PART: ContextVar[tuple[int, int]] = ContextVar("part", default=(0, 1))
+_MICRO_BATCH: ContextVar[tuple[int, int]] = ContextVar("micro_batch", default=(0, 1))
 
 
 def rank() -> int:
@@ -83,26 +83,26 @@ def own_rows(values: Shaped[Tensor, "whole *dims"]) -> Shaped[Tensor, "batch *di
 
 
 @contextmanager
-def part(index: int, parts: int) -> Iterator[None]:
-    """Say that one of the equal parts of this rank's rows is at hand, for `draw_rows`."""
-    token = _PART.set((index, parts))
+def micro_batch(index: int, count: int) -> Iterator[None]:
+    """Say which of `count` equal parts of this rank's rows is at hand, for `draw_rows`."""
+    token = _MICRO_BATCH.set((index, count))
     try:
         yield
     finally:
-        _PART.reset(token)
+        _MICRO_BATCH.reset(token)
 
 
 def draw_rows(
     rows: int, draw: Callable[[int], Shaped[Tensor, "whole *dims"]]
 ) -> Shaped[Tensor, "rows *dims"]:
-    """Let `draw` make the rows of a whole batch, of all ranks and parts, and keep those at hand.
+    """Let `draw` make the rows of a whole batch, of all ranks and micro-batches; keep one's own.
 
-    One process and several, and a batch whole or in parts, then see the same chance, if `draw`
-    takes it from a generator that all of them have seeded alike.
+    The numbers are then the same for one process and several, for a batch whole or in
+    micro-batches, if `draw` takes them from a generator that all of them have seeded alike.
     """
-    index, parts = _PART.get()
-    whole = draw(rows * parts * world_size())
-    return whole.chunk(parts * world_size())[rank() * parts + index]
+    index, count = _MICRO_BATCH.get()
+    whole = draw(rows * count * world_size())
+    return whole.chunk(count * world_size())[rank() * count + index]
 
 
 def total(values: Shaped[Tensor, "*dims"]) -> Shaped[Tensor, "*dims"]:

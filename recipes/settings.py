@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 import docstring_parser
 
+from audiossl.config_layers import merged
 from audiossl.configs import (
     Word,
     configs_of,
     default_of,
     from_plain,
     is_open_union,
-    merged,
     plain,
     read_yaml,
 )  # fmt: skip
@@ -29,7 +29,7 @@ AnyConfig = TypeVar("AnyConfig", bound="DataclassInstance")
 def read_settings(
     kind: type[AnyConfig], program: str, words: Sequence[str] | None = None
 ) -> AnyConfig:
-    """Build a config of `kind` from `--config` files, merged in order, and `--field value` pairs.
+    """Build a config of `kind` from `--config` files in order, and `--field value` pairs.
 
     Args:
         kind: A frozen dataclass; unions in it are told apart by their `kind` field.

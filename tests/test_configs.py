@@ -6,6 +6,7 @@ from typing import Literal
 import pytest
 import yaml
 
+from audiossl.config_layers import merged
 from audiossl.configs import (
     Count,
     Positive,
@@ -13,7 +14,6 @@ from audiossl.configs import (
     Whole,
     Word,
     from_plain,
-    merged,
     plain,
     read_yaml,
     setting_names,

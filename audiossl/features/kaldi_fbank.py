@@ -20,6 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from audiossl.configs import Count, Nonnegative, Positive, Share
 from audiossl.features.bands import blocks, in_bands
 from audiossl.nn.lengths import padding_mask
 
@@ -32,24 +33,24 @@ CACHED_FRAMES = 256
 
 @dataclass(frozen=True, kw_only=True)
 class KaldiFbankConfig:
-    """What the front end computes; the defaults are those of SPEAR and its relatives."""
+    """Settings of the front end; the defaults are those of SPEAR and its relatives."""
 
-    sample_rate: int = 16000
+    sample_rate: Count = 16000
     """Samples a second of the waveforms, Hz."""
-    window_length: int = 400
+    window_length: Count = 400
     """Samples analyzed at once."""
-    hop_length: int = 160
+    hop_length: Count = 160
     """Samples from one frame to the next."""
-    fft_size: int = 512
+    fft_size: Count = 512
     """Points of the transform; windows are zero-padded on the right."""
-    num_bins: int = 128
+    num_bins: Count = 128
     """Mel bins."""
-    low: float = 20.0
+    low: Nonnegative = 20.0
     """Lower edge of the first bin, Hz."""
-    high: float = 7600.0
+    high: Positive = 7600.0
     """Upper edge of the last bin, Hz."""
-    preemphasis: float = 0.97
-    """Part of the previous sample that is taken from each."""
+    preemphasis: Share = 0.97
+    """Share of the previous sample that is subtracted from each."""
 
 
 class KaldiFbank(nn.Module):

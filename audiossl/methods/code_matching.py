@@ -1,4 +1,4 @@
-"""Cross-modal code matching: sides of one clip belong together, and share one codebook alike.
+"""Cross-modal code matching: modalities of one clip are neighbors, and share one codebook alike.
 
 A clip's embedding is the sum of a continuous path (pooled frames of the side's encoder) and a
 discrete one (pooled entries of the shared codebook). A contrastive loss on embeddings says which
@@ -38,45 +38,45 @@ from audiossl.quantization.usage import joint_share
 
 @dataclass(frozen=True, kw_only=True)
 class CodeMatchingConfig:
-    """What is trained around the sides' encoders."""
+    """Heads, codebook and losses around the encoders of modalities (sides)."""
 
     kind: Literal["code_matching"] = "code_matching"
     embedding_dim: Count = 512
     """Dimension of a clip's embedding."""
     pooling: Literal["mean", "max"] = "mean"
-    """Of the continuous path, over valid frames."""
+    """Pooling of the continuous path over valid frames."""
     head: Literal["linear", "glu"] = "glu"
-    """From pooled frames to the embedding."""
+    """Map from pooled frames to the embedding."""
     path: Literal["continuous", "projected", "codes"] = "codes"
     """continuous: no codebook, for the warm start and as a control; projected: the second path
     without quantizing it, the fair control; codes: the method."""
     codebook: SharedCodebookConfig = SharedCodebookConfig()
-    """What the sides share."""
+    """Codebook that the modalities share."""
     alpha: Nonnegative = 0.1
     """Weight of code matching; 0 is the control whose codebook splits by side."""
     matching: CodeScoresConfig = CodeScoresConfig()
-    """How the sides' choices are compared."""
+    """Comparison of the modalities' codes."""
     margin: float = 0.001
-    """Of the loss on embeddings."""
+    """Margin of the loss on embeddings."""
     directions: Literal["both", "first"] = "both"
-    """Of the loss on embeddings: its mean over both, or the first side's anchors alone."""
+    """Directions of the loss on embeddings: the mean over both, or the first side's anchors."""
     code_heads: Literal["random", "zero"] = "random"
-    """How the maps from pooled entries to the embedding start: at random (the paper), or at zero,
+    """Initialization of the maps from pooled entries to the embedding: random (the paper), or zero,
     so that a warm start is at first what it was, and short training spends nothing on it."""
     commitment_weight: Nonnegative = 0.0
-    """Of the pull of frames to their entries; 0 is the paper. 0.25 makes more codes joint."""
+    """Weight of the commitment loss; 0 is the paper. 0.25 makes more codes joint."""
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """What the method makes of one side of a batch."""
+    """Embeddings and codes of one side of a batch."""
 
     clip: Float[Tensor, "batch embedding"]
     """Continuous and discrete path together."""
     frames: Frames
     """Output of the side's encoder."""
     assigned: Assigned | None
-    """What the codebook made of them, if there is one."""
+    """Their codes and quantized vectors, if there is a codebook."""
 
     @property
     def log_distribution(self) -> Float[Tensor, "batch size"]:
@@ -164,10 +164,10 @@ class CodeMatching(nn.Module):
         clip = clip + self.code_heads[side](masked_mean(second, frames.lengths))
         return Embedded(clip, frames, assigned)
 
-    def follow(self) -> None:
-        """Let the codebook follow its frames: once after each update."""
+    def after_update(self) -> None:
+        """Update the codebook's moving averages with the frames of this step."""
         if self.codebook is not None:
-            self.codebook.follow()
+            self.codebook.update_ema()
 
     def warm_start(self, state: Mapping[str, Tensor], source: str) -> None:
         """Take encoders and heads of a method trained without a codebook.

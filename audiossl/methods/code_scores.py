@@ -23,28 +23,28 @@ from audiossl.losses.code_matching import (
 
 @dataclass(frozen=True, kw_only=True)
 class CodeScoresConfig:
-    """How the sides' choices are compared."""
+    """Comparison of the modalities' codes."""
 
     symmetric: bool = False
-    """Both directions, averaged; the paper finds second sides for first sides only, which gives
+    """Whether both directions are averaged; the paper has first sides as anchors only, which gives
     candidates with few entries an advantage."""
     stop_gradient: bool = False
-    """Each side learns to predict the other's choices, which are taken as given."""
+    """Whether each side predicts the other's distribution without gradient through that."""
     score: Literal["mutual", "covering"] = "mutual"
     """mutual: minus the symmetric cross-entropy (the paper); covering: the first side (a mixture)
     is to hold what the second (a stem) has, and may hold more."""
     run_length: bool = False
-    """Runs of equal codes count as one frame, so that speech counts like its text."""
+    """Whether runs of equal codes count as one frame, so that speech counts like its text."""
     window: Positive | None = None
-    """Seconds; cut both sides into windows of it, for pairs that lie on one time axis. None: whole
-    clips (the paper)."""
+    """Length of windows that both sides are cut into, seconds, for pairs that lie on one time axis;
+    null: whole clips (the paper)."""
     gap: Whole = 2
-    """Windows of one clip that are nearer than this are no negatives of each other."""
+    """Least distance, in windows, of windows of one clip that are negatives of each other."""
 
 
 @dataclass(frozen=True)
 class CodeLoss:
-    """What code matching says of two sides of a batch."""
+    """Code matching loss of two sides of a batch."""
 
     loss: Float[Tensor, ""]
     accuracy: Float[Tensor, ""]
@@ -53,7 +53,7 @@ class CodeLoss:
 
 @dataclass(frozen=True)
 class Choices:
-    """What the frames of one side of some clips choose from the codebook."""
+    """Distributions over entries of the frames of one side of some clips."""
 
     log_probabilities: Float[Tensor, "batch frames size"]
     weights: Float[Tensor, "batch frames"]

@@ -1,14 +1,14 @@
-"""Hear part of a signal, name the codes that frozen teachers gave to all of it (SPEAR).
+"""Prediction of the codes of frozen teachers from masked features (SPEAR).
 
 The filter bank of a cut, which may have been mixed with another, loses some channels (zeros) and
-some spans of time (a learned vector); the encoder reads the rest, and one linear classifier a
-codebook names the code of each frame. The loss of a cut is, for each teacher it learns from,
+some spans of time (a learned vector); the encoder computes frames of what is left, and one linear
+classifier a codebook predicts the code of each frame. The loss of a cut is, for each teacher,
 
     sum over frames of 2 alpha (hidden) or 2 (1 - alpha) (visible) x mean cross-entropy of codebooks
 
 so that alpha 0.5 counts all frames alike, as the authors' code does, and 1 the hidden ones alone.
-With two teachers, of speech and of audio, every cut learns from the speech teacher, and audio cuts
-also, with weight lambda, from the audio teacher: the asymmetric loss.
+With two teachers, of speech and of audio, all cuts have the loss of the speech teacher, and audio
+cuts also, with weight lambda, that of the audio teacher: the asymmetric loss.
 
 Source: "SPEAR: A Unified SSL Framework for Learning Speech and Audio Representations" (arXiv
 2510.25955) and the authors' code (`marcoyang1998/icefall`). One difference: frames count where the
@@ -38,21 +38,21 @@ from audiossl.nn.lengths import valid_mask
 from audiossl.nn.span_masks import span_masks
 
 DOMAINS = {"speech": SPEECH, "audio": AUDIO}
-"""Names of teachers, and the domain of cuts that each is at home in."""
+"""Names of teachers, and the domain of cuts that each was trained on."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MaskingConfig:
-    """What is hidden from the encoder; the defaults are those of audio and unified models."""
+    """Masks over time and channels; the defaults are those of audio and unified models."""
 
     time_probability: Share = 0.65
-    """About the share of frames that would be hidden if spans did not overlap."""
+    """Share of frames to mask, where spans do not overlap."""
     time_span: Count = 10
-    """Frames of a span, at 100 Hz."""
+    """Feature frames of a masked span."""
     channel_probability: Share = 0.25
-    """The same for channels of the filter bank, hidden in a whole cut."""
+    """Share of channels of the filter bank to mask in a whole cut, where spans do not overlap."""
     channel_span: Count = 20
-    """Channels of a span."""
+    """Channels of a masked span."""
 
     def __post_init__(self) -> None:
         """Check what values alone can tell.
@@ -70,18 +70,18 @@ class MaskingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class MaskedCodesConfig:
-    """What is hidden, how losses are weighted, and what cuts are mixed with."""
+    """Masks, weights of losses, and mixing of cuts."""
 
     kind: Literal["masked_codes"] = "masked_codes"
     masking: MaskingConfig = MaskingConfig()
-    """What is hidden."""
+    """Masks over time and channels."""
     mixing: MixingConfig = MixingConfig()
-    """What cuts are mixed with."""
+    """Mixing of cuts with noise and with each other."""
     alpha: Share = 0.5
-    """Weight of hidden frames, 0 to 1; visible ones have the rest."""
+    """Weight of masked frames, 0 to 1; unmasked ones have the rest."""
     pairing: Literal["asymmetric", "joint", "disjoint"] = "asymmetric"
-    """Who learns from whom, of two teachers. asymmetric: all cuts from the speech teacher, audio
-    cuts from the audio teacher too; joint: all cuts from both; disjoint: each from its own."""
+    """Losses of cuts with two teachers. asymmetric: that of the speech teacher for all cuts, of the
+    audio teacher for audio cuts too; joint: both for all; disjoint: that of the cut's domain."""
     audio_weight: Nonnegative = 0.1
     """Weight of the audio teacher's loss beside the speech teacher's: lambda."""
 
@@ -134,7 +134,7 @@ class MaskedCodes(nn.Module):
         )
 
     def forward(self, batch: CodeBatch, step: int, generator: torch.Generator) -> Losses:
-        """Compute the loss of naming the codes of a batch."""
+        """Compute the loss of predicting the codes of a batch."""
         _check_codes(batch, self.targets)
         rates = {name: target.frame_rate for name, target in self.targets.items()}
         batch = mix(batch, self.config.mixing, rates, self.encoder.sample_rate, generator)
@@ -196,7 +196,7 @@ class MaskedCodes(nn.Module):
         return scores
 
     def cut_weights(self, name: str, domains: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
-        """How much each cut learns from a teacher."""
+        """Weight of a teacher's loss in each cut."""
         pairing, own = self.config.pairing, (domains == DOMAINS[name]).float()
         if len(self.targets) == 1:
             return torch.ones_like(own)
@@ -212,7 +212,7 @@ class MaskedCodes(nn.Module):
         num_frames: int,
     ) -> Losses:
         count = max(num_frames, 1)
-        parts: dict[str, Tensor] = {}
+        metrics: dict[str, Tensor] = {}
         weights: dict[str, Tensor] = {}
         for name, scores in results.items():
             for domain, number in DOMAINS.items():
@@ -223,12 +223,12 @@ class MaskedCodes(nn.Module):
                 ):
                     figures, weight = _figures(scores, chosen.flatten())
                     place = f"{name}_codes/{domain}_cuts/{kind}"
-                    parts |= {f"{place}/{figure}": value for figure, value in figures.items()}
+                    metrics |= {f"{place}/{figure}": value for figure, value in figures.items()}
                     weights |= {f"{place}/{figure}": weight for figure in figures}
-        parts["masked"] = hidden.float().mean()
-        told = tuple(name for name in parts if name.endswith("/masked/accuracy"))
+        metrics["masked"] = hidden.float().mean()
+        headlines = tuple(name for name in metrics if name.endswith("/masked/accuracy"))
         total = torch.stack([scores.loss for scores in results.values()]).sum() / count
-        return Losses(total, float(count), parts, weights, told)
+        return Losses(total, float(count), metrics, weights, headlines)
 
 
 class CodebookHeads(nn.Module):

@@ -23,13 +23,13 @@ class Losses:
     """How many items (pairs, frames) `total` is a mean of; ranks and accumulated batches are
     averaged with it, so that splitting a batch changes nothing. 0 where nothing counts,
     with a `total` of 0."""
-    parts: Mapping[str, Float[Tensor, "*figures"]] = field(default_factory=dict)
+    metrics: Mapping[str, Float[Tensor, "*figures"]] = field(default_factory=dict)
     """Named figures for the log, detached, the same names in every batch: means over the items, or
     vectors of such, one a codebook, say. NaN where a batch has nothing of the kind."""
-    part_weights: Mapping[str, Float[Tensor, ""]] = field(default_factory=dict)
-    """How many items a part is a mean of, where that is another number than `weight`."""
+    metric_weights: Mapping[str, Float[Tensor, ""]] = field(default_factory=dict)
+    """How many items a metric is a mean of, where that is another number than `weight`."""
     headlines: tuple[str, ...] | None = None
-    """Parts that somebody who watches wants to see; None: all. Records have all of them."""
+    """Metrics of log lines; None: all. Records have all of them."""
 
 
 # Where parameters are sharded, hooks look for `total` in what a forward pass returns.
@@ -66,9 +66,9 @@ class Method(Protocol):
     (`Config`, with a field `kind`), and `DataFacts`.
 
     `encoder` is what is exported at the end. Random draws come from `generator`, which every rank
-    has seeded alike by (seed, step), and which begins anew in each part of a batch: draw for the
-    rows of all ranks and parts and keep your own (`distributed.draw_rows`), and one process and
-    several, a batch whole and in parts, see the same masks.
+    has seeded alike by (seed, step), and which begins anew in each micro-batch: draw for the rows
+    of all ranks and micro-batches and keep your own (`distributed.draw_rows`), and the masks of one
+    process and several, of a batch whole and in micro-batches, are the same.
     """
 
     encoder: nn.Module
@@ -79,11 +79,11 @@ class Method(Protocol):
 
 
 @runtime_checkable
-class Follower(Protocol):
-    """A method with state that follows its parameters: moving averages, codebooks."""
+class AfterUpdate(Protocol):
+    """A method with state that is no parameter: moving averages, codebooks, queues."""
 
-    def follow(self) -> None:
-        """Move that state; called once after every update, whatever the parts of the batch."""
+    def after_update(self) -> None:
+        """Bring that state up to date; called once after every update of the parameters."""
         ...
 
 

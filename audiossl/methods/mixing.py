@@ -43,17 +43,17 @@ class MixingConfig:
     """How often cuts are mixed with what. Ranges are uniform; nothing is mixed by default."""
 
     speech_probability: Share = 0.0
-    """Of a speech cut to be mixed."""
+    """Probability of mixing a speech cut."""
     audio_probability: Share = 0.0
-    """Of another cut to be mixed, always with noise."""
+    """Probability of mixing any other cut, always with noise."""
     utterance_share: Share = 0.0
     """Share of the mixed speech cuts that get another cut of the batch; the others get noise."""
     noise_snr: tuple[float, float] = (10.0, 20.0)
-    """Of the cut over the noise, dB."""
+    """Signal-to-noise ratio of the cut and the noise, dB."""
     noise_overlap: tuple[Share, Share] = (1.0, 1.0)
     """Share of the cut over which noise sounds."""
     utterance_snr: tuple[float, float] = (-5.0, 5.0)
-    """Of the cut over the other, dB."""
+    """Ratio of the power of the cut to that of the other, dB."""
     mix_codes: bool = False
     """Whether the other cut comes whole and with its codes; a piece without codes otherwise."""
     utterance_overlap: tuple[Share, Share] = (0.2, 0.5)
@@ -111,8 +111,8 @@ def mix(
         batch: This share of a global batch; codes by name.
         config: How often, with what.
         code_rates: Codes a second, by name; samples of a frame must be whole numbers.
-        sample_rate: Of the waveforms, Hz.
-        generator: Source of chance, seeded alike on all ranks.
+        sample_rate: Samples a second of the waveforms, Hz.
+        generator: Source of random draws, seeded alike on all ranks.
 
     Returns:
         The batch with mixed waveforms, lengths and codes, without noise. Where codes are mixed it

@@ -43,7 +43,7 @@ class SourceAssociation(Cola):
         """Compute the loss of finding each mixture's stem, or its absence."""
         losses = super().forward(batch, step, generator)
         silent = (~batch.active).float().mean()
-        return Losses(losses.total, losses.weight, {**losses.parts, "silent": silent})
+        return Losses(losses.total, losses.weight, {**losses.metrics, "silent": silent})
 
     def score_pairs(self, batch: ViewBatch, context: Context) -> Scores:
         """Score mixtures against the stems of all ranks and, last, the null target."""

@@ -30,11 +30,11 @@ class ConvolutionsConfig:
     dim: int = 256
     """Channels, and dimension of the output."""
     strides: tuple[int, ...] = (2, 2, 2)
-    """Each thins the frames; their product should bring codes to about as many as concepts."""
+    """Strides of convolutions; their product should bring codes to about as many as concepts."""
     blocks: int = 1
     """Residual blocks after each stride (at least one in all)."""
     kernel: int = 5
-    """Frames that a convolution sees; odd."""
+    """Width of convolutions, frames; odd."""
     dropout: float = 0.1
     """Probability of dropping a channel of a frame in each block."""
 
@@ -45,7 +45,7 @@ class FramesConfig:
 
     kind: Literal["frames"] = "frames"
     convolutions: ConvolutionsConfig = ConvolutionsConfig()
-    """Over the normalized frames."""
+    """Convolutions over the normalized frames."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class TextConfig:
 
     kind: Literal["text"] = "text"
     convolutions: ConvolutionsConfig = ConvolutionsConfig(strides=(1,))
-    """Over the embeddings of the tokens."""
+    """Convolutions over the embeddings of the tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class PianoRollConfig:
     pitch_channels: int = 16
     """Channels of the two-dimensional convolutions."""
     convolutions: ConvolutionsConfig = ConvolutionsConfig()
-    """Over time."""
+    """Convolutions over time."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,7 +87,7 @@ class Assigned:
 class SharedEntries(EmaCodebook):
     """The entries: moving averages, without smoothing, of the frames of all sides and ranks.
 
-    `collect` is called as often as there are sides and parts of a batch; `follow` once a step.
+    `collect` is called for every side and micro-batch; `update_ema` once a step.
     """
 
     kind: ClassVar[str] = "shared_entries"
@@ -126,8 +126,8 @@ class SharedEntries(EmaCodebook):
         self._new_sums.index_add_(0, codes, frames.detach().to(self._new_sums))
 
     @torch.no_grad()
-    def follow(self) -> None:
-        """Let the entries follow what was collected since the last time, on all ranks."""
+    def update_ema(self) -> None:
+        """Update moving averages with what was collected since the last time, on all ranks."""
         if self._new_counts is None or self._new_sums is None:
             return
         counts, sums = distributed.total(self._new_counts), distributed.total(self._new_sums)
@@ -235,9 +235,9 @@ class SharedCodebook(nn.Module):
             commitment=distances.sum() / kept.sum().clamp(min=1),
         )
 
-    def follow(self) -> None:
+    def update_ema(self) -> None:
         """Update the entries: once after each step of the optimizer."""
-        self.entries.follow()
+        self.entries.update_ema()
 
 
 def frame_log_probabilities(

@@ -31,23 +31,23 @@ ABSENCE = "absence"
 
 @dataclass(frozen=True)
 class Pair:
-    """An anchor, its positive, and what a checkpoint makes of them."""
+    """An anchor, its positive, and their scores at a checkpoint."""
 
     recording: str
     """Id of the cut."""
     source: str
-    """What the positive is made of: "mixture", or the name of a stem."""
+    """Source of the positive: "mixture", or the name of a stem."""
     active: bool
     """Whether the source counts as sounding in the segment."""
     dbfs: float
     """Mean magnitude of the source in the segment, dB of full scale, before leveling."""
     similarity: float
-    """Score of the anchor and what it should find: its positive, or absence."""
+    """Score of the anchor and its target: its positive, or absence."""
     rank: int
     """Place of that among all candidates of the batch, from 1."""
     candidates: int
     surprise: float
-    """Cross-entropy of the pair, in nats: how little the checkpoint expects it."""
+    """Cross-entropy of the pair, in nats."""
     mistaken_for: str
     """The recording that scores highest instead, or "absence"; empty where rank is 1."""
     starts: tuple[float, float]

@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from audiossl import distributed
-from audiossl.batches import split_batch, to_device
+from audiossl.batches import micro_batches, to_device
 from audiossl.configs import Count, Nonnegative, Whole
 from audiossl.data.loading import BatchSource, stream
 from audiossl.data.plan import Position
 from audiossl.errors import UserError
-from audiossl.methods.method import Follower, Losses
+from audiossl.methods.method import AfterUpdate, Losses
 from audiossl.models.encoder import FeatureEncoder
 from audiossl.nn.weights import write_state
 from audiossl.optim.build import SHAPED_STATE, AdamWConfig, OptimizerConfig, build_optimizer
@@ -45,8 +45,8 @@ class LoopConfig:
     seed: Whole = 0
     """Of everything that is drawn at random in a step."""
     accumulate: Count = 1
-    """Parts into which each batch is split to fit into memory; the update is that of the whole for
-    losses that are means over items, and contrasts within each part for those that contrast."""
+    """Micro-batches into which each batch is split to fit into memory; the update is that of the
+    whole for losses that are means over items; contrastive losses contrast within each."""
     averaging: AveragingConfig | None = None
     """Over which weights the encoder is a mean in the end; none: it has those of the last step."""
     rate_scales: dict[str, Nonnegative] = field(default_factory=dict)
@@ -198,8 +198,8 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["scale"]
         self.optimizer.step()
-        if isinstance(self.method, Follower):
-            self.method.follow()
+        if isinstance(self.method, AfterUpdate):
+            self.method.after_update()
         self._note(results, norm, rate)
         self.step += 1
         if self.averager:
@@ -220,26 +220,24 @@ class _Run:
             raise Preempted
 
     def _backward(self, batch: Any) -> list[Losses]:
-        """Add up the gradients of the batch's parts, each times its weight."""
+        """Add up the gradients of the micro-batches, each times its weight."""
         generator = seed_step(self.config.seed, self.step, self.place.device)
         start = generator.get_state()
-        parts = split_batch(batch, self.config.accumulate)
-        results = []
-        for index, part in enumerate(parts):
-            # Each part draws for the whole batch, and keeps its own rows (`draw_rows`).
+        count, results = self.config.accumulate, []
+        for index, micro_batch in enumerate(micro_batches(batch, count)):
+            # Each draws for the whole batch, and keeps its own rows (`draw_rows`).
             generator.set_state(start)
-            last = index == len(parts) - 1
-            with distributed.synchronized(self.model, last), distributed.part(index, len(parts)):
+            own = to_device(micro_batch, self.place.device)
+            last = index == count - 1
+            with distributed.synchronized(self.model, last), distributed.micro_batch(index, count):
                 with _autocast(self.place.device, self.config.precision):
-                    losses: Losses = self.model(
-                        to_device(part, self.place.device), self.step, generator
-                    )
+                    losses: Losses = self.model(own, self.step, generator)
                 (losses.total * losses.weight).backward()
             results.append(losses)
         return results
 
     def _scale_gradients(self, weight: float) -> Tensor:
-        """Turn sums into means over the items of all ranks and parts, and clip; return the norm."""
+        """Turn sums into means over the items of all micro-batches, and clip; return the norm."""
         distributed.average_whole(self.model)
         gradients = [p.grad for p in self.method.parameters() if p.grad is not None]
         shards = [distributed.local(gradient) for gradient in gradients]
@@ -260,8 +258,8 @@ class _Run:
         self.told = None if headlines is None else {"loss", "gradient_norm", "rate", *headlines}
         for losses in results:
             self.means.add("loss", losses.total, losses.weight)
-            for name, value in losses.parts.items():
-                self.means.add(name, value, losses.part_weights.get(name, losses.weight))
+            for name, value in losses.metrics.items():
+                self.means.add(name, value, losses.metric_weights.get(name, losses.weight))
         self.means.add("gradient_norm", norm, 1.0)
         self.means.add("rate", torch.tensor(rate, device=norm.device), 1.0)
 

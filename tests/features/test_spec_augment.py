@@ -41,7 +41,7 @@ def test_parts_of_a_batch_are_changed_like_the_whole():
     features, lengths = torch.randn(6, 100, 40), torch.full((6,), 100)
     whole, parts = _augmented(features, lengths), []
     for index, part in enumerate(features.chunk(3)):
-        with distributed.part(index, 3):
+        with distributed.micro_batch(index, 3):
             parts.append(_augmented(part, lengths[:2]))
     assert torch.equal(torch.cat(parts), whole)
 

@@ -58,7 +58,7 @@ def test_code_matching_starts_at_the_logarithm_of_the_number_of_clips():
     config = replace(CONFIG, codebook=SharedCodebookConfig(codebook_size=256, dim=64))
     batch = replace(_batch(32), concepts=torch.arange(32))
     losses = _method(config)(batch, 0, torch.Generator())
-    assert float(losses.parts["code_loss"]) == pytest.approx(math.log(32), abs=0.05)
+    assert float(losses.metrics["code_loss"]) == pytest.approx(math.log(32), abs=0.05)
 
 
 @pytest.mark.parametrize("part", ["embedding_loss", "code_loss"])
@@ -110,7 +110,7 @@ def _trained(name: str) -> tuple[torch.Tensor, list[torch.Tensor], dict[str, tor
     sides = {"audio": batch.sides["audio"].double(), "text": batch.sides["text"]}
     losses = model(replace(batch, sides=sides), 0, torch.Generator())
     losses.total.backward()
-    method.follow()
+    method.after_update()
     gradients = [p.grad for p in method.parameters()]
     return distributed.mean(losses.total), gradients, dict(method.named_buffers())
 
@@ -180,9 +180,9 @@ def test_three_sides_share_one_codebook():
     lengths = {name: torch.full((4,), 8) for name in "abc"}
     losses = method(PairBatch(values, lengths, torch.arange(4)), 0, torch.Generator())
     losses.total.backward()
-    method.follow()
+    method.after_update()
     assert method.codebook.entries.side_counts.shape == (3, 12)
-    expected = losses.parts["embedding_loss"] + 0.1 * losses.parts["code_loss"]
+    expected = losses.metrics["embedding_loss"] + 0.1 * losses.metrics["code_loss"]
     torch.testing.assert_close(losses.total.detach(), expected)
 
 

@@ -80,7 +80,7 @@ def test_one_batch_can_be_learnt_by_heart(similarity):
         optimizer.zero_grad()
         losses.total.backward()
         optimizer.step()
-    assert float(losses.parts["accuracy"]) > 0.9
+    assert float(losses.metrics["accuracy"]) > 0.9
     assert float(losses.total.detach()) < 1.0
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from audiossl import distributed
-from audiossl.batches import DataFacts, Target, split_batch
+from audiossl.batches import DataFacts, Target, micro_batches
 from audiossl.errors import UserError
 from audiossl.methods import masked_codes as module
 from audiossl.methods.masked_codes import MaskedCodesConfig, MaskingConfig
@@ -156,7 +156,7 @@ def test_no_target_leaks_through_the_mask():
         optimizer.step()
         if step >= 100:
             for kind in totals:
-                part = losses.parts[f"speech_codes/speech_cuts/{kind}/accuracy"]
+                part = losses.metrics[f"speech_codes/speech_cuts/{kind}/accuracy"]
                 totals[kind] += float(part.mean()) / 50
     assert totals["visible"] > 0.9
     # A frame at the edge of a span, of which one feature is visible, counts as hidden: it is seen.
@@ -178,10 +178,10 @@ def _share_of_edges() -> float:
 def test_figures_are_those_of_each_codebook_domain_and_kind():
     method, batch = masked_codes(), code_batch(8)
     losses = method(batch, 0, _generator())
-    assert losses.parts.keys() >= losses.part_weights.keys()
-    part = losses.parts["speech_codes/audio_cuts/masked/accuracy"]
+    assert losses.metrics.keys() >= losses.metric_weights.keys()
+    part = losses.metrics["speech_codes/audio_cuts/masked/accuracy"]
     assert part.shape == (4,)
-    weights = losses.part_weights
+    weights = losses.metric_weights
     counted = sum(
         float(weight) for name, weight in weights.items()
         if name.startswith("speech_codes/") and name.endswith("accuracy")
@@ -192,15 +192,15 @@ def test_figures_are_those_of_each_codebook_domain_and_kind():
             head.weight.zero_()
     flat = method(batch, 0, _generator())
     for name, chance in (("speech", 16.0), ("audio", 32.0)):
-        figure = flat.parts[f"{name}_codes/audio_cuts/visible/perplexity"]
+        figure = flat.metrics[f"{name}_codes/audio_cuts/visible/perplexity"]
         torch.testing.assert_close(figure, torch.full_like(figure, chance), rtol=1e-5, atol=0)
 
 
 def test_a_batch_of_one_domain_has_figures_of_no_weight_for_the_other():
     method, batch = masked_codes(), code_batch()
     losses = method(replace(batch, domains=torch.zeros_like(batch.domains)), 0, _generator())
-    assert losses.part_weights["audio_codes/audio_cuts/masked/accuracy"] == 0
-    assert losses.parts["audio_codes/audio_cuts/masked/accuracy"].isnan().all()
+    assert losses.metric_weights["audio_codes/audio_cuts/masked/accuracy"] == 0
+    assert losses.metrics["audio_codes/audio_cuts/masked/accuracy"].isnan().all()
     losses.total.backward()
     # All parameters take part, as data parallel training wants it.
     assert all(p.grad is not None for p in method.heads.parameters())
@@ -208,10 +208,10 @@ def test_a_batch_of_one_domain_has_figures_of_no_weight_for_the_other():
 
 def _losses_and_gradients(config, parts: int = 1):
     method = masked_codes(config)
-    (own,) = split_batch(code_batch(8), distributed.world_size())[distributed.rank() :][:1]
+    (own,) = micro_batches(code_batch(8), distributed.world_size())[distributed.rank() :][:1]
     generator, total, weight = _generator(), 0.0, 0.0
-    for index, part in enumerate(split_batch(own, parts)):
-        with distributed.part(index, parts):
+    for index, part in enumerate(micro_batches(own, parts)):
+        with distributed.micro_batch(index, parts):
             losses = method(part, 3, generator.manual_seed(0))
         (losses.total * losses.weight).backward()
         total, weight = total + float(losses.total.detach()) * losses.weight, weight + losses.weight
@@ -260,7 +260,7 @@ def test_a_batch_that_is_hidden_as_a_whole_has_a_loss(monkeypatch):
     assert torch.isfinite(losses.total)
     losses.total.backward()
     assert all(torch.isfinite(p.grad).all() for p in method.parameters() if p.grad is not None)
-    assert losses.part_weights["speech_codes/speech_cuts/visible/accuracy"] == 0
+    assert losses.metric_weights["speech_codes/speech_cuts/visible/accuracy"] == 0
 
 
 def test_what_does_not_fit_is_refused_by_name():

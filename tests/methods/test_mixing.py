@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from audiossl import distributed
-from audiossl.batches import CodeBatch, split_batch
+from audiossl.batches import CodeBatch, micro_batches
 from audiossl.errors import UserError
 from audiossl.methods.mixing import MixingConfig, mix
 
@@ -151,7 +151,7 @@ def test_nothing_is_mixed_by_default():
 
 
 def _of_rank(config):
-    (own,) = split_batch(_batch(8), distributed.world_size())[distributed.rank() :][:1]
+    (own,) = micro_batches(_batch(8), distributed.world_size())[distributed.rank() :][:1]
     return _mixed(own, config)
 
 
@@ -160,8 +160,8 @@ def test_mixing_is_that_of_the_whole_batch_on_ranks_and_in_parts(two_processes, 
     whole = _of_rank(config)
     ranks = two_processes.run(_of_rank, config)
     parts = []
-    for index, part in enumerate(split_batch(_batch(8), 4)):
-        with distributed.part(index, 4):
+    for index, part in enumerate(micro_batches(_batch(8), 4)):
+        with distributed.micro_batch(index, 4):
             parts.append(_mixed(part, config))
     for shares in (ranks, parts):
         assert torch.equal(torch.cat([s.waveforms for s in shares]), whole.waveforms)

@@ -3,7 +3,7 @@ from dataclasses import replace
 import torch
 
 from audiossl import distributed
-from audiossl.batches import TagBatch, split_batch
+from audiossl.batches import TagBatch, micro_batches
 from audiossl.features.spec_augment import SpecAugmentConfig
 from audiossl.methods.method import finetuning_context
 from audiossl.methods.tagging import Tagging, TaggingConfig
@@ -53,8 +53,8 @@ def test_parts_of_a_batch_are_mixed_like_the_whole():
     method, batch = _method(), _batch(8)
     whole = method.mixed(batch, torch.Generator().manual_seed(0))[0]
     parts = []
-    for index, part in enumerate(split_batch(batch, 4)):
-        with distributed.part(index, 4):
+    for index, part in enumerate(micro_batches(batch, 4)):
+        with distributed.micro_batch(index, 4):
             parts.append(method.mixed(part, torch.Generator().manual_seed(0))[0])
     assert torch.equal(torch.cat(parts), whole)
 
@@ -86,7 +86,7 @@ def _with_machinery():
 def _losses_of_ranks():
     """Each rank takes its share of one batch."""
     batch, rank, ranks = _long_batch(8), distributed.rank(), distributed.world_size()
-    own = split_batch(batch, ranks)[rank]
+    own = micro_batches(batch, ranks)[rank]
     loss = _with_machinery()(own, 3, torch.Generator().manual_seed(7)).total.detach()
     return distributed.total(loss) / ranks
 
@@ -96,8 +96,8 @@ def test_ranks_and_parts_draw_masks_of_their_own_rows_as_one_process_does(two_pr
     for found in two_processes.run(_losses_of_ranks):
         torch.testing.assert_close(found, whole)
     parts = []
-    for index, part in enumerate(split_batch(_long_batch(8), 4)):
-        with distributed.part(index, 4):
+    for index, part in enumerate(micro_batches(_long_batch(8), 4)):
+        with distributed.micro_batch(index, 4):
             parts.append(_with_machinery()(part, 3, torch.Generator().manual_seed(7)).total)
     torch.testing.assert_close(torch.stack(parts).mean(), whole)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from audiossl import distributed
-from audiossl.batches import TextBatch, split_batch
+from audiossl.batches import TextBatch, micro_batches
 from audiossl.features.spec_augment import SpecAugmentConfig
 from audiossl.methods.transcription import (
     Transcription,
@@ -101,8 +101,8 @@ def test_cuts_that_cannot_be_spelled_count_for_nothing_and_are_counted():
     assert losses.weight == alone.weight == 2
     torch.testing.assert_close(losses.total, alone.total)
     torch.testing.assert_close(gradients, expected, rtol=1e-4, atol=1e-6)
-    assert float(losses.parts["left_out"]) == 0.75
-    assert float(alone.parts["left_out"]) == 0.0
+    assert float(losses.metrics["left_out"]) == 0.75
+    assert float(alone.metrics["left_out"]) == 0.0
 
 
 @pytest.mark.parametrize("samples", [0, 400, 1300])
@@ -115,7 +115,7 @@ def test_a_batch_too_short_for_any_frame_has_no_weight_no_gradient_and_no_text(s
     losses, gradients = _loss_and_gradients(short)
     assert (float(losses.total.detach()), losses.weight) == (0.0, 0.0)
     assert not gradients.any()
-    assert float(losses.parts["left_out"]) == 1.0
+    assert float(losses.metrics["left_out"]) == 1.0
     method = Transcription(Zipformer(SMALL), PLAIN, 2).eval()
     assert method.transcribe(short.waveforms, short.lengths) == [[], [], [], []]
 
@@ -124,7 +124,7 @@ def _summed():
     """Loss and gradients of a batch of which one rank's share has nothing to learn from."""
     order = [0, 3, 1, 2]
     whole = TextBatch(*(value[order] for value in vars(_spoilt(_batch())).values()))
-    (own,) = split_batch(whole, distributed.world_size())[distributed.rank() :][:1]
+    (own,) = micro_batches(whole, distributed.world_size())[distributed.rank() :][:1]
     losses, gradients = _loss_and_gradients(own)
     weight = distributed.total(torch.tensor(losses.weight))
     return (

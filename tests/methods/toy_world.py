@@ -87,7 +87,7 @@ def train(method: CodeMatching, world: World, steps: int) -> None:
         optimizer.zero_grad()
         losses.total.backward()
         optimizer.step()
-        method.follow()
+        method.after_update()
 
 
 def measure(method: CodeMatching, world: World) -> Found:
@@ -95,7 +95,7 @@ def measure(method: CodeMatching, world: World) -> Found:
     method.eval()
     with torch.no_grad():
         batch, labels = world.draw(1000)
-        loss = method(batch, 0, torch.Generator()).parts["code_loss"]
+        loss = method(batch, 0, torch.Generator()).metrics["code_loss"]
         found = {s: method.embed(s, batch.sides[s], batch.lengths[s]) for s in DIMS}
     counts = {
         side: torch.bincount(

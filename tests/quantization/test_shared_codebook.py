@@ -24,7 +24,7 @@ def _entries(**changes: object) -> SharedEntries:
 def _step(book: SharedCodebook, batch: int = 4) -> None:
     for side, dim in (("a", 5), ("b", 2)):
         book(side, torch.randn(batch, 6, dim), torch.ones(batch, 6).bool())
-    book.follow()
+    book.update_ema()
 
 
 def _state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -36,7 +36,7 @@ def test_entries_are_moving_averages_of_both_sides():
     entries.set_entries(torch.tensor([[0.0], [10.0], [20.0]]))
     entries.collect("a", torch.tensor([[1.0], [12.0]]), torch.tensor([0, 1]))
     entries.collect("b", torch.tensor([[3.0]]), torch.tensor([0]))
-    entries.follow()
+    entries.update_ema()
     # counts ½·1 + ½·(2, 1, 0), sums ½·(0, 10, 20) + ½·(4, 12, 0): one update, whatever the calls
     torch.testing.assert_close(entries.counts, torch.tensor([1.5, 1.0, 0.5]))
     torch.testing.assert_close(entries.entries, torch.tensor([[2.0 / 1.5], [11.0], [20.0]]))
@@ -50,11 +50,11 @@ def test_two_sides_in_one_step_are_one_update_and_no_step_is_none():
     book("b", torch.randn(4, 6, 2), torch.ones(4, 6).bool())
     for name, value in book.entries.state_dict().items():
         assert torch.equal(value, before[name]), name
-    book.follow()
+    book.update_ema()
     once = _state(book.entries)
     assert int(once["step"]) == 1
     assert not torch.equal(once["entries"], before["entries"])
-    book.follow()
+    book.update_ema()
     for name, value in book.entries.state_dict().items():
         assert torch.equal(value, once[name]), name
 
@@ -76,7 +76,7 @@ def test_agrees_with_vector_quantize_pytorch_on_both_sides_at_once():
             distances = (frames[:, None] - ours.entries).norm(dim=2)
             assert torch.equal(distances.argmin(dim=1), chosen)
             ours.collect(side, frames, chosen)
-        ours.follow()
+        ours.update_ema()
     torch.testing.assert_close(ours.entries, theirs.codebook.data, atol=1e-5, rtol=1e-5)
 
 
@@ -85,7 +85,7 @@ def test_an_entry_nobody_chooses_does_not_move_however_long():
     place = entries.entries[5].clone()
     for _ in range(300):
         entries.collect("a", torch.randn(4, 3), torch.tensor([0, 1, 2, 3]))
-        entries.follow()
+        entries.update_ema()
     torch.testing.assert_close(entries.entries[5], place, rtol=1e-3, atol=1e-3)
     assert entries.entries.isfinite().all()
 
@@ -96,7 +96,7 @@ def test_a_restart_resets_all_state_and_the_next_step_does_not_undo_it():
     frames = torch.tensor([[5.0, 5.0, 5.0], [-5.0, 5.0, 5.0]])[codes]
     for step in range(3):
         entries.collect("a", frames, codes)
-        entries.follow()
+        entries.update_ema()
         moved = (entries.entries[2:] - entries.entries[0]).norm(dim=1)
         assert step == 2 or moved.min() > 0.5
     away = torch.cdist(entries.entries[2:], entries.entries[:2]).amin(dim=1)
@@ -108,7 +108,7 @@ def test_a_restart_resets_all_state_and_the_next_step_does_not_undo_it():
     assert int(entries.side_idle[:, 2:].max()) == 0
     restarted = entries.entries[2:].clone()
     entries.collect("a", frames, codes)
-    entries.follow()
+    entries.update_ema()
     torch.testing.assert_close(entries.entries[2:], restarted)
 
 
@@ -118,7 +118,7 @@ def test_entries_that_one_side_leaves_alone_can_be_made_to_start_again():
         for _ in range(3):
             entries.collect("a", torch.randn(8, 3), torch.arange(8))
             entries.collect("b", torch.randn(4, 3), torch.arange(4))
-            entries.follow()
+            entries.update_ema()
     assert (kept.side_idle[1] == torch.tensor([0] * 4 + [3] * 4)).all()
     assert int(strict.side_idle.max()) == 0
     assert torch.equal(strict.counts[4:], torch.ones(4))
@@ -147,8 +147,8 @@ def test_padding_reaches_nothing():
     frames, valid = torch.randn(4, 10, 5), torch.rand(4, 10) < 0.6
     louder = frames.masked_fill(~valid[..., None], 1e6)
     found, other = first("a", frames, valid), second("a", louder, valid)
-    first.follow()
-    second.follow()
+    first.update_ema()
+    second.update_ema()
     torch.testing.assert_close(found.frames, other.frames)
     torch.testing.assert_close(found.commitment, other.commitment)
     for name, value in first.state_dict().items():
@@ -166,7 +166,7 @@ def test_valid_frames_have_mean_0_and_variance_1_on_each_side():
 def test_gradients_reach_the_map_and_never_the_entries():
     book = SharedCodebook({"a": 5, "b": 2}, CONFIG)
     found = book("a", torch.randn(4, 6, 5), torch.ones(4, 6).bool())
-    book.follow()  # in place, before the backward pass: what it needs was copied
+    book.update_ema()  # in place, before the backward pass: what it needs was copied
     (found.quantized.square().sum() + found.log_probabilities.square().sum()).backward()
     assert book.maps["a"].weight.grad.abs().sum() > 0
     assert book.maps["b"].weight.grad is None
@@ -256,7 +256,7 @@ def _learn(before: bool, uneven: bool, idle_steps: int) -> dict[str, torch.Tenso
             if uneven and distributed.rank() == 1:
                 own_valid = torch.zeros_like(own_valid)
             book(side, own, own_valid)
-        book.follow()
+        book.update_ema()
     return _state(book)
 
 
