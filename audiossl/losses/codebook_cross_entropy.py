@@ -8,6 +8,7 @@ Heads are those of SPEAR (`JointCodebookLoss` with is_joint=False in the authors
 are predicted independently of each other.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,25 +77,25 @@ class _Portions(torch.autograd.Function):
         portion: int,
     ) -> tuple[Tensor, Tensor, Tensor]:
         flat, offsets = weight.flatten(0, 1), bias.flatten()
-        losses = frames.new_empty(codes.shape)
-        correct = torch.empty(codes.shape, dtype=torch.bool, device=codes.device)
+        losses = frames.new_zeros(codes.shape)
+        correct = torch.zeros(codes.shape, dtype=torch.bool, device=codes.device)
         wanted = any(ctx.needs_input_grad)
         gradients = [torch.zeros_like(t) for t in (frames, flat, offsets)] if wanted else []
-        for first in range(0, len(frames), portion):
-            rows = slice(first, first + portion)
-            logits = torch.addmm(offsets, frames[rows], flat.T).unflatten(1, bias.shape)
+        for rows, weighted in _portions(codes, frame_weights, portion):
+            own = frames[rows]
+            logits = torch.addmm(offsets, own, flat.T).unflatten(1, bias.shape)
             known = codes[rows] != IGNORED
             targets = codes[rows].clamp(min=0)[..., None]
             correct[rows] = (logits.argmax(dim=2) == targets[..., 0]) & known
             log_probabilities = logits.log_softmax(dim=2)
             losses[rows] = -log_probabilities.gather(2, targets)[..., 0] * known
-            if wanted:
+            if wanted and weighted:
                 slopes = log_probabilities.exp_()
                 slopes.scatter_add_(2, targets, torch.full_like(targets, -1.0, dtype=slopes.dtype))
                 slopes *= (frame_weights[rows, None] / codes.shape[1] * known)[..., None]
                 slopes = slopes.flatten(1)
                 gradients[0][rows] = slopes @ flat
-                gradients[1].addmm_(slopes.T, frames[rows])
+                gradients[1].addmm_(slopes.T, own)
                 gradients[2] += slopes.sum(dim=0)
         if wanted:
             ctx.save_for_backward(
@@ -107,3 +108,21 @@ class _Portions(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor, *_others: Tensor) -> tuple[Tensor | None, ...]:
         of_frames, of_weight, of_bias = ctx.saved_tensors
         return gradient * of_frames, gradient * of_weight, gradient * of_bias, None, None, None
+
+
+def _portions(
+    codes: Tensor, frame_weights: Tensor, portion: int
+) -> Iterator[tuple[Tensor | slice, bool]]:
+    """Split frames, and say of which gradients are to be computed.
+
+    Where counting does not stop a device: those that have a weight first, then those that are only
+    scored; padding not at all. Two thirds of the work of a frame are its gradients.
+    """
+    if codes.device.type != "cpu":
+        yield from (
+            (slice(first, first + portion), True) for first in range(0, len(codes), portion)
+        )
+        return
+    known, weighted = (codes != IGNORED).any(dim=1), frame_weights != 0
+    for chosen, is_weighted in ((known & weighted, True), (known & ~weighted, False)):
+        yield from ((rows, is_weighted) for rows in chosen.nonzero().flatten().split(portion))

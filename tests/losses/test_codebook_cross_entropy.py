@@ -44,6 +44,18 @@ def test_ignored_codes_have_neither_loss_nor_gradient_and_the_others_of_their_fr
     assert not torch.equal(changed[1], of_weight[1])
 
 
+def test_frames_without_weight_are_scored_and_change_no_gradient():
+    case = _case()
+    case[4][::2] = 0.0
+    expected = torch.autograd.grad(naive_codebook_cross_entropy(*case), case[:3])
+    scores = codebook_cross_entropy(*case, portion=7)
+    for one, other in zip(torch.autograd.grad(scores.loss, case[:3]), expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    everywhere = codebook_cross_entropy(*case[:4], torch.ones(50))
+    torch.testing.assert_close(scores.negative_log, everywhere.negative_log)
+    assert torch.equal(scores.correct, everywhere.correct)
+
+
 def test_accuracy_is_that_of_the_highest_score():
     values, weight, bias, codes, weights = _case()
     logits = torch.einsum("fd,ned->fne", values, weight) + bias
