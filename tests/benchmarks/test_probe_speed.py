@@ -1,0 +1,102 @@
+"""Probes against the loops that people write: one fit a setting."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+
+from audiossl.probing.linear import LinearConfig, fit_linear
+from audiossl.probing.mlp import MlpConfig, fit_mlp
+from audiossl.probing.neighbors import NeighborsConfig, fit_neighbors
+from audiossl.probing.probe import Examples, Problem, Standardizer
+from tests.benchmarks.rounds import compare
+
+
+def problem(rows, dim, classes, spread=0.15):
+    """Clusters that overlap, a fifth of them for validation."""
+    generator = np.random.default_rng(0)
+    centers = spread * generator.normal(size=(classes, dim))
+    labels = generator.integers(classes, size=rows)
+    vectors = (centers[labels] + generator.normal(size=(rows, dim))).astype(np.float32)
+    targets, valid = np.eye(classes, dtype=bool)[labels], rows // 5
+    parts = [
+        Examples(vectors[part], np.arange(len(vectors[part])), targets[part])
+        for part in (slice(valid, None), slice(0, valid))
+    ]
+    return Problem(*parts, "single", "accuracy")
+
+
+def accuracy(probabilities, targets):
+    return float((probabilities.argmax(axis=-1) == targets.argmax(axis=-1)).mean())
+
+
+@pytest.mark.parametrize("dim", [64, 512])
+def test_a_sweep_of_mlp_probes(dim):
+    one = problem(800, dim, 20)
+    config = MlpConfig(rates=(1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1), max_epochs=3)
+
+    def together():
+        return fit_mlp(config, one)
+
+    def alone():
+        return [fit_mlp(replace(config, rates=(rate,)), one).validation for rate in config.rates]
+
+    def one_by_one():
+        for rate in config.rates:
+            for _ in range(config.seeds):
+                fit_mlp(replace(config, rates=(rate,), seeds=1), one)
+
+    assert together().validation == pytest.approx(max(alone()), abs=0.01)
+    ratio = compare(
+        f"MLP probes of {dim} dimensions, 7 rates x 3 seeds, against 21 runs one by one",
+        together, one_by_one, rounds=7, goal=1.5,
+        floor=f"both do the same products, {2 * 3 * 64 * dim * 512 / 1e6:.0f} MFLOP a step and "
+        "network, with the same fused optimizer; only what surrounds them is shared",
+    )  # fmt: skip
+    assert ratio > 0.9
+
+
+def test_a_path_of_logistic_regressions():
+    one = problem(2500, 128, 20)
+    config = LinearConfig(costs=tuple(10.0**power for power in range(-5, 3)))
+    scaled = Standardizer(one.train.vectors)
+    train, valid = scaled(one.train.vectors), scaled(one.valid.vectors)
+    labels = one.train.targets.argmax(axis=1)
+
+    def loop():
+        models = [LogisticRegression(C=c, max_iter=500).fit(train, labels) for c in config.costs]
+        return max(accuracy(model.predict_proba(valid), one.valid.targets) for model in models)
+
+    assert fit_linear(config, one).validation == pytest.approx(loop(), abs=0.005)
+    ratio = compare(
+        "logistic regression, 8 C, against scikit-learn in a loop",
+        lambda: fit_linear(config, one), loop, rounds=7, goal=3.0,
+        floor="a warm-started path of the same solver",
+    )  # fmt: skip
+    assert ratio > 1.0
+
+
+def test_neighbors():
+    one = problem(6000, 256, 20)
+    config = NeighborsConfig(temperature=None)
+    scaled = Standardizer(one.train.vectors)
+    train, valid = scaled(one.train.vectors), scaled(one.valid.vectors)
+    labels = one.train.targets.argmax(axis=1)
+
+    def loop():
+        scores = []
+        for count in config.counts:
+            model = KNeighborsClassifier(count, metric="cosine", algorithm="brute")
+            model.fit(train, labels)
+            scores.append(accuracy(model.predict_proba(valid), one.valid.targets))
+        return max(scores)
+
+    assert fit_neighbors(config, one).validation == pytest.approx(loop(), abs=0.005)
+    ratio = compare(
+        "nearest neighbors, 5 k, against scikit-learn",
+        lambda: fit_neighbors(config, one), loop, rounds=7, goal=3.0,
+        floor="one product of all pairs and one partial sort of each row remain",
+    )  # fmt: skip
+    assert ratio > 1.0
