@@ -25,7 +25,7 @@ test-gpu: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m pytest tests/benchmarks --override-ini addopts="--import-mode=importlib" \
-		--override-ini filterwarnings=default -s --benchmark-columns=min,median,rounds
+		--override-ini filterwarnings=default -s --page docs/benchmarks.md
 
 check: lint types imports shell spelling
 

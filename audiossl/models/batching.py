@@ -5,7 +5,7 @@ hold little of it. As padding never changes a valid frame, neither does this.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -29,8 +29,9 @@ class Batching:
     """Audio in a batch, padding included; a longer waveform is a batch of its own."""
     ahead_seconds: float = 1200.0
     """Audio that is read ahead and sorted by length."""
-    most_padding: float = 0.25
-    """No waveform of a batch is shorter than the longest by more than this share."""
+    most_padding: float | None = None
+    """No waveform of a batch is shorter than the longest by more than this share. None: a quarter
+    on an accelerator; nothing on a CPU, where masks cost more than waveforms side by side save."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """bfloat16: autocast on devices that compute in it."""
 
@@ -58,11 +59,14 @@ def encode_all(
         What `keep` took of each waveform, on the CPU.
     """
     batching, device = batching or Batching(), device or torch.device("cpu")
+    if (share := batching.most_padding) is None:
+        share = 0.0 if device.type == "cpu" else 0.25
+    chosen = replace(batching, most_padding=share)
     encode = partial(encode_leveled, encoder) if leveled else encoder
     for group in _ahead(waveforms, int(batching.ahead_seconds * encoder.sample_rate)):
         results: list[dict[str, Tensor]] = [{} for _ in group]
         lengths = np.array([len(waveform) for waveform in group])
-        for rows in batches_of(lengths, batching, encoder.sample_rate):
+        for rows in batches_of(lengths, chosen, encoder.sample_rate):
             safe_point()
             batch, sizes = padded([group[row] for row in rows])
             frames = _encoded(encode, batch.to(device), sizes.to(device), batching.precision)
@@ -80,7 +84,7 @@ def batches_of(lengths: np.ndarray, batching: Batching, sample_rate: int) -> lis
     longest = 0
     for row in np.argsort(-lengths, kind="stable").tolist():
         fits = batches and (len(batches[-1]) + 1) * longest <= room
-        if fits and lengths[row] >= (1 - batching.most_padding) * longest:
+        if fits and lengths[row] >= (1 - (batching.most_padding or 0.0)) * longest:
             batches[-1].append(row)
         else:
             batches.append([row])

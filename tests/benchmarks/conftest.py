@@ -11,16 +11,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.benchmarks.rounds import ROWS
+from tests.benchmarks.rounds import CLOCK, ROUNDS, ROWS
 
 PAGE = """# Benchmarks
 
-Written by `make bench`: {date}, commit {commit}, {processor}, {cores} cores, torch {torch}, Python {python}; load of the
-machine {load} (figures of a busy machine are wider apart, and their medians within about 20 %).
+Written by `make bench`: {date}, commit {commit}, {processor}, {cores} cores, torch {torch},
+Python {python}; load of the machine {load} (on a busy machine quartiles are wide, and medians
+repeat within about 20 %).
 
-Each case runs ours and a peer in one process, on the same inputs, with the same threads. That both give the same is
-asserted first, then they take turns; the ratio is peer / ours, the median over rounds of neighbors, with its quartiles.
-Above 1 is a win. Milliseconds are those of this machine, and say little of another.
+Each case runs ours and a peer in one process, on the same inputs, with the same threads. That both
+give the same is asserted first, then they take turns. The ratio is the peer's time over ours, the
+median over rounds of neighbors, with its quartiles; above 1 is a win. Milliseconds are {clock} of
+this machine, and say little of another.
 
 | case | ratio | quartiles | ours, ms | rounds | goal |
 |---|--:|--:|--:|--:|--:|
@@ -28,17 +30,26 @@ Above 1 is a win. Milliseconds are those of this machine, and say little of anot
 {floors}
 ## Accelerators
 
-`recipes/benchmark/gpu.sh` prints a table of training steps, encoding, embedding and probes on one accelerator in at most
-8 minutes, and writes it as JSON. The kernels and bytes of a step are counted on the meta device by
-`tests/models/zipformer/test_launches.py`.
+`recipes/benchmark/gpu.sh` prints a table of training steps, encoding, embedding and probes on one
+accelerator in at most 8 minutes, and writes it as JSON. The kernels and bytes of a step are counted
+on the meta device by `tests/models/zipformer/test_launches.py`.
 """
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--page", type=Path, help="write the table of ratios there")
+    parser.addoption("--quick", action="store_true", help="three rounds a case")
+    parser.addoption(
+        "--process-time", action="store_true",
+        help="count what the process works, on a machine whose neighbors are busy",
+    )  # fmt: skip
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("--quick"):
+        os.environ[ROUNDS] = "3"
+    if config.getoption("--process-time"):
+        os.environ[CLOCK] = "process_time"
     if config.getoption("--page"):
         handle, os.environ[ROWS] = tempfile.mkstemp(suffix=".jsonl")
         os.close(handle)
@@ -69,6 +80,7 @@ def _page(rows: list[dict]) -> str:
         commit=_output("git", "rev-parse", "--short", "HEAD"),
         processor=_processor(),
         cores=os.cpu_count(),
+        clock="processor time" if CLOCK in os.environ else "those",
         torch=torch.__version__,
         python=platform.python_version(),
         load=f"{os.getloadavg()[1]:.1f}",

@@ -11,6 +11,10 @@ SHORTEST = 0.01
 """Seconds of one measurement; what takes less is repeated within it."""
 ROWS = "AUDIOSSL_BENCHMARK_ROWS"
 """Environment variable: the file that rows are added to, by whatever process."""
+ROUNDS = "AUDIOSSL_BENCHMARK_ROUNDS"
+"""Environment variable: rounds of every case, for a quick look."""
+CLOCK = "AUDIOSSL_BENCHMARK_CLOCK"
+"""Environment variable: process_time counts what this process works, however busy its neighbors."""
 
 
 def compare(
@@ -32,8 +36,9 @@ def compare(
         goal: The ratio that is aimed at.
         floor: What bounds the ratio, where it stays below the goal.
     """
+    rounds = int(os.environ.get(ROUNDS, rounds))
     ours(), peer()
-    repeats = max(1, round(SHORTEST / min(_timed(ours), _timed(peer))))
+    repeats = max(1, round(SHORTEST / max(1e-6, min(_timed(ours), _timed(peer)))))
     ratios, seconds = [], []
     for _ in range(rounds):
         mine, theirs = _timed(ours, repeats), _timed(peer, repeats)
@@ -57,7 +62,8 @@ def compare(
 
 
 def _timed(work: Callable[[], object], repeats: int = 1) -> float:
-    started = time.perf_counter()
+    clock = getattr(time, os.environ.get(CLOCK, "perf_counter"))
+    started = clock()
     for _ in range(repeats):
         work()
-    return (time.perf_counter() - started) / repeats
+    return (clock() - started) / repeats
