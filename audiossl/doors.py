@@ -8,10 +8,12 @@
 """
 
 import io
+import os
 import platform
 import shlex
 import sys
 import tempfile
+import time
 import traceback
 from collections.abc import Callable
 from importlib import metadata
@@ -46,13 +48,24 @@ def exit_code(name: str, work: Callable[[], int], *, resumable: bool = False) ->
     except BrokenPipeError:
         raise
     except Exception as error:
-        # Where one rank stops, others fail in whatever waited for it.
-        if stop_requested():
+        if _stopped_with_others():
             return _interrupted(name, resumable)
         mistake = str(error) if isinstance(error, UserError) else _of_the_system(error)
         if mistake:
             return _said(f"{name}: {mistake}", MISTAKE)
         return _said(f"{name}: {_fault(error)}", FAULT)
+
+
+def _stopped_with_others() -> bool:
+    """Whether the run was asked to stop: other ranks fail in what waits for one that has.
+
+    They may do so before the signal has reached them.
+    """
+    patience = 40 if os.environ.get("WORLD_SIZE", "1") != "1" else 0
+    while not stop_requested() and patience:
+        patience -= 1
+        time.sleep(0.05)
+    return stop_requested()
 
 
 def _interrupted(name: str, resumable: bool) -> int:

@@ -37,6 +37,8 @@ WORK = {
     "recipes.probe.report": "report",
 }
 """Stages, and the function of each."""
+ALONE = 15.0
+"""Seconds after the end of a rank when the others are killed, as torchrun does."""
 CRASHED = 99
 """Exit code of a fork whose command let an exception through."""
 
@@ -141,7 +143,7 @@ def _ranks(ranks: int) -> dict[str, str]:
     return {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(ranks)}
 
 
-def _fork(work, out, err, rank, environment, cwd) -> int:  # noqa: PLR0913, PLR0917
+def _fork(work, out, err, rank, environment, cwd) -> int:  # noqa: PLR0917
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
@@ -183,11 +185,16 @@ def _wait(children, started, timeout, kill) -> tuple[list[int], bool]:
     """Wait for all, and kill them when it is time."""
     codes: dict[int, int] = {}
     timed_out = False
+    alone = float("inf")
     while len(codes) < len(children):
         now = time.monotonic() - started
         if kill is not None and now >= kill[1]:
             _send(children, codes, kill[0])
             kill = None
+        if codes and alone == float("inf"):
+            alone = now
+        if now > alone + ALONE:
+            _send(children, codes, signal.SIGKILL)
         if now > timeout:
             timed_out = True
             _send(children, codes, signal.SIGKILL)

@@ -40,7 +40,7 @@ class Command:
         words = []
         for word in self.words:
             for name, place in places.items():
-                word = word.replace(name, place)  # noqa: PLW2901
+                word = word.replace(name, place)
             words.append(word)
         return call(self.program, words)
 
