@@ -39,16 +39,36 @@ def is_first() -> bool:
     return rank() == 0
 
 
+def choose_device(name: str) -> torch.device:
+    """Name a device; "auto" is the accelerator if there is one.
+
+    Raises:
+        UserError: There is no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise UserError(f"device {name!r}: expected auto, cpu, cuda, cuda:1, ...")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"device {name!r}: there are {torch.cuda.device_count()} GPUs here")
+    return device
+
+
 @contextmanager
 def processes(device: str = "auto") -> Iterator[torch.device]:
     """Join the group that `torchrun` started, if it did, and yield the device of this process.
 
     Args:
         device: "auto" (the accelerator if there is one), "cpu", "cuda", or a device like "cuda:1".
+
+    Raises:
+        UserError: There is no such device.
     """
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    chosen = torch.device(device)
+    chosen = choose_device(device)
     if chosen == torch.device("cuda"):
         chosen = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     if chosen.type == "cuda":

@@ -194,6 +194,34 @@ def read_object(path: Path, **fields: type | tuple[type, ...]) -> dict[str, Any]
 
 
 @contextmanager
+def reading(path: Path, kind: str) -> Iterator[None]:
+    """Name the file where what is read of it is not as it is written: another type, a field less.
+
+    Args:
+        path: The file.
+        kind: What it should be: "scores of recipes.probe.fit".
+
+    Raises:
+        UserError: It is not.
+    """
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, EOFError) as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+        raise UserError(f"{path}: damaged, or no {kind} ({said}): make it again") from error
+
+
+def check_name(name: str, what: str) -> None:
+    """Refuse a name that cannot be that of a file.
+
+    Raises:
+        UserError: It holds other signs than letters, digits and . _ + # -, or begins with a dot.
+    """
+    if not re.fullmatch(r"(?!\.)[\w.+#-]+", name):
+        raise UserError(f"{what} {name!r}: use letters, digits and . _ + # -")
+
+
+@contextmanager
 def _told(path: Path) -> Iterator[None]:
     """Tell the user what cannot be written, and what to do."""
     try:

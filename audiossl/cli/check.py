@@ -12,8 +12,8 @@ from dataclasses import asdict
 
 from audiossl.cli.columns import columns
 from audiossl.cli.terminal import as_is
+from audiossl.distributed import choose_device
 from audiossl.models.properties import Finding, check_encoder
-from audiossl.pretrained.embed import chosen_device
 from audiossl.pretrained.load import load_encoder
 
 _SAID = {True: "ok", False: "FAILS", None: "measured"}
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check and print; 1 if something does not hold."""
-    encoder = load_encoder(arguments.encoder).to(chosen_device(arguments.device))
+    encoder = load_encoder(arguments.encoder).to(choose_device(arguments.device))
     findings = list(check_encoder(encoder))
     if arguments.json:
         print(json.dumps([asdict(finding) for finding in findings], indent=2))

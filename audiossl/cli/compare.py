@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from audiossl.cli.columns import columns, latex, markdown
-from audiossl.cli.terminal import as_is
+from audiossl.cli.terminal import as_is, count
 from audiossl.errors import UserError, did_you_mean
 from audiossl.probing.bootstrap import BootstrapConfig, interval
 from audiossl.probing.comparison import Comparison, compare, holm, rank_systems
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--task", action="append", default=[], help="only these; repeat")
     parser.add_argument("--probe", action="append", default=[], help="only these; repeat")
     parser.add_argument("--metric", default="", help=f"{', '.join(METRICS)}; default: the task's")
-    parser.add_argument("--replicates", type=int, default=2000, help="draws: %(default)s")
+    parser.add_argument("--replicates", type=count, default=2000, help="draws: %(default)s")
     parser.add_argument("--format", choices=("text", "markdown", "latex", "csv"), default="text")
     parser.add_argument(
         "--items", type=Path, metavar="FILE",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from audiossl.cli.terminal import as_is
+from audiossl.cli.terminal import as_is, count
 from audiossl.errors import UserError
 from audiossl.pretrained.load import load_encoder
 from audiossl.reports.pair_pages import pairs_page
@@ -34,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="a pretraining run, for its curves; may be repeated",
     )  # fmt: skip
     parser.add_argument("--pairs", action="store_true", help="a page of the run's pairs")
-    parser.add_argument("--batches", type=int, default=8, help="batches of pairs: %(default)s")
-    parser.add_argument("--most", type=int, default=48, help="pairs on the page: %(default)s")
+    parser.add_argument("--batches", type=count, default=8, help="batches of pairs: %(default)s")
+    parser.add_argument("--most", type=count, default=48, help="pairs on the page: %(default)s")
     parser.add_argument("--encoder", default="", help="score pairs with this encoder instead")
 
 

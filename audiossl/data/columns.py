@@ -58,12 +58,31 @@ def open_columns(folder: Path, name: str) -> dict[str, np.ndarray]:
     """Map the columns of a folder to memory.
 
     Raises:
-        UserError: They are missing.
+        UserError: They are missing or damaged.
     """
     files = sorted((folder / FOLDER / name).glob("*.npy"))
     if not files:
         raise UserError(f"{folder}: has no columns of {name!r}: is it the output of a stage?")
-    return {path.stem: _mapped(path) for path in files}
+    columns = {path.stem: _mapped(path) for path in files}
+    if name not in _COLUMNS:
+        return columns
+    place = folder / FOLDER / name
+    if missing := sorted(_COLUMNS[name].keys() - columns.keys()):
+        raise UserError(f"{place}: no {missing[0]}.npy: run the stage that makes {folder} again")
+    for column, kinds in _COLUMNS[name].items():
+        if columns[column].dtype.kind not in kinds or columns[column].ndim != 1:
+            found = f"{columns[column].dtype} of {columns[column].ndim} axes"
+            raise UserError(
+                f"{place / column}.npy: damaged ({found}): run the stage that makes {folder} again"
+            )
+    return columns
+
+
+_COLUMNS = {
+    "cuts": {"id": "S", "num_samples": "i", "recording": "i", "shard": "i"},
+    "recording": {"offset": "iu", "size": "iu", "gain": "f"},
+}
+"""Columns that every corpus has, and the kinds of numpy's types they may be of."""
 
 
 def _mapped(path: Path) -> np.ndarray:

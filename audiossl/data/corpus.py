@@ -232,7 +232,10 @@ class Corpus:
         try:
             with gzip.open(path, "rb") as file:
                 labels = [_labels(json.loads(line)) for line in file]
-        except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
+        except (
+            OSError, EOFError, zlib.error, ValueError, KeyError, TypeError, AttributeError,
+            RecursionError,
+        ) as error:  # fmt: skip
             raise _damaged(path, str(error)) from error
         if len(labels) != count:
             raise _damaged(path, f"{len(labels)} of {count} cuts")

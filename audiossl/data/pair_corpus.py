@@ -20,7 +20,7 @@ from audiossl.data.columns import join_parts, open_columns, write_part
 from audiossl.data.pairs import Kind, Pair, pair_row
 from audiossl.data.plan import Plan, PlanConfig, Position
 from audiossl.errors import Skip, UserError
-from audiossl.whole import read_json, whole_file, write_json, write_text
+from audiossl.whole import whole_file, write_json, write_text
 
 Values = Shaped[np.ndarray, "..."]
 """(rows, dim) frames, or (rows,) tokens."""
@@ -122,15 +122,22 @@ class PairCorpus:
             raise UserError(
                 f"{folder}: not finished pairs (no pairs.json): run recipes.code_matching.pairs"
             )
-        described = read_json(folder / "pairs.json")["sides"]
+        described = read_object(folder / "pairs.json", sides=dict, num_pairs=int)
         self.folder = folder
-        self.sides = {
-            side: SideFacts(**{**facts, "vocabulary": tuple(facts["vocabulary"])})
-            for side, facts in described.items()
-        }
-        with (folder / "pairs.jsonl").open(encoding="utf-8") as file:
+        with reading(folder / "pairs.json", "output of recipes.code_matching.pairs"):
+            self.sides = {
+                side: SideFacts(**{**facts, "vocabulary": tuple(facts["vocabulary"])})
+                for side, facts in described["sides"].items()
+            }
+        listed = folder / "pairs.jsonl"
+        with reading(listed, "list of pairs"), listed.open(encoding="utf-8") as file:
             self.rows: list[dict[str, Any]] = [json.loads(line) for line in file]
-        concepts = [row["concept"] for row in self.rows]
+            concepts = [str(row["concept"]) for row in self.rows]
+        if len(self.rows) != described["num_pairs"]:
+            raise UserError(
+                f"{listed}: {len(self.rows)} pairs, but {described['num_pairs']} were written: "
+                "damaged; run recipes.code_matching.pairs again"
+            )
         self.concepts: Int[np.ndarray, " pairs"] = np.unique(concepts, return_inverse=True)[1]
         self._columns = {side: open_columns(folder, side) for side in self.sides}
         self._starts = {

@@ -5,6 +5,7 @@ from torch import nn
 
 from audiossl.errors import UserError
 from audiossl.models.log_mel_statistics import LogMelStatistics
+from audiossl.pretrained.own import read_seed
 
 
 def load_log_mel_statistics(place: str) -> LogMelStatistics:
@@ -29,7 +30,7 @@ def load_shuffled(place: str) -> nn.Module:
 
     source, _, seed = place.rpartition("#") if "#" in place else (place, "", "0")
     encoder = load_encoder(source)
-    generator = torch.Generator().manual_seed(int(seed))
+    generator = torch.Generator().manual_seed(read_seed(seed, f"shuffled:{place}"))
     with torch.no_grad():
         for tensor in encoder.state_dict().values():
             if tensor.is_floating_point():

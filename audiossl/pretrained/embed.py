@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from audiossl.audio.presentation import CHUNK
+from audiossl.distributed import choose_device
 from audiossl.errors import Skip, UserError
 from audiossl.models.batching import encode_all
 from audiossl.models.encoder import Encoder, presentation_of
@@ -93,7 +93,7 @@ def embed_files(
     """
     if not 0 < chunk < math.inf:
         raise UserError(f"chunk {chunk}: expected a number of seconds above 0")
-    chosen = chosen_device(device)
+    chosen = choose_device(device)
     network = encoder if isinstance(encoder, nn.Module) else load_encoder(encoder)
     ready = cast(Encoder, network.to(chosen))
     listed = list_clips(clips, ready.sample_rate, sample_rate)
@@ -104,20 +104,3 @@ def embed_files(
     if not pieces.result.paths:
         raise UserError(f"none of the files can be read: {pieces.last_reason}")
     return pieces.result
-
-
-def chosen_device(name: str) -> torch.device:
-    """Name a device; "auto" is the accelerator if there is one.
-
-    Raises:
-        UserError: There is no such device.
-    """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UserError(f"device {name!r}: expected auto, cpu, cuda, cuda:1, ...") from error
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"device {name!r}: there are {torch.cuda.device_count()} GPUs here")
-    return device

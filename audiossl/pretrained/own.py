@@ -17,7 +17,7 @@ from audiossl.models.build import EncoderConfig, build_encoder
 from audiossl.models.efficientnet import EfficientNet
 from audiossl.models.encoder import FeatureEncoder, presentation_of
 from audiossl.nn.weights import load_exactly, read_weights, write_weights
-from audiossl.whole import read_json, write_json
+from audiossl.whole import read_object, write_json
 
 FORMAT = 1
 WEIGHTS, CONFIG = "encoder.safetensors", "config.json"
@@ -61,8 +61,19 @@ def load_random(place: str) -> FeatureEncoder:
     """
     folder, _, seed = place.partition("#")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(seed or 0))
+        torch.manual_seed(read_seed(seed or "0", f"random:{place}"))
         return _build(folder)
+
+
+def read_seed(word: str, source: str) -> int:
+    """Read the seed behind the "#" of a source.
+
+    Raises:
+        UserError: It is none.
+    """
+    if not (word.isascii() and word.isdecimal() and int(word) < 2**63):
+        raise UserError(f"{source}: seed {word!r}: expected a whole number from 0, as in #7")
+    return int(word)
 
 
 def _build(place: str) -> FeatureEncoder:
@@ -90,8 +101,9 @@ def _read_content(place: str, path: Path) -> dict[str, Any]:
             f"{place}{finished}: no {CONFIG} in it: give the output of a pretrain stage that has "
             "finished, or kind:path for other encoders"
         )
-    content: dict[str, Any] = read_json(path)
-    if content.get("format", 0) > FORMAT or "encoder" not in content:
+    content = read_object(path, encoder=dict)
+    version = content.get("format", 0)
+    if not isinstance(version, int) or version > FORMAT:
         raise UserError(
             f"{path}: format {content.get('format')} is not one this version reads (up to {FORMAT})"
         )

@@ -16,7 +16,11 @@ def load(place: str) -> nn.Module:
     Raises:
         UserError: There is no such module or name, or what it makes is no `Encoder`.
     """
-    encoder = python_object(place)()
+    made_by = python_object(place)
+    try:
+        encoder = made_by()
+    except TypeError as error:
+        raise UserError(f"python:{place}: cannot be called without arguments ({error})") from error
     if not isinstance(encoder, nn.Module) or not isinstance(encoder, Encoder):
         lacking = [
             word for word in ("sample_rate", "frame_rate", "dim") if not hasattr(encoder, word)

@@ -5,9 +5,11 @@ One file a task, encoder and probe: numpy's `.npz` without pickle.
 
 import json
 import zipfile
-from collections.abc import Iterable
+import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
@@ -15,7 +17,7 @@ from jaxtyping import Bool, Float, Shaped
 from audiossl.errors import UserError
 from audiossl.probing.metrics import metric_of, plain
 from audiossl.probing.tasks import Task
-from audiossl.whole import whole_file
+from audiossl.whole import reading, whole_file
 
 FORMAT = 1
 
@@ -161,11 +163,16 @@ def read_predictions(path: Path) -> Predictions:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             facts = json.loads(str(file["facts"]))
-            ids, groups, targets, runs = (
-                file[name] for name in ("ids", "groups", "targets", "runs")
-            )
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            arrays = {name: file[name] for name in ("ids", "groups", "targets", "runs")}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: cannot be read as predictions ({error})") from error
+    with reading(path, "predictions of recipes.probe.fit"):
+        return _predictions(path, facts, arrays)
+
+
+def _predictions(
+    path: Path, facts: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> Predictions:
     if facts["format"] > FORMAT:
         raise UserError(f"{path}: written by a newer version (format {facts['format']})")
     return Predictions(
@@ -173,8 +180,8 @@ def read_predictions(path: Path) -> Predictions:
         encoder=facts["encoder"],
         probe=facts["probe"],
         classes=tuple(facts["classes"]),
-        ids=tuple(ids.tolist()),
-        groups=groups,
-        targets=targets,
-        runs=runs,
+        ids=tuple(arrays["ids"].tolist()),
+        groups=arrays["groups"],
+        targets=arrays["targets"],
+        runs=arrays["runs"],
     )

@@ -18,7 +18,7 @@ from audiossl.reports.pair_pages import pair_cards
 from audiossl.reports.pairs import Pair
 from audiossl.reports.results import results_markdown
 from audiossl.reports.scores import label, overview, task_scores
-from audiossl.whole import read_json, write_text
+from audiossl.whole import check_name, read_json, read_object, reading, write_text
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,8 @@ def read_report(
     Raises:
         UserError: The probes have not been fitted to the end.
     """
+    for name in runs:
+        check_name(name, "run")
     record = _record(fitted)
     if record is None or not record["finished"] or not (fitted / "scores.json").exists():
         stage = f" (it is that of {record['stage']})" if record and "stage" in record else ""
@@ -71,7 +73,7 @@ def read_report(
     behind = {"cuts": inputs["cuts"], **runs, "embed": inputs["embeddings"]}
     found = {name: _record(folder) for name, folder in behind.items()}
     records = {name: entry for name, entry in found.items() if entry} | {"fit": record}
-    scores = read_json(fitted / "scores.json")
+    scores = read_object(fitted / "scores.json", encoders=dict, tasks=list, bootstrap=dict)
     return Report(
         title=title,
         scores=scores,
@@ -87,9 +89,10 @@ def read_report(
 def write_report(report: Report, folder: Path) -> list[str]:
     """Write report.html, its figures as PNG and its tables as Markdown; return their names."""
     tasks = report.scores["tasks"]
-    drawn = write_figures(folder, tasks, report.runs, report.maps)
-    write_text(folder / "report.html", report_page(report))
-    results = results_markdown(report.title, report.scores, report.records)
+    with reading(Path("scores.json"), "output of recipes.probe.fit"):
+        drawn = write_figures(folder, tasks, report.runs, report.maps)
+        write_text(folder / "report.html", report_page(report))
+        results = results_markdown(report.title, report.scores, report.records)
     write_text(folder / "results.md", results)
     return ["report.html", "results.md", *drawn]
 
@@ -153,7 +156,9 @@ def _pairs(report: Report) -> str:
 
 def _record(folder: Path) -> Record | None:
     path = folder / "stage.json"
-    return dict(read_json(path)) if path.exists() else None
+    if not path.exists():
+        return None
+    return read_object(path, stage=str, finished=(str, type(None)), identity=dict, inputs=dict)
 
 
 def _maps(folder: Path, encoders: Mapping[str, Any]) -> Maps | None:

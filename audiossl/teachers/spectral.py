@@ -24,6 +24,10 @@ REACH = 2
 """Frames to each side from which a slope is estimated."""
 
 
+MOST_MELS = 1024
+"""Bands beyond which most would lie between two bins of the spectrum."""
+
+
 def load_log_mel(place: str = "") -> "LogMelTeacher":
     """Make a log-mel teacher.
 
@@ -33,8 +37,10 @@ def load_log_mel(place: str = "") -> "LogMelTeacher":
     Raises:
         UserError: `place` is not a number.
     """
-    if place and not place.isdecimal():
-        raise UserError(f"log_mel:{place}: not a number of mel bands; write log_mel:80")
+    if place and not (place.isascii() and place.isdecimal() and 1 <= int(place) <= MOST_MELS):
+        raise UserError(
+            f"log_mel:{place}: expected a number of mel bands from 1 to {MOST_MELS}: log_mel:80"
+        )
     return LogMelTeacher(int(place or NUM_MELS))
 
 

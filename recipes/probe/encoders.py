@@ -9,7 +9,7 @@ from audiossl.errors import UserError
 from audiossl.pretrained.own import CONFIG
 from audiossl.pretrained.sources import OWN, Source, parse_source, paths_of, split_sources
 from audiossl.probing.predictions import seedless
-from audiossl.whole import check_name, read_json
+from audiossl.whole import check_name, read_object
 from recipes.record import digest
 
 _UNLEARNT = ("random", "shuffled", "log_mel_statistics")
@@ -86,4 +86,4 @@ def _row(name: str, source: str) -> Row:
 
 def _architecture(folder: str) -> str:
     path = Path(folder) / CONFIG
-    return digest(read_json(path).get("encoder")) if path.exists() else folder
+    return digest(read_object(path).get("encoder")) if path.exists() else folder

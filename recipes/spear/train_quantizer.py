@@ -23,7 +23,7 @@ from audiossl.quantization.train import (
     train_quantizer,
 )
 from audiossl.quantization.usage import code_usage, count_codes
-from audiossl.whole import read_json
+from audiossl.whole import read_json, reading
 from recipes.stage import Resources, Stage, main
 
 QUANTIZER = "quantizer.safetensors"
@@ -59,7 +59,9 @@ class Config:
 
 def train(config: Config, stage: Stage) -> dict[str, Any]:
     """Write quantizer.safetensors."""
-    frames = np.load(config.frames / "frames.npy", mmap_mode="r")
+    path = config.frames / "frames.npy"
+    with reading(path, "sample of recipes.spear.embed_sample"):
+        frames = np.load(path, mmap_mode="r", allow_pickle=False)
     # The sample is in random order: its beginning is as good as any part.
     num_held_out = min(10_000, int(config.held_out * len(frames)))
     held_out, frames = frames[:num_held_out], frames[num_held_out:]

@@ -3,9 +3,9 @@
     python -m tests.trust.campaign --output docs/trust.md
     python -m tests.trust.campaign --moments 2 --minutes 5     a look, printed
 
-Kinds are in tests/trust/kinds.py, stages in tests/trust/world.py. What is tried, and when stages are
-killed, is the same in every campaign with the same seed; moments are shares of the time that a stage
-takes, so what they hit is not.
+Kinds are in tests/trust/kinds.py, formats in tests/trust/fuzz.py, stages in tests/trust/world.py.
+What is tried is the same in every campaign with the same seed; moments are shares of the time that
+a stage takes, so what they hit is not.
 """
 
 import argparse
@@ -60,7 +60,7 @@ def main() -> int:
 def _killed(
     world: Path, scratch: Path, arguments: argparse.Namespace, end: float
 ) -> Iterator[Trial]:
-    """Disturb all stages in turn, a few moments at a time, until the moments or the time are out."""
+    """Disturb all stages in turn, a moment at a time, until the moments or the time are out."""
     for done in range(arguments.moments):
         for ranks in arguments.ranks:
             for stage in COMMANDS:
@@ -120,8 +120,8 @@ def _summary(tries: list[Try], mutated: list[Mutation], killed: list[Trial]) -> 
 def _kills_table(killed: list[Trial], twice: dict[str, bool]) -> Iterator[str]:
     yield from ["", "## Killed and stopped at random moments", ""]
     yield (
-        "Moments are drawn evenly from the time that an undisturbed run takes. After each, the same "
-        "command is run to its end, and every file is compared with those of the undisturbed run "
+        "Moments are drawn evenly from the time that an undisturbed run takes. After each, the "
+        "same command is run to its end, and every file is compared with those of the undisturbed run "
         "(but for logs, times and TensorBoard's files). SIGTERM must end a run with exit code 75, "
         "or 0 if it was done, or end it before it had begun."
     )
@@ -141,8 +141,8 @@ def _kills_table(killed: list[Trial], twice: dict[str, bool]) -> Iterator[str]:
 def _mutations_table(mutated: list[Mutation]) -> Iterator[str]:
     yield from ["", "## Files with mutated bytes", ""]
     yield (
-        "Bytes flipped, cut off, doubled, inserted or zeroed, at seeded places, in one file of each "
-        "format that is read. A mutation may leave a file that is as good as before."
+        "Bytes flipped, cut off, doubled, inserted or zeroed, at seeded places, in one file of "
+        "each format that is read. A mutation may leave a file that is as good as before."
     )
     yield from [
         "",

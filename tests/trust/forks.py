@@ -184,27 +184,29 @@ def _fork(work, out, err, rank, environment, cwd) -> int:  # noqa: PLR0917
 def _wait(children, started, timeout, kill) -> tuple[list[int], bool]:
     """Wait for all, and kill them when it is time."""
     codes: dict[int, int] = {}
-    timed_out = False
-    alone = float("inf")
+    end, timed_out = timeout, False
     while len(codes) < len(children):
         now = time.monotonic() - started
         if kill is not None and now >= kill[1]:
             _send(children, codes, kill[0])
             kill = None
-        if codes and alone == float("inf"):
-            alone = now
-        if now > alone + ALONE:
+        if now > end:
+            timed_out = end == timeout
             _send(children, codes, signal.SIGKILL)
-        if now > timeout:
-            timed_out = True
-            _send(children, codes, signal.SIGKILL)
-        for child in children:
-            if child not in codes:
-                ended, status = os.waitpid(child, os.WNOHANG)
-                if ended:
-                    codes[child] = os.waitstatus_to_exitcode(status)
+        if _collect(children, codes):
+            end = min(end, now + ALONE)
         time.sleep(0.002)
     return [codes[child] for child in children], timed_out
+
+
+def _collect(children, codes) -> bool:
+    """Note which have ended; whether any has."""
+    for child in children:
+        if child not in codes:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                codes[child] = os.waitstatus_to_exitcode(status)
+    return bool(codes)
 
 
 def _send(children, codes, number) -> None:

@@ -293,7 +293,7 @@ def _source(kind: str, source: str) -> bytes:
 
 LHOTSE: dict[str, tuple[str, bytes, Expected]] = {
     "empty": ("m.jsonl", b"", "refused"),
-    "no gzip": ("m.jsonl.gz", _line(CUT), "refused"),
+    "no gzip": ("m.jsonl.gz", _line(CUT), "read"),
     "gzip cut off": ("m.jsonl.gz", gzip.compress(_line(CUT) * 99)[:60], "refused"),
     "no JSON": ("m.jsonl", b"{half\n", "refused"),
     "a list": ("m.jsonl", b"[1, 2]\n", "refused"),
@@ -309,7 +309,7 @@ LHOTSE: dict[str, tuple[str, bytes, Expected]] = {
     "a duration of NaN": ("m.jsonl", _line(CUT, duration=float("nan")), "clean"),
     "a duration of null": ("m.jsonl", _line(CUT, duration=None), "clean"),
     "a channel that is not there": ("m.jsonl", _line(CUT, channel=7), "clean"),
-    "an id twice": ("m.jsonl", _line(CUT) * 2, "refused"),
+    "an id twice": ("m.jsonl", _line(CUT) * 2, "left out"),
     "an id that is a number": ("m.jsonl", _line(CUT, id=3), "clean"),
     "a command as source": ("m.jsonl", _source("command", "touch executed"), "clean"),
     "a URL as source": ("m.jsonl", _source("url", "http://127.0.0.1:9/x.wav"), "clean"),
@@ -421,6 +421,7 @@ WORDS: dict[str, list[str]] = {
     "labels of no file": ["--labels", "[nowhere.csv]"],
     "labels that are a folder": ["--labels", "[.]"],
     "brackets without end": ["--labels", "[" * 5000],
+    "no tasks": ["--folder", "x", "--tasks", "[]"],
 }
 
 

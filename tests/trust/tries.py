@@ -63,7 +63,7 @@ def _problem(done: Done, outcome: str, expected: Expected) -> str:
         return "traceback" if done.code in (1, 99) else f"exit code {done.code}"
     if done.code == 2 and len(done.err.strip().splitlines()) > 20:
         return "many lines"
-    if expected != "clean" and outcome != expected:
+    if expected not in ("clean", outcome):
         refused = expected == "left out" and outcome == "refused"
         return "" if refused else f"silently {outcome}, not {expected}"
     return ""
