@@ -20,7 +20,7 @@ from audiossl.data.columns import join_parts, open_columns, write_part
 from audiossl.data.pairs import Kind, Pair, pair_row
 from audiossl.data.plan import Plan, PlanConfig, Position
 from audiossl.errors import Skip, UserError
-from audiossl.whole import whole_file, write_json, write_text
+from audiossl.whole import read_object, reading, whole_file, write_json, write_text
 
 Values = Shaped[np.ndarray, "..."]
 """(rows, dim) frames, or (rows,) tokens."""

@@ -29,7 +29,7 @@ from audiossl.probing.neighbors import NeighborsConfig
 from audiossl.probing.predictions import write_predictions
 from audiossl.probing.projection import MapKind, project
 from audiossl.probing.tasks import Task, TaskConfig, build_task
-from audiossl.whole import read_json, read_object, write_json
+from audiossl.whole import read_json, read_object, reading, write_json
 from recipes.engines.local import run_local
 from recipes.probe.embed import shard_file
 from recipes.probe.tables import predictions_file, task_differences, task_table
@@ -123,20 +123,14 @@ def _check_inputs(config: Config) -> dict[str, Any]:
     if not path.exists():
         raise UserError(f"{config.embeddings}: no embeddings.json: run recipes.probe.embed first")
     known = read_object(path, cuts=str, shards=list, encoders=dict)
-    if not all(isinstance(facts, dict) and "role" in facts for facts in known["encoders"].values()):
-        raise UserError(f"{path}: encoders without roles: damaged? run recipes.probe.embed again")
-    if not config.tasks:
-        raise UserError(
-            "tasks: none is given: name at least one, as in {name: genre, label: genre}"
-        )
+    with reading(path, "output of recipes.probe.embed"):
+        _ = [facts["role"] for facts in known["encoders"].values()]
     if known["cuts"] != read_object(config.cuts / "corpus.json", cuts=str)["cuts"]:
         raise UserError(f"{config.embeddings} was made from other cuts than {config.cuts}")
     for name in ("tasks", "probes"):
         if not getattr(config, name):
             raise UserError(f"{name}: there are none; name at least one")
     names = [task.name for task in config.tasks]
-    if not names:
-        raise UserError("tasks: none is given: name one at least: [{name: genre, label: genre}]")
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"tasks: the name {twice[0]!r} is there twice")
     kinds = [probe.kind for probe in config.probes]

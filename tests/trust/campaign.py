@@ -121,7 +121,7 @@ def _kills_table(killed: list[Trial], twice: dict[str, bool]) -> Iterator[str]:
     yield from ["", "## Killed and stopped at random moments", ""]
     yield (
         "Moments are drawn evenly from the time that an undisturbed run takes. After each, the "
-        "same command is run to its end, and every file is compared with those of the undisturbed run "
+        "same command is run to its end, and every file is compared with those of that run "
         "(but for logs, times and TensorBoard's files). SIGTERM must end a run with exit code 75, "
         "or 0 if it was done, or end it before it had begun."
     )
