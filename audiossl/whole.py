@@ -211,16 +211,6 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         raise UserError(f"{path}: damaged, or no {kind} ({said}): make it again") from error
 
 
-def check_name(name: str, what: str) -> None:
-    """Refuse a name that cannot be that of a file.
-
-    Raises:
-        UserError: It holds other signs than letters, digits and . _ + # -, or begins with a dot.
-    """
-    if not re.fullmatch(r"(?!\.)[\w.+#-]+", name):
-        raise UserError(f"{what} {name!r}: use letters, digits and . _ + # -")
-
-
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
     """Tell the user what cannot be written, and what to do."""

@@ -39,7 +39,7 @@ def load_log_mel(place: str = "") -> "LogMelTeacher":
     """
     if place and not (place.isascii() and place.isdecimal() and 1 <= int(place) <= MOST_MELS):
         raise UserError(
-            f"log_mel:{place}: expected a number of mel bands from 1 to {MOST_MELS}: log_mel:80"
+            f"log_mel:{place}: not a number of mel bands from 1 to {MOST_MELS}; write log_mel:80"
         )
     return LogMelTeacher(int(place or NUM_MELS))
 

@@ -50,5 +50,8 @@ def test_settings_behind_the_colon():
     assert load_log_mel("64").dim == 64
     with pytest.raises(UserError, match="log_mel:many: not a number of mel bands"):
         load_log_mel("many")
+    for place in ("0", "-1", "1000000"):
+        with pytest.raises(UserError, match="not a number of mel bands from 1 to"):
+            load_log_mel(place)
     with pytest.raises(UserError, match="mfcc:13: takes nothing"):
         load_mfcc("13")

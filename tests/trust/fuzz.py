@@ -1,5 +1,6 @@
 """Mutations of the bytes of every format that is read: a line or a result, never a traceback."""
 
+import json
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -10,9 +11,10 @@ import soundfile
 import torch
 
 from tests.data.corpora import RATE, tone
-from tests.trust.forks import call, forked
+from tests.trust.forks import call, forked, last_line
 from tests.trust.kinds import BODY, Case, Words, _header, _spoilt
 from tests.trust.tries import LIMIT, judged
+from tests.trust.world import COMMANDS
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Mutation:
     seed: int
     outcome: str
     problem: str
+    line: str
+    """What was said last."""
 
 
 def mutated(content: bytes, generator: random.Random) -> bytes:
@@ -66,7 +70,7 @@ def mutation(name: str, seed: int, world: Path, scratch: Path) -> Mutation:
     done = forked(call(program, words), timeout=LIMIT, cwd=folder)
     outcome, problem = judged(done, folder, "clean")
     shutil.rmtree(folder, ignore_errors=True)
-    return Mutation(name, seed, outcome, problem)
+    return Mutation(name, seed, outcome, problem, last_line(done.err or done.out))
 
 
 Change = Callable[[Path], None]
@@ -110,6 +114,19 @@ def _audiossl(file: str, *words: str) -> Callable[[Case, Change], Words]:
         return "audiossl", list(words)
 
     return make
+
+
+def _checkpoint(case: Case, change: Change) -> Words:
+    """Go on with a run whose last checkpoint was changed."""
+    folder = case.copy("cola")
+    change(folder / "checkpoints" / "step-00000006.pt")
+    record = json.loads((folder / "stage.json").read_text())
+    (folder / "stage.json").write_text(json.dumps(record | {"finished": None}))
+    words = [
+        word.replace("{out}", "cola").replace("{here}", str(case.world))
+        for word in COMMANDS["cola"].words
+    ]
+    return COMMANDS["cola"].program, words
 
 
 def _public(case: Case, change: Change) -> Words:
@@ -171,14 +188,14 @@ FORMATS: dict[str, Callable[[Case, Change], Words]] = {
     "corpus.json": _stage("cola", "cuts/corpus.json"),
     "config.json": _stage("embeddings", "cola/config.json"),
     "encoder.safetensors": _stage("embeddings", "cola/encoder.safetensors"),
-    "checkpoint": _stage("cola", "cola/checkpoints/step-00000006.pt"),
+    "checkpoint": _checkpoint,
     "codes": _stage("spear", "codes/shar/speech.000000.tar"),
     "quantizer": _stage("codes", "quantizer/quantizer.safetensors"),
     "frames.npy": _stage("quantizer", "sample/frames.npy"),
     "embeddings.json": _stage("fitted", "embeddings/embeddings.json"),
     "embeddings": _stage("fitted", "embeddings/cola/000000.safetensors"),
     "scores.json": _stage("report", "fitted/scores.json"),
-    "predictions": _audiossl("fitted/predictions", "compare", "fitted"),
+    "predictions": _audiossl("fitted/predictions/kind/cola.linear.npz", "compare", "fitted"),
     "metrics.jsonl": _stage("report", "cola/metrics.jsonl"),
     "pairs.json": _stage("matching", "pairs/pairs.json"),
     "pairs.jsonl": _stage("matching", "pairs/pairs.jsonl"),
