@@ -43,8 +43,6 @@ def report(config: Config, stage: Stage) -> dict[str, Any]:
         check_name(name, "run name")
     if not distributed.is_first():
         return {}
-    for name in config.runs:
-        check_name(name, "runs: the name")
     runs = {name: path for name, path in config.runs.items() if has_pairs(path)}
     pairs = {name: _inspected(config, stage, name, path) for name, path in runs.items()}
     content = read_report(

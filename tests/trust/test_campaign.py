@@ -1,4 +1,4 @@
-"""The campaign behind docs/trust.md: a quick one with every run of the tests, an hour with the long.
+"""The campaign behind docs/trust.md: a quick one with all tests, an hour with the long ones.
 
 It runs in a process of its own, which forks: pytest's has threads by now.
 """

@@ -1,5 +1,6 @@
 """Values of any kind where settings enter: a config or a line, never a traceback."""
 
+from contextlib import suppress
 from importlib import import_module
 
 import pytest
@@ -34,16 +35,12 @@ def test_any_value_of_any_setting_is_taken_or_refused_in_a_line(program, data):
     words = []
     for name in data.draw(st.lists(st.sampled_from(names), min_size=1, max_size=3)):
         words += [f"--{name}", repr(data.draw(NESTS))]
-    try:
+    with suppress(UserError):
         read_settings(config, program, [*words, "--output", "x"])
-    except UserError as error:
-        assert str(error)
 
 
 @QUICK
 @given(st.text(max_size=60) | st.text("[]{}:,&*a-? \n!|>'\"%#", max_size=60))
 def test_any_text_is_yaml_or_is_refused(text):
-    try:
+    with suppress(ValueError):
         parse_yaml(text)
-    except ValueError as error:
-        assert str(error)
