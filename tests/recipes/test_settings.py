@@ -118,8 +118,8 @@ STAGES = [
     for path in sorted((ROOT / "recipes").rglob("*.py"))
     if "class Config(" in path.read_text() or "class Config:" in path.read_text()
 ]
-ANY_NUMBER = ("_dbfs", "_snr", ".silence", ".gain", ".margin")
-"""Levels in decibels, and margins; `ZipformerConfig` checks its own."""
+ANY_NUMBER = ("_dbfs", "_snr", ".silence", ".gain", ".margin", "TransformerConfig.mean")
+"""Levels in decibels, logarithms, and margins; `ZipformerConfig` checks its own."""
 
 
 @pytest.mark.parametrize("name", STAGES)
