@@ -9,9 +9,11 @@ from torch import nn
 from audiossl import distributed
 from audiossl.configs import plain
 from audiossl.data.loading import BatchSource
+from audiossl.models.description import FILE, described
 from audiossl.pretrained.own import write_encoder
 from audiossl.training.loop import LoopConfig, LoopResources, Place, train
 from audiossl.training.writers import read_metrics
+from audiossl.whole import write_json
 from recipes.stage import Resources, Stage
 
 
@@ -49,6 +51,8 @@ def pretrain(
     encoder: Any = method.encoder
     # What embeds clips later presents them as training does.
     encoder.presentation = getattr(source, "presentation", None)
+    if distributed.is_first():
+        write_json(stage.output / FILE, described(encoder))
     sizes = {"encoder": encoder, "all": method}
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in sizes.items()}
     stage.log.info("parameters: %d, of which the encoder has %d", counts["all"], counts["encoder"])

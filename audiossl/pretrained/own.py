@@ -1,8 +1,7 @@
 """Encoders of this package on disk: `encoder.safetensors` and `config.json`, without the recipe.
 
-`config.json` also says how clips were presented to the encoder in pretraining. Folders written
-before it did are read as if EfficientNets had been trained on padded windows of a second, as they
-were in all recipes, and all others on whole clips.
+`config.json` also says how clips were presented to the encoder in pretraining; `models.description`
+has the default for folders written before it did.
 """
 
 from pathlib import Path
@@ -10,12 +9,9 @@ from typing import Any
 
 import torch
 
-from audiossl.audio.presentation import Presentation
-from audiossl.configs import from_plain, plain
 from audiossl.errors import UserError
-from audiossl.models.build import EncoderConfig, build_encoder
-from audiossl.models.efficientnet import EfficientNet
-from audiossl.models.encoder import FeatureEncoder, presentation_of
+from audiossl.models.description import FILE, build_described, described
+from audiossl.models.encoder import FeatureEncoder
 from audiossl.nn.weights import load_exactly, read_weights, write_weights
 from audiossl.whole import read_object, write_json
 
@@ -32,12 +28,7 @@ def write_encoder(folder: Path, encoder: FeatureEncoder, provenance: dict[str, A
         provenance: How it came about: recipe, method, steps, ...
     """
     write_weights(folder / WEIGHTS, encoder.state_dict(), {"format": "pt"})
-    content = {
-        "format": FORMAT,
-        "encoder": plain(encoder.user_config or encoder.config),
-        "presentation": plain(presentation_of(encoder)),
-        "provenance": provenance,
-    }
+    content = {"format": FORMAT, **described(encoder), "provenance": provenance}
     write_json(folder / CONFIG, content)
 
 
@@ -79,23 +70,16 @@ def read_seed(word: str, source: str) -> int:
 def _build(place: str) -> FeatureEncoder:
     """Build the untrained encoder that the config of a folder describes."""
     path = Path(place) / CONFIG
-    content = _read_content(place, path)
-    config: EncoderConfig = from_plain(EncoderConfig, content["encoder"], str(path))
-    encoder = build_encoder(config)
-    presented = content.get("presentation") or _unwritten_presentation(encoder)
-    encoder.presentation = from_plain(Presentation, presented, str(path))
-    return encoder
-
-
-def _unwritten_presentation(encoder: FeatureEncoder) -> dict[str, Any]:
-    rate = encoder.sample_rate
-    if not isinstance(encoder, EfficientNet):
-        return {"sample_rate": rate}
-    return {"sample_rate": rate, "window_samples": rate, "level": encoder.config.level}
+    return build_described(_read_content(place, path), str(path))
 
 
 def _read_content(place: str, path: Path) -> dict[str, Any]:
     if not path.exists():
+        if (Path(place) / FILE).exists():
+            raise UserError(
+                f"{place}: its pretraining has not finished: run the stage again, which goes on, "
+                f"or load its last checkpoint with run:{place}"
+            )
         finished = "" if Path(place).is_dir() else ", which is no folder"
         raise UserError(
             f"{place}{finished}: no {CONFIG} in it: give the output of a pretrain stage that has "

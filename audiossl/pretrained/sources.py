@@ -30,6 +30,7 @@ class Scheme:
 
 SCHEMES: dict[str, Scheme] = {
     OWN: Scheme("audiossl.pretrained.own:load"),
+    "run": Scheme("audiossl.training.unfinished:load"),
     "random": Scheme("audiossl.pretrained.own:load_random", keeps_hash=True),
     "shuffled": Scheme("audiossl.pretrained.baselines:load_shuffled", keeps_hash=True),
     "code_matching": Scheme("audiossl.pretrained.code_matching:load", keeps_hash=True),
@@ -116,6 +117,6 @@ def paths_of(source: str | Path) -> list[Path]:
             continue
         place = parsed.place.rpartition("=")[2]
         path = Path(place if Path(place).exists() else place.partition("#")[0])
-        if path != Path() and (path.exists() or parsed.kind in (OWN, "random")):
+        if path != Path() and (path.exists() or parsed.kind in (OWN, "random", "run")):
             paths.append(path)
     return paths

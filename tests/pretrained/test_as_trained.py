@@ -1,6 +1,7 @@
 """What an encoder was given in pretraining is what it is given at every door."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ import audiossl
 from audiossl.data.corpus import Corpus
 from audiossl.data.plan import PlanConfig, Position
 from audiossl.data.views import Views, ViewsConfig
+from audiossl.errors import UserError
 from audiossl.models.batching import encode_leveled
 from audiossl.models.encoder import presentation_of
 from audiossl.models.zipformer.config import TINY
 from audiossl.models.zipformer.model import Zipformer
+from audiossl.pretrained.embed import embed_files
 from audiossl.pretrained.own import CONFIG, WEIGHTS, write_encoder
 from audiossl.probing.embeddings import EmbeddingConfig, Embeddings, embed_cuts, encoder_digest
 from tests.data.corpora import prepare
@@ -145,3 +148,30 @@ def test_an_encoder_that_is_presented_otherwise_is_another_one(experiment):
     assert encoder_digest(one) == encoder_digest(other)
     other.presentation = None
     assert encoder_digest(one) != encoder_digest(other)
+
+
+def test_an_encoder_is_taken_from_a_run_that_has_not_finished(experiment, tmp_path):
+    running = tmp_path / "run"
+    shutil.copytree(experiment.cola_0, running)
+    (running / CONFIG).unlink()
+    (running / WEIGHTS).unlink()
+    with pytest.raises(UserError, match=f"has not finished.*run:{running}"):
+        audiossl.load_encoder(running)
+    encoder, finished = (
+        audiossl.load_encoder(f"run:{running}"),
+        audiossl.load_encoder(experiment.cola_0),
+    )
+    assert encoder_digest(encoder) == encoder_digest(finished)  # its last checkpoint is the end
+    shutil.rmtree(running / "checkpoints")
+    with pytest.raises(UserError, match="no checkpoint yet"):
+        audiossl.load_encoder(f"run:{running}")
+    with pytest.raises(UserError, match="give the output of a pretrain stage"):
+        audiossl.load_encoder(f"run:{tmp_path}")
+
+
+def test_frames_in_time_have_the_level_of_the_whole_clip(clips, experiment):
+    encoder = audiossl.load_encoder(experiment.cola_0)
+    waveform = torch.from_numpy(soundfile.read(clips / "b.wav", dtype="float32")[0])[None]
+    expected = encoder(waveform, torch.tensor([waveform.shape[1]]))
+    found = embed_files(clips / "b.wav", encoder, frames=True)
+    torch.testing.assert_close(found.values[0], expected.vectors[0], atol=1e-6, rtol=1e-5)
