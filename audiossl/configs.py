@@ -181,7 +181,9 @@ class _Reader:
         if kind is Any:
             return value
         configs = configs_of(kind)
-        if configs and not (value is None and type(None) in get_args(kind)):
+        if (configs or is_open_union(kind)) and not (
+            value is None and type(None) in get_args(kind)
+        ):
             return self.config(kind, value, path, default)
         if get_origin(kind) in (Union, types.UnionType):
             return self.one_of(get_args(kind), value, path)
@@ -209,15 +211,15 @@ class _Reader:
         """Read a config, of the kind it names or that of the default."""
         configs, is_open = configs_of(union), is_open_union(union)
         if not isinstance(value, dict):
-            self.refuse(
-                path, f"the fields of {' or '.join(c.__name__ for c in configs.values())}", value
-            )
+            names = [c.__name__ for c in configs.values()] or ["a class of one's own"]
+            self.refuse(path, f"the fields of {' or '.join(names)}", value)
         base = default if is_open or type(default) in configs.values() else None
         tag = value.get("kind", getattr(base, "kind", None))
-        kind = next(iter(configs.values()))
         if is_open and is_python(tag):
             kind = python_config(str(tag))
-        elif len(set(configs.values())) > 1 or (is_open and tag is not None):
+        elif len(set(configs.values())) == 1 and (tag is None or not is_open):
+            kind = next(iter(configs.values()))
+        else:
             kind = configs.get(str(tag)) or self.unknown_kind(tag, configs, path, is_open)
         return self.fields(kind, value, path, base if type(base) is kind else None)
 
@@ -344,7 +346,7 @@ def configs_of(kind: Any) -> dict[str, type]:
 
 def is_open_union(kind: Any) -> bool:
     """Whether a type also allows the configs of users' own classes."""
-    return UserDefined in get_args(kind)
+    return kind is UserDefined or UserDefined in get_args(kind)
 
 
 def default_of(field: Any) -> Any:

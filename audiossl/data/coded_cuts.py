@@ -137,15 +137,11 @@ class CodedCuts:
     @property
     def facts(self) -> DataFacts:
         """Audio of a step, and the codes of each teacher."""
-        config = self.plan.config
-        seconds = config.batch_duration
-        if config.batch_size is not None:
-            seconds = float(self.plan.padded.mean()) / SAMPLE_RATE * config.batch_size
         targets = {
             name: Target(field.num_codebooks, field.codebook_size, field.frame_rate)
             for name, field in self.fields.items()
         }
-        return DataFacts(seconds_per_step=seconds, targets=targets)
+        return DataFacts(seconds_per_step=self.plan.seconds_per_batch, targets=targets)
 
     def load(self, position: Position, rank: int = 0, world_size: int = 1) -> CodeBatch:
         """Read a rank's share of the batch at `position`."""

@@ -73,7 +73,7 @@ class Plan:
         """
         if len(num_samples) == 0:
             raise UserError("there are no cuts to train on: is the corpus empty, or all filtered?")
-        self.config = config
+        self.config, self.sample_rate = config, sample_rate
         samples = np.asarray(num_samples)
         quantiles = np.linspace(0, 1, config.num_buckets + 1)[1:]
         # "higher" takes lengths that occur, so that the longest cut of a bucket is not padded.
@@ -81,6 +81,13 @@ class Plan:
         self.bucket_of = np.searchsorted(self.padded, samples).astype(np.int16)
         self.batch_sizes = _batch_sizes(self.padded / sample_rate, config)
         self._cached: tuple[int, EpochBatches] | None = None
+
+    @property
+    def seconds_per_batch(self) -> float:
+        """Mean seconds of audio in a batch, padding included: what schedules count."""
+        if self.config.batch_size is None:
+            return self.config.batch_duration
+        return float(self.padded.mean()) / self.sample_rate * self.config.batch_size
 
     def epoch(self, epoch: int) -> EpochBatches:
         """Put the cuts into batches; the last epoch asked for is kept."""

@@ -29,6 +29,8 @@ CodeMethodConfig: TypeAlias = MaskedCodesConfig | UserDefined
 """Methods of cuts with the codes of teachers (`CodeBatch`)."""
 PairMethodConfig: TypeAlias = CodeMatchingConfig | UserDefined
 """Methods of clips in several modalities (`PairBatch`)."""
+WaveformMethodConfig: TypeAlias = UserDefined
+"""Methods of waveforms and nothing else (`WaveformBatch`)."""
 MethodConfig: TypeAlias = ViewMethodConfig | CodeMethodConfig | PairMethodConfig
 """Every method that pretrains."""
 

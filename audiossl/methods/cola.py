@@ -30,7 +30,7 @@ class ContrastConfig:
     similarity: Literal["bilinear", "cosine"] = "bilinear"
     """a' W p without temperature, or the cosine over 0.2 (on the dense layer's output alone)."""
     loss: str = "info_nce"
-    """Contrastive loss: info_nce, or python:module:function of scores, targets, excluded pairs."""
+    """Contrastive loss: info_nce, dcl, or python:module:function of scores, targets, excluded."""
     noise: Nonnegative = 0.001
     """Standard deviation of Gaussian noise added to positive waveforms after leveling."""
     exclude_same_recording: bool = False

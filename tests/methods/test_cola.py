@@ -99,8 +99,9 @@ def test_absent_sources_become_the_null_input_and_nothing_else_does(null_input, 
     assert lengths.tolist() == [features.shape[1]] * 12
 
 
-def test_the_loss_is_an_option():
-    config = ColaConfig(loss="python:tests.methods.own_losses:decoupled")
+@pytest.mark.parametrize("loss", ["dcl", "python:tests.methods.own_losses:decoupled"])
+def test_the_loss_is_an_option(loss):
+    config = ColaConfig(loss=loss)
     method = Cola(EfficientNet(TINY), config).eval()
     batch, generator = _batch(4), torch.Generator().manual_seed(0)
     losses = method(batch, 0, generator)
