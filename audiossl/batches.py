@@ -12,6 +12,8 @@ from torch import Tensor
 from audiossl.errors import UserError
 
 AnyBatch = TypeVar("AnyBatch")
+DOMAINS = ("speech", "audio")
+"""Names of what cuts are of, and of the teachers at home in it; batches hold their numbers."""
 
 
 @dataclass(frozen=True)

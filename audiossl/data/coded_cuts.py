@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from audiossl.audio.frame_rates import IGNORED, MOST_FRAMES_APART, num_whole_frames, whole_frames
-from audiossl.batches import CodeBatch, DataFacts, Target
+from audiossl.batches import DOMAINS, CodeBatch, DataFacts, Target
 from audiossl.configs import Nonnegative, Positive, Share
 from audiossl.data.codes import CodeFacts
 from audiossl.data.corpus import Corpus
@@ -26,8 +26,8 @@ from audiossl.data.mixture import MixturePlan
 from audiossl.data.noise import Noise
 from audiossl.data.plan import PlanConfig, Position
 from audiossl.errors import UserError, did_you_mean
+from audiossl.nn.padding import padded
 
-DOMAINS = ("speech", "audio")
 """In the order of `CodeBatch.domains`: other audio is 1."""
 
 
@@ -175,13 +175,12 @@ class CodedCuts:
     def _waveforms(
         self, places: list[tuple[int, int]], width: int
     ) -> Float[np.ndarray, "rows width"]:
-        waveforms = np.zeros((len(places), width), np.float32)
-        for row, (corpus, item) in zip(waveforms, places, strict=True):
-            items = self.items[corpus]
-            start, length = int(items.starts[item]), int(items.lengths[item])
-            cut = int(items.cuts[item])
-            row[:length] = self.corpora[corpus].waveform(cut, RECORDING, start, length)
-        return waveforms
+        return padded((self._waveform(*place) for place in places), width)[0].numpy()
+
+    def _waveform(self, corpus: int, item: int) -> Float[np.ndarray, " samples"]:
+        items = self.items[corpus]
+        start, length = int(items.starts[item]), int(items.lengths[item])
+        return self.corpora[corpus].waveform(int(items.cuts[item]), RECORDING, start, length)
 
     def _codes(
         self, name: str, places: list[tuple[int, int]], width: int

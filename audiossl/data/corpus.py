@@ -5,7 +5,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from audiossl.data.columns import map_file, open_columns
 from audiossl.data.items import SUPERVISION
 from audiossl.data.layout import LEVEL_HOP, RECORDING, WAV_HEADER, cuts_file, field_file
 from audiossl.data.reading import SAMPLE_RATE
+from audiossl.data.selection import Where, select
 from audiossl.errors import UserError
 from audiossl.nn.codes import Codes
 from audiossl.whole import read_json, read_object
@@ -194,7 +195,7 @@ class Corpus:
         codes = self.code_fields[field].read(index, int(self.shards[index]), self.name(index))
         return codes if num_samples is None else cropped(codes, start, num_samples)
 
-    def select(self, where: Mapping[str, Sequence[str]]) -> Int[np.ndarray, " cuts"]:
+    def select(self, where: Where) -> Int[np.ndarray, " cuts"]:
         """Number the cuts whose labels have one of the given values, for every label given.
 
         Raises:
@@ -202,15 +203,7 @@ class Corpus:
         """
         if not where:
             return np.arange(len(self))
-        chosen = [
-            index
-            for index, labels in enumerate(self.labels())
-            if all(labels.get(name) in values for name, values in where.items())
-        ]
-        if not chosen:
-            asked = ", ".join(f"{name} in {list(values)}" for name, values in where.items())
-            raise UserError(f"{self.folder}: no cut has {asked}")
-        return np.array(chosen)
+        return select(self.labels(), where, f"{self.folder}: no cut")
 
     @property
     def num_shards(self) -> int:

@@ -19,6 +19,7 @@ from audiossl.data.layout import SAMPLE_RATE
 from audiossl.data.plan import Plan, PlanConfig, Position
 from audiossl.data.text_units import normalized
 from audiossl.errors import UserError
+from audiossl.nn.padding import padded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,11 +73,7 @@ class LabeledCuts:
 
     def waveforms(self, items: Sequence[int], width: int) -> Float[Tensor, "rows width"]:
         """Read cuts, padded to `width` samples."""
-        rows = np.zeros((len(items), width), np.float32)
-        for row, item in zip(rows, items, strict=True):
-            waveform = self.corpus.waveform(int(self.cuts[item]))
-            row[: len(waveform)] = waveform
-        return torch.from_numpy(rows)
+        return padded((self.corpus.waveform(int(self.cuts[item])) for item in items), width)[0]
 
     def in_order(self, batch_duration: float) -> Iterator[list[int]]:
         """Put all cuts into batches once, like lengths together: for evaluation."""
@@ -120,12 +117,10 @@ class TextCuts:
     def load(self, position: Position, rank: int = 0, world_size: int = 1) -> TextBatch:
         """Read a rank's share of the batch at `position`."""
         items, width = _share(self.plan, position, rank, world_size)
-        counts = [len(self.texts[item]) for item in items]
-        symbols = torch.zeros(len(items), max([1, *counts]), dtype=torch.int64)
-        for row, item, count in zip(symbols, items, counts, strict=True):
-            row[:count] = torch.tensor(self.texts[item])
+        texts = (np.array(self.texts[item], np.int64) for item in items)
+        symbols, counts = padded(texts, 1)
         lengths = torch.from_numpy(self.cuts.lengths[items])
-        return TextBatch(self.cuts.waveforms(items, width), lengths, symbols, torch.tensor(counts))
+        return TextBatch(self.cuts.waveforms(items, width), lengths, symbols, counts)
 
 
 class TagCuts:

@@ -19,7 +19,9 @@ from audiossl.configs import Share, Whole
 from audiossl.data.columns import join_parts, open_columns, write_part
 from audiossl.data.pairs import Kind, Pair, pair_row
 from audiossl.data.plan import Plan, PlanConfig, Position
+from audiossl.data.selection import Where, select
 from audiossl.errors import Skip, UserError
+from audiossl.nn.padding import padded
 from audiossl.whole import read_object, reading, whole_file, write_json, write_text
 
 Values = Shaped[np.ndarray, "..."]
@@ -162,33 +164,21 @@ class PairCorpus:
         rows = np.asarray(self._columns[side]["values"][first:last])
         return rows.astype(np.int32 if rows.ndim == 1 else np.float32)
 
-    def select(self, where: Mapping[str, Sequence[str]]) -> Int[np.ndarray, " chosen"]:
+    def select(self, where: Where) -> Int[np.ndarray, " chosen"]:
         """Number the pairs whose labels have one of the given values, for every label given.
 
         Raises:
             UserError: There are none.
         """
-        chosen = [
-            index
-            for index, row in enumerate(self.rows)
-            if all(row["labels"].get(name) in values for name, values in where.items())
-        ]
-        if not chosen:
-            asked = ", ".join(f"{name} in {list(values)}" for name, values in where.items())
-            raise UserError(f"{self.folder}: no pair has {asked or 'anything'}")
-        return np.array(chosen)
+        labels = (row["labels"] for row in self.rows)
+        return select(labels, where, f"{self.folder}: no pair")
 
     def batch(self, rows: Sequence[int], longest: Mapping[str, int] | None = None) -> PairBatch:
         """Put some pairs together, padded to the longest of them, or to `longest`."""
         sides, lengths = {}, {}
         for side in self.sides:
-            values = [self.values(side, int(row)) for row in rows]
-            count = (longest or {}).get(side) or max(len(value) for value in values)
-            padded = np.zeros((len(rows), count, *values[0].shape[1:]), values[0].dtype)
-            for index, value in enumerate(values):
-                padded[index, : len(value)] = value
-            sides[side] = torch.from_numpy(padded)
-            lengths[side] = torch.tensor([len(value) for value in values])
+            values = (self.values(side, int(row)) for row in rows)
+            sides[side], lengths[side] = padded(values, (longest or {}).get(side, 0))
         return PairBatch(sides, lengths, torch.from_numpy(self.concepts[np.asarray(rows)]))
 
 

@@ -27,18 +27,15 @@ from torch.nn import functional as F
 
 from audiossl import distributed
 from audiossl.audio.frame_rates import IGNORED, MOST_FRAMES_APART, at_frame_rate
-from audiossl.batches import CodeBatch, DataFacts, Target
+from audiossl.batches import DOMAINS, CodeBatch, DataFacts, Target
 from audiossl.configs import Count, Nonnegative, Share
 from audiossl.errors import UserError, did_you_mean
 from audiossl.losses.codebook_cross_entropy import CodebookScores, codebook_cross_entropy
 from audiossl.methods.method import Losses, context_of
-from audiossl.methods.mixing import AUDIO, SPEECH, MixingConfig, mix
+from audiossl.methods.mixing import MixingConfig, mix
 from audiossl.models.encoder import FeatureEncoder, check_has_frames
 from audiossl.nn.lengths import valid_mask
 from audiossl.nn.span_masks import span_masks
-
-DOMAINS = {"speech": SPEECH, "audio": AUDIO}
-"""Names of teachers, and the domain of cuts that each was trained on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +194,7 @@ class MaskedCodes(nn.Module):
 
     def cut_weights(self, name: str, domains: Int[Tensor, " batch"]) -> Float[Tensor, " batch"]:
         """Weight of a teacher's loss in each cut."""
-        pairing, own = self.config.pairing, (domains == DOMAINS[name]).float()
+        pairing, own = self.config.pairing, (domains == DOMAINS.index(name)).float()
         if len(self.targets) == 1:
             return torch.ones_like(own)
         everybody = pairing == "joint" or (pairing == "asymmetric" and name == "speech")
@@ -215,7 +212,7 @@ class MaskedCodes(nn.Module):
         metrics: dict[str, Tensor] = {}
         weights: dict[str, Tensor] = {}
         for name, scores in results.items():
-            for domain, number in DOMAINS.items():
+            for number, domain in enumerate(DOMAINS):
                 of_domain = (domains == number)[:, None]
                 for kind, chosen in (
                     ("masked", of_domain & hidden),

@@ -28,12 +28,11 @@ from torch import Tensor
 from audiossl import distributed
 from audiossl.audio.frame_rates import IGNORED
 from audiossl.audio.mixing import gain_for, mean_power, placed, power_share
-from audiossl.batches import CodeBatch
+from audiossl.batches import DOMAINS, CodeBatch
 from audiossl.configs import Count, Nonnegative, Share
 from audiossl.errors import UserError
 
-SPEECH, AUDIO = 0, 1
-"""Domains of cuts."""
+SPEECH = DOMAINS.index("speech")
 NUM_DRAWS = 8
 """Uniform numbers that decide how a cut is mixed."""
 

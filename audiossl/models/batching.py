@@ -16,6 +16,7 @@ from torch import Tensor
 
 from audiossl.models.encoder import Encoder
 from audiossl.nn.frames import Frames
+from audiossl.nn.padding import padded
 from audiossl.preemption import safe_point
 
 Waveform = Float[np.ndarray, "_"]
@@ -90,15 +91,6 @@ def batches_of(lengths: np.ndarray, batching: Batching, sample_rate: int) -> lis
             batches.append([row])
             longest = int(lengths[row])
     return batches
-
-
-def padded(waveforms: Sequence[Waveform]) -> tuple[Float[Tensor, "batch samples"], Tensor]:
-    """Put waveforms into one tensor, zero behind their ends, and say how long each is."""
-    lengths = torch.tensor([len(waveform) for waveform in waveforms])
-    batch = torch.zeros(len(waveforms), int(lengths.max()))
-    for row, waveform in zip(batch, waveforms, strict=True):
-        row[: len(waveform)] = torch.from_numpy(np.ascontiguousarray(waveform))
-    return batch, lengths
 
 
 def encode_leveled(

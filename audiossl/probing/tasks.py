@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Int, Shaped
 
+from audiossl.data.selection import is_chosen
 from audiossl.errors import UserError, did_you_mean
 from audiossl.probing.metrics import TaskKind, metric_of
 from audiossl.probing.segments import parse_segments
@@ -148,7 +149,7 @@ def _items(config: TaskConfig, cuts: Iterable[Mapping[str, str]]) -> list[_Item]
     for number, labels in enumerate(cuts):
         names.update(labels)
         split = split_of.get(labels.get(config.split, ""))
-        asked = all(labels.get(name) in values for name, values in config.where.items())
+        asked = is_chosen(labels, config.where)
         value = labels.get(config.label)
         if split is None or not asked or (value is None and config.unlabeled == "skip"):
             continue

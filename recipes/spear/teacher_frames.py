@@ -25,6 +25,7 @@ from audiossl.data.reading import SAMPLE_RATE
 from audiossl.errors import Skip, UserError
 from audiossl.models.encoder import Encoder
 from audiossl.nn.digests import digest_of_tensors
+from audiossl.nn.padding import padded
 from audiossl.preemption import safe_point
 from audiossl.pretrained.load import load_encoder
 from audiossl.pretrained.sources import paths_of
@@ -152,14 +153,12 @@ class TeacherFrames:
             yield self._encoded(batch)
 
     def _encoded(self, spans: list[Span]) -> SpanFrames:
-        waveforms = np.zeros((len(spans), max(span.num_samples for span in spans)), np.float32)
-        for waveform, span in zip(waveforms, spans, strict=True):
-            waveform[: span.num_samples] = self.corpus.waveform(
-                span.cut, start=span.start, num_samples=span.num_samples
-            )
-        rate = self.teacher.sample_rate
-        lengths = torch.tensor([span.num_samples for span in spans], device=self.device)
-        resampled = resample(torch.from_numpy(waveforms).to(self.device), SAMPLE_RATE, rate)
+        waveforms, lengths = padded(
+            self.corpus.waveform(span.cut, start=span.start, num_samples=span.num_samples)
+            for span in spans
+        )
+        rate, lengths = self.teacher.sample_rate, lengths.to(self.device)
+        resampled = resample(waveforms.to(self.device), SAMPLE_RATE, rate)
         with self._autocast():
             frames = self.teacher(resampled, -(-lengths * rate // SAMPLE_RATE))
         found = faults(frames, [f"cut {self.corpus.name(span.cut)}" for span in spans])

@@ -4,7 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audiossl.models.batching import Batching, batches_of, encode_all, padded
+from audiossl.models.batching import Batching, batches_of, encode_all
+from audiossl.nn.padding import padded
 from tests.models.encoders import Windows
 
 
