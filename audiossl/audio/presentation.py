@@ -109,7 +109,7 @@ def level_scale(energy: float, num_samples: int, presentation: Presentation) -> 
     if presentation.level in ("own", "none"):
         return np.float32(1.0)
     if presentation.level == "rms":
-        energy = energy * presentation.sample_rate / num_samples
+        energy *= presentation.sample_rate / num_samples
     return np.float32(1.0 / np.sqrt(max(energy, 1e-9)))
 
 

@@ -42,13 +42,14 @@ SEGMENTS = "segments/"
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingConfig:
-    """What is kept of each cut."""
+    """Layers, statistics and windows whose vectors are kept of each cut."""
 
     layers: tuple[str, ...] = ("clip",)
-    """What is pooled: "clip" is the encoder's own clip vector, "output" its frames, "all" the
-    frames of every layer and the output; layers alone by number, "0" the first, "-1" the last."""
+    """Outputs that are pooled: "clip" is the encoder's own clip vector, "output" its frames, "all"
+    the frames of every layer and the output; layers by number, "0" the first, "-1" the last."""
     statistics: tuple[Literal["mean", "mean_std", "max"], ...] = ("mean",)
-    """How the frames of output and layers are pooled; each gives an embedding of its own."""
+    """Statistics over time of the frames of output and layers; each gives an embedding of its
+    own."""
     window: Positive | None = None
     """Length of the windows in which cuts are embedded, in seconds; null: as pretraining presented
     clips to the encoder, which is whole where it says nothing else."""

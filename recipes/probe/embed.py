@@ -62,7 +62,7 @@ class Config:
     """Name in tables: a folder of ours, or kind:path as `load_encoder` takes. Names that differ
     after a "#" are seeds of one system (cola#0, cola#1): tables show their mean."""
     output: Path
-    """Where the embeddings go."""
+    """Folder of the embeddings."""
     embedding: EmbeddingConfig = EmbeddingConfig()
     """Layers, statistics and windows that are kept of each cut."""
     where: dict[str, list[str]] = field(default_factory=dict)
@@ -73,7 +73,7 @@ class Config:
     precision: Literal["float32", "bfloat16"] = "float32"
     """Number type in which encoders compute; bfloat16 on devices that can."""
     resources: EmbedResources = field(default_factory=EmbedResources)
-    """What to work with."""
+    """Cache, processes and device."""
 
     def extra_inputs(self) -> dict[str, Path]:
         """Name inputs that are part of other settings."""
