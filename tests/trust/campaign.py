@@ -9,6 +9,8 @@ a stage takes, so what they hit is not.
 """
 
 import argparse
+import itertools
+import multiprocessing
 import os
 import platform
 import subprocess
@@ -16,15 +18,18 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 from tests.trust.forks import preload
-from tests.trust.fuzz import FORMATS, Mutation, mutations
+from tests.trust.fuzz import FORMATS, Mutation, mutation
 from tests.trust.kills import Trial, second_run_is_refused, trials
 from tests.trust.kinds import kinds
 from tests.trust.tries import Try, attempt
 from tests.trust.world import COMMANDS, build
+
+MARK = "<!-- What follows is written by tests.trust.campaign. -->"
 
 
 def main() -> int:
@@ -37,47 +42,92 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=240, help="at most: %(default)s")
     parser.add_argument("--every", type=int, default=1, help="only every so many kinds")
     parser.add_argument("--ranks", type=int, nargs="*", default=[1, 2])
+    parser.add_argument("--processes", type=int, default=2, help="at work at once: %(default)s")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     preload()
     with tempfile.TemporaryDirectory() as temporary:
-        scratch = Path(temporary)
-        world = build((arguments.world or scratch / "world").resolve())
-        end = time.monotonic() + 60 * arguments.minutes
-        tries = [attempt(kind, world, scratch) for kind in kinds()[:: arguments.every]]
-        mutated = list(mutations(arguments.mutations, world, scratch, arguments.seed))
-        killed = list(_killed(world, scratch, arguments, end))
-        twice = {stage: second_run_is_refused(stage, world, scratch) for stage in COMMANDS}
-    page = "\n".join(_page(tries, mutated, killed, twice, arguments))
+        world = build((arguments.world or Path(temporary) / "world").resolve())
+        jobs = _Jobs(world, Path(temporary), time.monotonic() + 60 * arguments.minutes)
+        found = _Found()
+        # Forks of this process, which has no threads: they fork again.
+        with multiprocessing.get_context("fork").Pool(arguments.processes) as pool:
+            found.tries = pool.map(jobs.attempt, range(0, len(kinds()), arguments.every))
+            mutated = [(name, number) for name in FORMATS for number in range(arguments.mutations)]
+            seeds = [(name, 10**6 * arguments.seed + number) for name, number in mutated]
+            found.mutated = pool.map(jobs.mutation, seeds)
+            found.twice = dict(pool.map(jobs.second_run, COMMANDS))
+            moments = itertools.product(range(arguments.moments), arguments.ranks, COMMANDS)
+            killed = [(s, ranks, 1000 * arguments.seed + m) for m, ranks, s in moments]
+            found.killed = [one for some in pool.map(jobs.kills, killed, 1) for one in some]
+    page = "\n".join(_page(found, arguments)) + "\n"
     if arguments.output:
-        arguments.output.write_text(page + "\n", encoding="utf-8")
+        before = arguments.output.read_text("utf-8").partition(MARK)[0].rstrip()
+        arguments.output.write_text(f"{before}\n\n{MARK}\n\n{page}", encoding="utf-8")
     else:
         print(page)
-    problems = [one.problem for one in (*tries, *mutated, *killed) if one.problem]
-    print(f"{len(problems)} problems")
-    return int(bool(problems) or not all(twice.values()))
+    return int(bool(found.problems()) or not all(found.twice.values()))
 
 
-def _killed(
-    world: Path, scratch: Path, arguments: argparse.Namespace, end: float
-) -> Iterator[Trial]:
-    """Disturb all stages in turn, a moment at a time, until the moments or the time are out."""
-    for done in range(arguments.moments):
-        for ranks in arguments.ranks:
-            for stage in COMMANDS:
-                if time.monotonic() > end:
-                    return
-                seed = 1000 * arguments.seed + done
-                yield from trials(stage, world, scratch, 1, ranks=ranks, seed=seed)
+@dataclass(frozen=True)
+class _Jobs:
+    """What the processes of a campaign do; each has a folder of its own."""
+
+    world: Path
+    folder: Path
+    end: float
+    """When no stage is killed any more."""
+
+    @property
+    def scratch(self) -> Path:
+        return self.folder / str(os.getpid())
+
+    def attempt(self, number: int) -> Try:
+        """Try a kind of bad input."""
+        found = attempt(kinds()[number], self.world, self.scratch)
+        # What makes an input cannot be sent to another process.
+        return replace(found, kind=replace(found.kind, make=None))
+
+    def mutation(self, which: tuple[str, int]) -> Mutation:
+        """Try a mutation of a format."""
+        return mutation(*which, self.world, self.scratch)
+
+    def second_run(self, stage: str) -> tuple[str, bool]:
+        """Start a stage where another one is at work."""
+        return stage, second_run_is_refused(stage, self.world, self.scratch)
+
+    def kills(self, which: tuple[str, int, int]) -> list[Trial]:
+        """Kill a stage, and stop it, at a moment each."""
+        stage, ranks, seed = which
+        if time.monotonic() > self.end:
+            return []
+        return list(trials(stage, self.world, self.scratch, 1, ranks=ranks, seed=seed))
 
 
-def _page(
-    tries: list[Try],
-    mutated: list[Mutation],
-    killed: list[Trial],
-    twice: dict[str, bool],
-    arguments: argparse.Namespace,
-) -> Iterator[str]:
+@dataclass
+class _Found:
+    """What a campaign has seen."""
+
+    tries: list[Try] = field(default_factory=list)
+    mutated: list[Mutation] = field(default_factory=list)
+    killed: list[Trial] = field(default_factory=list)
+    twice: dict[str, bool] = field(default_factory=dict)
+    """Whether a second run in the folder of a stage is refused."""
+
+    def problems(self) -> list[str]:
+        """Say what is wrong, an item each."""
+        return [
+            *(f"{o.kind.door}, {o.kind.name}: {o.problem}" for o in self.tries if o.problem),
+            *(f"{o.format}, seed {o.seed}: {o.problem}" for o in self.mutated if o.problem),
+            *(
+                f"{o.stage}, {o.signal} after {o.moment:.2f} s on {o.ranks} ranks: {o.problem}"
+                for o in self.killed
+                if o.problem
+            ),
+        ]
+
+
+def _page(found: _Found, arguments: argparse.Namespace) -> Iterator[str]:
     yield "# What was tried to break it, and what came of it"
     yield ""
     yield (
@@ -87,13 +137,14 @@ def _page(
         f" {datetime.now(timezone.utc):%Y-%m-%d}. A quick form of it runs with `make test`"
         " (tests/trust), the rest with `make test-long`."
     )
-    yield from _summary(tries, mutated, killed)
-    yield from _kills_table(killed, twice)
-    yield from _mutations_table(mutated)
-    yield from _tries_table(tries)
+    yield from _summary(found)
+    yield from _kills_table(found.killed, found.twice)
+    yield from _mutations_table(found.mutated)
+    yield from _tries_table(found.tries)
 
 
-def _summary(tries: list[Try], mutated: list[Mutation], killed: list[Trial]) -> Iterator[str]:
+def _summary(found: _Found) -> Iterator[str]:
+    tries, mutated, killed = found.tries, found.mutated, found.killed
     problems = Counter(one.problem.split(",")[0] for one in (*tries, *mutated) if one.problem)
     silent = sum(count for name, count in problems.items() if name.startswith("silently"))
     names = {one.kind.name for one in tries}
@@ -107,13 +158,7 @@ def _summary(tries: list[Try], mutated: list[Mutation], killed: list[Trial]) -> 
         f"stopped: {sum(not one.problem for one in killed)} ended, started again, with the same "
         "files as an undisturbed run.**"
     )
-    wrong = [f"* {one.kind.door}, {one.kind.name}: {one.problem}" for one in tries if one.problem]
-    wrong += [f"* {one.format}, seed {one.seed}: {one.problem}" for one in mutated if one.problem]
-    wrong += [
-        f"* {one.stage}, {one.signal} after {one.moment:.2f} s on {one.ranks} ranks: {one.problem}"
-        for one in killed
-        if one.problem
-    ]
+    wrong = [f"* {problem}" for problem in found.problems()]
     if wrong:
         yield from ["", "What is wrong:", "", *wrong]
 

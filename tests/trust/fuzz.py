@@ -3,7 +3,7 @@
 import json
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,13 +47,6 @@ def mutated(content: bytes, generator: random.Random) -> bytes:
         else:
             changed[place : place + length] = bytes(len(changed[place : place + length]))
     return bytes(changed)
-
-
-def mutations(count: int, world: Path, scratch: Path, seed: int = 0) -> Iterator[Mutation]:
-    """Try `count` mutations of each format."""
-    for name in FORMATS:
-        for number in range(count):
-            yield mutation(name, seed * count + number, world, scratch)
 
 
 def mutation(name: str, seed: int, world: Path, scratch: Path) -> Mutation:

@@ -1,5 +1,6 @@
 """Stages that are killed or stopped at any moment, started again, and compared with others."""
 
+import functools
 import hashlib
 import json
 import random
@@ -69,16 +70,11 @@ def trials(
         seed: Of the moments.
     """
     command = COMMANDS[stage]
-    reference = scratch / f"{stage}-{ranks}-undisturbed"
-    shutil.rmtree(reference, ignore_errors=True)
-    undisturbed = forked(command.call(here, reference), timeout=300, ranks=ranks)
-    if undisturbed.code:
-        raise RuntimeError(f"{stage} on {ranks} ranks: {undisturbed.err[-4000:]}")
-    expected = content(reference)
+    expected, seconds = undisturbed(stage, here, scratch, ranks)
     generator = random.Random(f"{stage}-{ranks}-{seed}")
     for index in range(count * len(SIGNALS)):
         name = list(SIGNALS)[index % len(SIGNALS)]
-        moment = generator.uniform(0.0, undisturbed.seconds)
+        moment = generator.uniform(0.0, seconds)
         # Of one name, so that what is derived from the name of the output is the same.
         output = scratch / f"{stage}-{ranks}"
         shutil.rmtree(output, ignore_errors=True)
@@ -89,7 +85,19 @@ def trials(
         apart = sorted(n for n in {*expected, *found} if expected.get(n) != found.get(n))
         yield Trial(stage, name, ranks, moment, first, again, tuple(apart))
         shutil.rmtree(output, ignore_errors=True)
-    shutil.rmtree(reference, ignore_errors=True)
+
+
+@functools.cache
+def undisturbed(stage: str, here: Path, scratch: Path, ranks: int) -> tuple[dict[str, str], float]:
+    """Run a stage once; its content, and how long it took."""
+    output = scratch / f"{stage}-{ranks}"
+    shutil.rmtree(output, ignore_errors=True)
+    done = forked(COMMANDS[stage].call(here, output), timeout=300, ranks=ranks)
+    if done.code:
+        raise RuntimeError(f"{stage} on {ranks} ranks: {done.err[-4000:]}")
+    found = content(output)
+    shutil.rmtree(output)
+    return found, done.seconds
 
 
 def second_run_is_refused(stage: str, here: Path, scratch: Path) -> bool:

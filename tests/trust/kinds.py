@@ -48,7 +48,7 @@ class Kind:
     door: str
     name: str
     expected: Expected
-    make: Callable[[Case], Words]
+    make: Callable[[Case], Words] | None
 
 
 def kinds() -> list[Kind]:
