@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, Any
 
 from audiossl.errors import UserError
@@ -193,6 +194,13 @@ def read_object(path: Path, **fields: type | tuple[type, ...]) -> dict[str, Any]
     return content
 
 
+_OTHERWISE = (
+    KeyError, TypeError, ValueError, AttributeError, IndexError, EOFError, RecursionError,
+    SyntaxError, TokenError,
+)  # fmt: skip
+"""What comes up where content is of another type or form; numpy parses headers as Python, too."""
+
+
 @contextmanager
 def reading(path: Path, kind: str) -> Iterator[None]:
     """Name the file where what is read of it is not as it is written: another type, a field less.
@@ -206,7 +214,7 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     """
     try:
         yield
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, EOFError) as error:
+    except _OTHERWISE as error:
         said = " ".join(f"{type(error).__name__}: {error}".split())[:120]
         raise UserError(f"{path}: damaged, or no {kind} ({said}): make it again") from error
 

@@ -8,11 +8,12 @@ import functools
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from audiossl.errors import UserError
-from audiossl.whole import whole_file
+from audiossl.whole import reading, whole_file
 
 FOLDER = "columns"
 
@@ -86,11 +87,10 @@ _COLUMNS = {
 
 
 def _mapped(path: Path) -> np.ndarray:
-    try:
-        # An empty array has nothing to map.
-        column: np.ndarray = np.load(path, mmap_mode=None if path.stat().st_size <= 128 else "r")
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: damaged ({error}): run its stage again with --verify") from error
+    # An empty array has nothing to map.
+    mode: Literal["r"] | None = None if path.stat().st_size <= 128 else "r"
+    with reading(path, "column of a corpus"):
+        column: np.ndarray = np.load(path, mmap_mode=mode, allow_pickle=False)
     return column
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from audiossl import distributed
+from audiossl.errors import UserError
 from audiossl.whole import write_text
 
 METRICS = "metrics.jsonl"
@@ -64,12 +65,25 @@ class Records:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Read the figures of a run; a last line that was cut off by a crash is left out."""
+    """Read the figures of a run; a last line that was cut off by a crash is left out.
+
+    Raises:
+        UserError: A line is of something else.
+    """
     path = folder / METRICS
-    rows = []
-    for line in path.read_text().splitlines() if path.exists() else ():
+    rows: list[dict[str, Any]] = []
+    for line in path.read_text(errors="replace").splitlines() if path.exists() else ():
         try:
-            rows.append(json.loads(line))
-        except ValueError:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
             break
+        if not _are_figures(row):
+            raise UserError(f"{path}: damaged: line {len(rows) + 1} holds no step and figures")
+        rows.append(row)
     return rows
+
+
+def _are_figures(row: Any) -> bool:
+    if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+        return False
+    return all(isinstance(value, (int, float)) for value in row.values())
