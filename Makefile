@@ -6,6 +6,7 @@ VENV ?= .venv
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
 EFFORT ?= minutes
+BENCH ?=
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
@@ -23,9 +24,10 @@ test-long: $(READY)
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu
 
+# On a machine with busy neighbors: make bench BENCH=--process-time. A quick look: BENCH=--quick.
 bench: $(READY)
 	$(BIN)/python -m pytest tests/benchmarks --override-ini addopts="--import-mode=importlib" \
-		--override-ini filterwarnings=default -s --page docs/benchmarks.md
+		--override-ini filterwarnings=default -s --page docs/benchmarks.md $(BENCH)
 
 check: lint types imports shell spelling
 
