@@ -20,7 +20,8 @@ Python {python}; load of the machine {load} (on a busy machine quartiles are wid
 repeat within about 20 %).
 
 Each case runs ours and a peer in one process, on the same inputs, with the same threads. That both
-give the same is asserted first, then they take turns. The ratio is the peer's time over ours, the
+give the same is asserted first (of random masks their coverage, of COLA's network its parameters),
+then they take turns. The ratio is the peer's time over ours, the
 median over rounds of neighbors, with its quartiles; above 1 is a win. Milliseconds are {clock} of
 this machine, and say little of another.
 

@@ -48,7 +48,8 @@ def test_files_of_many_lengths_by_a_narrow_network(tmp_path, reader):
         f"embedding 30 files of 2 to 10 s, narrow EfficientNet, against a loop with {reader}",
         lambda: embed(paths, network), one_by_one, rounds=5,
         goal=1.5 if reader == "librosa" else 1.0,
-        floor="0.97 of the time is the network, which is the same in both",
+        floor="the network, the same in both, takes 0.9 of the time; the rest reads files of any "
+        "kind, and checks them",
     )  # fmt: skip
     assert ratio > 0.85
 
