@@ -60,7 +60,7 @@ def probed(corpus, encoder):
 SOURCES = [
     "log_mel:40", "mfcc:", "log_mel_statistics:", "python:tests.models.encoders:Windows", "ge2e:",
     "aisfx:", "pocketsphinx:", "own", "own#2", "random", "shuffled", "zipformer", "hf", "hf#2",
-    "ensemble",
+    "spear", "ensemble",
 ]  # fmt: skip
 
 
@@ -74,6 +74,10 @@ def test_embed_gives_what_the_probe_saw_bit_for_bit(kind, clips, experiment, zip
         "zipformer": f"{zipformer}",
         "ensemble": "log_mel:40+mfcc:",
     }
+    if kind == "spear":
+        weights = audiossl.load_encoder(zipformer).state_dict()
+        torch.save({"model": weights}, tmp_path / "public.pt")
+        named[kind] = f"spear:{tmp_path / 'public.pt'}"
     if kind.startswith("hf"):
         folder = tiny.save(tiny.networks()["hubert-base"], tmp_path)
         named[kind] = f"hf:{folder}{kind[2:]}"
