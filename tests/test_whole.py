@@ -1,4 +1,6 @@
 import errno
+import subprocess
+import sys
 
 import pytest
 
@@ -8,6 +10,8 @@ from audiossl.whole import (
     check_name,
     finish_folder,
     read_json,
+    read_object,
+    reading,
     remove_folder,
     whole_file,
     write_json,
@@ -63,3 +67,37 @@ def test_names_that_lead_out_of_a_folder_are_refused(name):
 @pytest.mark.parametrize("name", ["cola#0", "spear.large", "étude 2", "a+b-c_d"])
 def test_names_that_people_give_are_taken(name):
     check_name(name, "run name")
+
+
+_RESERVES = """
+import resource, sys
+from pathlib import Path
+from audiossl.errors import UserError
+from audiossl.whole import reserve, whole_file
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
+try:
+    with whole_file(Path(sys.argv[1])) as temporary, temporary.open("wb") as file:
+        reserve(file, 1 << 20)
+except UserError as error:
+    print(error)
+"""
+
+
+def test_room_for_a_mapped_file_is_sure_before_it_is_written(tmp_path):
+    words = [sys.executable, "-c", _RESERVES, str(tmp_path / "x.npy")]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert "x.npy: cannot be written (File too large): free some space" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_read_of_another_form_names_its_file(tmp_path):
+    write_json(tmp_path / "x.json", {"steps": "many"})
+    with pytest.raises(UserError, match=r"x\.json: steps: expected int, found 'many'"):
+        read_object(tmp_path / "x.json", steps=int)
+    with pytest.raises(UserError, match=r"x\.json: other: expected str, found none"):
+        read_object(tmp_path / "x.json", other=str)
+    with (
+        pytest.raises(UserError, match="damaged, or no list of steps"),
+        reading(tmp_path / "x.json", "list of steps"),
+    ):
+        read_json(tmp_path / "x.json")["stepz"]
