@@ -31,7 +31,7 @@ def work_of(machinery, step):
     [
         (False, 1, (1140, 2100), (0.18, 0.335)),
         (True, 1, (1280, 2560), (0.19, 0.35)),
-        (True, 0, (1280, 14300), (0.19, 0.765)),
+        (True, 0, (2350, 4830), (0.245, 0.635)),
     ],
     ids=["plain", "between_regularizers", "with_regularizers"],
 )

@@ -17,6 +17,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from audiossl.models.zipformer.training.batched import Batch
+
 STRENGTH = 0.04
 """Root mean square of what is added, relative to the gradient."""
 TINY = 1e-20
@@ -62,6 +64,7 @@ def balance(
     limits: Float[Tensor, "5"],
     channels: slice = slice(None),
     plus: float = 0.0,
+    batch: Batch | None = None,
 ) -> Float[Tensor, "*batch channels"]:
     """Return `x`, with a gradient that leads the statistics of its channels into their limits.
 
@@ -70,8 +73,9 @@ def balance(
         limits: `Bounds`, as a tensor, so that a schedule does not change a compiled graph.
         channels: Those that are balanced.
         plus: Added to `x` before its statistics are taken.
+        batch: Of `directions`, where those of all Balancers are computed together.
     """
-    return _Balance.apply(x, limits, channels, plus)
+    return _Balance.apply(x, limits, channels, plus, batch)
 
 
 def _atanh(x: float) -> float:
@@ -81,33 +85,48 @@ def _atanh(x: float) -> float:
 
 class _Balance(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, limits: Tensor, channels: slice, plus: float) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, limits: Tensor, channels: slice, plus: float, batch: Batch | None
+    ) -> Tensor:
         ctx.save_for_backward(x, limits)
-        ctx.channels, ctx.plus = channels, plus
+        ctx.channels, ctx.plus, ctx.batch = channels, plus, batch
+        if batch is not None:
+            values = x[..., channels].float().flatten(0, -2)
+            variance, ctx.mean = torch.var_mean(values, dim=0, correction=0)
+            each = limits[:, None].expand(-1, len(variance))
+            ctx.entry = batch.add(ctx.mean + plus if plus else ctx.mean, variance, *each)
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
         x, limits = ctx.saved_tensors
-        gradient = gradient.clone()
-        own = gradient[..., ctx.channels]
         x = x[..., ctx.channels].float()
-        mean = x.flatten(0, -2).mean(dim=0)
-        x = x - mean
-        variance = x.flatten(0, -2).square().mean(dim=0)
-        constant, slope = _direction(mean + ctx.plus, variance, limits)
-        own += own.abs() * torch.addcmul(constant, slope, x)
-        return gradient, None, None, None
+        if ctx.batch is not None:
+            x = x - ctx.mean
+            constant, slope = ctx.batch.outputs(ctx.entry)
+        else:
+            mean = x.flatten(0, -2).mean(dim=0)
+            x = x - mean
+            variance = x.flatten(0, -2).square().mean(dim=0)
+            constant, slope = directions(mean + ctx.plus, variance, *limits.unbind())
+        added = torch.addcmul(constant, slope, x)
+        if ctx.batch is not None and x.shape == gradient.shape:
+            gradient = torch.addcmul(gradient, gradient.abs(), added.to(gradient.dtype))
+        else:
+            gradient = gradient.clone()
+            own = gradient[..., ctx.channels]
+            own += own.abs() * added
+        return gradient, None, None, None, None
 
 
-def _direction(mean: Tensor, variance: Tensor, limits: Tensor) -> tuple[Tensor, Tensor]:
+def directions(mean: Tensor, variance: Tensor, *limits: Tensor) -> tuple[Tensor, Tensor]:
     """Derivative of the channels' excess by each value, as constant + slope · (value - mean).
 
     With m = mean / rms, r = deviation / rms and z = (value - mean) / deviation, the derivatives
     are, up to positive factors that the normalization removes, r - m z for mean / deviation and
     r² (m + r z) for log(rms). In these terms nothing overflows where a channel hardly varies.
     """
-    least_ratio, greatest_ratio, least_rms, greatest_rms, strength = limits.unbind()
+    least_ratio, greatest_ratio, least_rms, greatest_rms, strength = limits
     power = torch.addcmul(variance, mean, mean).clamp(min=TINY)
     # A constant channel has no z: the public implementation moves all of its values alike.
     constant = variance <= ROUNDING * power

@@ -7,16 +7,17 @@ compiled model has two graphs.
 """
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, auto
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from audiossl.models.zipformer.training.balancing import balance, bounds
+from audiossl.models.zipformer.training.balancing import balance, bounds, directions
+from audiossl.models.zipformer.training.batched import Batch, pays
 from audiossl.models.zipformer.training.schedules import Progress, Schedule
-from audiossl.models.zipformer.training.whitening import whiten
+from audiossl.models.zipformer.training.whitening import shifts, whiten
 
 SCORE_PENALTY = 1e-4
 """Gradient of the penalty on attention scores beyond ±25."""
@@ -123,6 +124,10 @@ class GradientRegularizers:
     whiten_limits: Float[Tensor, "whiteners 2"] | None = None
     score_penalty: float = 0.0
     """Added to the gradient of attention scores beyond ±25, with their sign."""
+    directions: Batch = field(default_factory=lambda: Batch(directions), compare=False, repr=False)
+    """Of all Balancers of the step."""
+    shifts: Batch = field(default_factory=lambda: Batch(shifts), compare=False, repr=False)
+    """Of all Whiteners of the step."""
 
     def balance(
         self,
@@ -134,7 +139,8 @@ class GradientRegularizers:
         """Return `x`, with a gradient that leads each channel's statistics into their limits."""
         if self.balance_limits is None:
             return x
-        return balance(x, self.balance_limits[kind], channels, plus)
+        batch = self.directions if pays(x) else None
+        return balance(x, self.balance_limits[kind], channels, plus, batch)
 
     def whiten(
         self,
@@ -147,7 +153,8 @@ class GradientRegularizers:
         if self.whiten_limits is None:
             return x
         limit, strength = self.whiten_limits[kind].unbind()
-        return whiten(x, limit, strength, channels, groups)
+        batch = self.shifts if pays(x) else None
+        return whiten(x, limit, strength, channels, groups, batch=batch)
 
 
 NO_REGULARIZERS = GradientRegularizers()

@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from audiossl.models.zipformer.training.batched import Batch
+
 TINY = 1e-20
 
 
@@ -23,6 +25,8 @@ def whiten(
     strength: Float[Tensor, ""],
     channels: slice = slice(None),
     groups: int = 1,
+    *,
+    batch: Batch | None = None,
 ) -> Float[Tensor, "*batch channels"]:
     """Return `x`, with a gradient that leads its covariance to be whiter, if that is due.
 
@@ -32,7 +36,10 @@ def whiten(
         strength: Norm of what is added, relative to the gradient.
         channels: Those that are whitened.
         groups: Number of groups of channels, each with a covariance of its own.
+        batch: Of `shifts`, where those of all Whiteners are computed together.
     """
+    if batch is not None:
+        return _BatchedWhiten.apply(x, limit, strength, (channels, groups, batch))
     return _Whiten.apply(x, limit, strength, channels, groups)
 
 
@@ -42,8 +49,12 @@ def whitening_metric(x: Float[Tensor, "*batch channels"], groups: int = 1) -> Fl
     return _metric(centered.mT @ centered)[0]
 
 
+def _grouped(x: Tensor, groups: int) -> Tensor:
+    return x.float().flatten(0, -2).unflatten(-1, (groups, -1)).transpose(0, 1)
+
+
 def _centered(x: Tensor, groups: int) -> Tensor:
-    grouped = x.float().flatten(0, -2).unflatten(-1, (groups, -1)).transpose(0, 1)
+    grouped = _grouped(x, groups)
     return grouped - grouped.mean(dim=1, keepdim=True)
 
 
@@ -78,6 +89,57 @@ class _Whiten(torch.autograd.Function):
         due = size * (metric > limit)
         own += (penalty * due).transpose(0, 1).reshape(own.shape)
         return gradient, None, None, None, None
+
+
+class _BatchedWhiten(torch.autograd.Function):
+    """The same, with what is of the covariance alone computed in the forward pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, limit: Tensor, strength: Tensor, how: tuple[slice, int, Batch]
+    ) -> Tensor:
+        channels, groups, batch = ctx.how = how
+        values = _grouped(x[..., channels], groups)
+        mean = values.mean(dim=1, keepdim=True)
+        centered = values - mean
+        covariance = centered.mT @ centered
+        variance = covariance.diagonal(dim1=1, dim2=2).mean()
+        channels_count = covariance.shape[0] * covariance.shape[1]
+        size = torch.linalg.vector_norm(covariance) / channels_count**0.5
+        ctx.entry = batch.add(*(each[None] for each in (variance, size, limit, strength)))
+        ctx.save_for_backward(x, mean, covariance)
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        x, mean, covariance = ctx.saved_tensors
+        channels, groups, batch = ctx.how
+        minus_shift, strength = batch.outputs(ctx.entry)
+        centered = _grouped(x[..., channels], groups) - mean
+        penalty = torch.addcmul(centered @ covariance, centered, minus_shift)
+        own = gradient[..., channels]
+        scale = strength * own.float().norm() / (penalty.norm() + TINY)
+        added = (penalty * scale).transpose(0, 1).reshape(own.shape).to(gradient.dtype)
+        if own.shape == gradient.shape:
+            return gradient + added, None, None, None
+        gradient = gradient.clone()
+        gradient[..., channels] += added
+        return gradient, None, None, None
+
+
+def shifts(
+    variance: Tensor, size: Tensor, limit: Tensor, strength: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Compute minus metric · variance, and the strength where the metric is beyond its limit.
+
+    Args:
+        variance: Mean of the diagonal of each covariance.
+        size: Its norm, over the root of how many channels there are.
+        limit: Of the metric.
+        strength: Of what is added.
+    """
+    shift = size.square() / variance.clamp(min=TINY)
+    return -shift, strength * (shift > limit * variance)
 
 
 def _is_known(value: Tensor) -> bool:
