@@ -24,14 +24,28 @@ from audiossl.errors import UserError
 _MICRO_BATCH: ContextVar[tuple[int, int]] = ContextVar("micro_batch", default=(0, 1))
 
 
+_alone = False
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Work as if there were no other ranks: for what one rank does while the others wait."""
+    global _alone
+    before, _alone = _alone, True
+    try:
+        yield
+    finally:
+        _alone = before
+
+
 def rank() -> int:
     """Number of this process, from 0."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    return dist.get_rank() if dist.is_initialized() and not _alone else 0
 
 
 def world_size() -> int:
     """Number of processes that work together."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    return dist.get_world_size() if dist.is_initialized() and not _alone else 1
 
 
 def is_first() -> bool:

@@ -34,3 +34,16 @@ def _agreed() -> tuple[object, bool, bool]:
 
 def test_all_ranks_act_together(two_processes):
     assert two_processes.run(_agreed) == [({"rank": 0}, True, False)] * 2
+
+
+def _what_one_does_alone(rank_of_one):
+    if distributed.rank() == rank_of_one:
+        with distributed.alone():
+            assert (distributed.rank(), distributed.world_size()) == (0, 1)
+            assert distributed.gather(torch.ones(2)).tolist() == [1.0, 1.0]
+    distributed.barrier()
+    return distributed.world_size()
+
+
+def test_one_rank_works_alone_while_the_others_wait(two_processes):
+    assert two_processes.run(_what_one_does_alone, 0) == [2, 2]

@@ -43,6 +43,12 @@ def report(config: Config, stage: Stage) -> dict[str, Any]:
         check_name(name, "run name")
     if not distributed.is_first():
         return {}
+    # Methods gather candidates from all ranks, and the others are not there.
+    with distributed.alone():
+        return _report(config, stage)
+
+
+def _report(config: Config, stage: Stage) -> dict[str, Any]:
     runs = {name: path for name, path in config.runs.items() if has_pairs(path)}
     pairs = {name: _inspected(config, stage, name, path) for name, path in runs.items()}
     content = read_report(

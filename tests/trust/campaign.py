@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from tests.trust.forks import preload
+from tests.trust.forks import Done, preload
 from tests.trust.fuzz import FORMATS, Mutation, mutation
 from tests.trust.kills import Trial, second_run_is_refused, trials
 from tests.trust.kinds import kinds
@@ -101,7 +101,11 @@ class _Jobs:
         stage, ranks, seed = which
         if time.monotonic() > self.end:
             return []
-        return list(trials(stage, self.world, self.scratch, 1, ranks=ranks, seed=seed))
+        try:
+            return list(trials(stage, self.world, self.scratch, 1, ranks=ranks, seed=seed))
+        except RuntimeError as error:
+            failed = Done(1, "", str(error), 0.0)
+            return [Trial(stage, "SIGTERM", ranks, 0.0, failed, failed, ())]
 
 
 @dataclass
