@@ -40,6 +40,8 @@ SCHEMES: dict[str, Scheme] = {
     "dasheng": Scheme("audiossl.teachers.dasheng:load", truncates=True),
     "ge2e": Scheme("audiossl.teachers.ge2e:load"),
     "aisfx": Scheme("audiossl.teachers.aisfx:load"),
+    "musicnn": Scheme("audiossl.teachers.musicnn:load"),
+    "crepe": Scheme("audiossl.teachers.crepe:load"),
     "pocketsphinx": Scheme("audiossl.teachers.pocketsphinx:load"),
     "log_mel": Scheme("audiossl.teachers.spectral:load_log_mel"),
     "mfcc": Scheme("audiossl.teachers.spectral:load_mfcc"),
