@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
-from torch import Tensor
+from torch import Tensor, nn
 
 from audiossl.errors import UserError
 
@@ -27,6 +27,19 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TeacherFacts:
+    """The shape of what a teacher gives, and where its frames lie in time."""
+
+    dim: int
+    clip_dim: int
+    """Of its own clip vector; 0 if it has none."""
+    frame_rate: float
+    """Frames a second."""
+    first_time: float
+    """Seconds at the center of the first frame."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataFacts:
     """What a method may need to know of the data that it is trained on, the same in all batches."""
 
@@ -34,6 +47,12 @@ class DataFacts:
     """Audio that is encoded in a step, over all ranks: what schedules of encoders count."""
     targets: Mapping[str, Target] = field(default_factory=dict)
     """Codes by name of the teacher's domain."""
+    domains: tuple[str, ...] = ()
+    """Names of the domains of crops, by their number."""
+    teachers: Mapping[str, nn.Module] = field(default_factory=dict)
+    """Frozen networks from waveforms to Frames that crops are given to, by name."""
+    stored: Mapping[str, TeacherFacts] = field(default_factory=dict)
+    """What is known of teachers whose targets come with the batches, by name."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +121,26 @@ class TagBatch:
     """Valid samples."""
     tags: Float[Tensor, "batch tags"]
     """1 where a tag is true."""
+
+
+@dataclass(frozen=True)
+class CropBatch:
+    """Crops of cuts of several domains, with stored targets or without: teachers make them."""
+
+    waveforms: Float[Tensor, "batch samples"]
+    """Padded with zeros at the end."""
+    lengths: Int[Tensor, " batch"]
+    """Valid samples."""
+    domains: Int[Tensor, " batch"]
+    """Number of each crop's domain, in the order of the method's."""
+    offsets: Float[Tensor, " batch"] | None = None
+    """Seconds from the start of the excerpts whose targets these are to that of the crops."""
+    frames: dict[str, Float[Tensor, "batch _ _"]] = field(default_factory=dict)
+    """Stored frames of each crop's excerpt, by name of the teacher."""
+    frame_counts: dict[str, Int[Tensor, " batch"]] = field(default_factory=dict)
+    """Valid ones of these; 0 where a crop has no targets of the teacher."""
+    clips: dict[str, Float[Tensor, "batch _"]] = field(default_factory=dict)
+    """Stored clip vectors of each crop's excerpt, of the teachers that have their own."""
 
 
 @dataclass(frozen=True)

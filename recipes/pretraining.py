@@ -9,8 +9,12 @@ from torch import nn
 from audiossl import distributed
 from audiossl.configs import plain
 from audiossl.data.loading import BatchSource
+from audiossl.errors import UserError
 from audiossl.models.description import FILE, described
+from audiossl.nn.weights import load_exactly
+from audiossl.pretrained.load import load_encoder
 from audiossl.pretrained.own import write_encoder
+from audiossl.pretrained.sources import paths_of
 from audiossl.training.loop import LoopConfig, LoopResources, Place, train
 from audiossl.training.writers import read_metrics
 from audiossl.whole import write_json
@@ -35,7 +39,21 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainConfig(TrainingConfig):
+class InitialWeights:
+    """Where a pretraining stage takes the encoder's first weights from."""
+
+    initial_weights: str | None = None
+    """Encoder, as `load_encoder` names it, whose weights are the first ones: audiossl:small, a
+    folder of an earlier run, ...; of the same architecture as `encoder`. None: random ones."""
+
+    def extra_inputs(self) -> dict[str, Path]:
+        """Files and folders that `initial_weights` names."""
+        paths = paths_of(self.initial_weights) if self.initial_weights else []
+        return {f"initial_weights.{index}": path for index, path in enumerate(paths)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig(InitialWeights, TrainingConfig):
     """Settings of a pretraining stage that learns from one corpus without targets."""
 
     cuts: Path
@@ -44,11 +62,33 @@ class PretrainConfig(TrainingConfig):
     """Which cuts take part: labels and their values, as in {split: [train]}; all if empty."""
 
 
+def take_weights(encoder: nn.Module, source: str) -> None:
+    """Copy the weights of another encoder.
+
+    Args:
+        encoder: What receives them.
+        source: What `load_encoder` takes.
+
+    Raises:
+        UserError: It is of another architecture; names the tensors that differ.
+    """
+    try:
+        load_exactly(encoder, load_encoder(source).state_dict(), source)
+    except UserError as error:
+        raise UserError(
+            f"initial_weights: {error}: let `encoder` be of its architecture (the encoder of "
+            "audiossl:small is recipes/distillation/conf/small.yaml)"
+        ) from error
+
+
 def pretrain(
     method: nn.Module, source: BatchSource, config: TrainingConfig, stage: Stage
 ) -> dict[str, Any]:
     """Train a `Method` and write its encoder; return the last figures for the record."""
     encoder: Any = method.encoder
+    if initial := getattr(config, "initial_weights", None):
+        take_weights(encoder, initial)
+        stage.log.info("initial weights: %s", initial)
     # What embeds clips later presents them as training does.
     encoder.presentation = getattr(source, "presentation", None)
     if distributed.is_first():

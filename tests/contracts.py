@@ -20,6 +20,11 @@ ENCODERS = {
         "unmasked_dim: 8, num_bins: 16}"
     ),
     "patch_transformer": "{kind: patch_transformer, dim: 16, layers: 1, heads: 2}",
+    "layered": (
+        "{kind: layered, layers: [0, 2], network: {dim: 16, feed_forward_dim: 32, num_layers: "
+        "[1, 1], strides: [1, 2], kernel_sizes: [7, 7], num_heads: 2, query_dim: 4, position_dim: "
+        "8, value_dim: 4, unmasked_dim: 8, num_bins: 16}}"
+    ),
     "python:patches:Patches": "{kind: python:patches:Patches, dim: 16}",
     "python:clips:Clips": "{kind: python:clips:Clips}",
 }
@@ -28,6 +33,7 @@ BINS = {
     "efficientnet": "--encoders.{}.front_end.num_bands",
     "zipformer": "--encoders.{}.num_bins",
     "patch_transformer": "--encoders.{}.front_end.num_bins",
+    "layered": "--encoders.{}.network.num_bins",
     "python:patches:Patches": "--encoders.{}.num_bins",
 }
 """Setting of the number of values in a feature frame."""
@@ -78,6 +84,9 @@ def _of_sides(encoder: str) -> list[str]:
 STEMS = ["--stems", "stems", "--views.sources", "{low: 1, high: 1}", "--views.silent", "true"]
 CODES = ["--corpora", "[{cuts: cuts, codes: [codes_speech], domain: speech}]"]
 CODES += ["--data.targets", "{speech: [speech]}", "--plan", "{batch_size: 2, num_buckets: 1}"]
+CROPS = ["--cuts", "cuts", "--crops.shares", "{'16000': 1}", "--crops.label", "native_rate"]
+CROPS += ["--crops.lengths", "[0.5]", "--crops.batch_duration", "2"]
+TEACHER = ["--method.teachers", "{cepstra: {source: 'mfcc:'}}"]
 MATCHING = "{embedding_dim: 8, codebook: {codebook_size: 8, dim: 4}}"
 SMALL = ["--method.projection_dim", "8"]
 BARLOW = "python:barlow:BarlowTwins"
@@ -92,6 +101,7 @@ METHODS = {
         "code_matching",
         [*COMMON, "--pairs", "pairs_32", "--batch_size", "4", "--method", MATCHING],
     ),
+    "distillation": Recipe("distillation", "distill", [*COMMON, *CROPS, *TEACHER]),
     BARLOW: Recipe("cola", "cola", [*VIEWS, "--method.kind", BARLOW], has_pairs=True),
 }
 

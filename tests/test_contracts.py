@@ -55,7 +55,11 @@ def test_every_kind_is_in_the_matrix():
 def test_a_method_on_an_encoder(folder, method, encoder, capsys):
     name = f"{method}_{encoder}".replace(":", "_")
     recipe, run = METHODS[method], folder / "exp" / name
-    if encoder == "python:clips:Clips" and method in ("masked_codes", "code_matching"):
+    if encoder == "python:clips:Clips" and method in (
+        "masked_codes",
+        "code_matching",
+        "distillation",
+    ):
         with pytest.raises(UserError, match=f"{method} needs an encoder with frames, and Clips"):
             recipe.run(encoder, f"exp/{name}")
         return

@@ -83,6 +83,8 @@ class Corpus:
         self.folders = tuple(Path(folder) for folder in folders)
         self.folder = self.folders[0]
         described = [_described(folder) for folder in self.folders]
+        self.cuts_id: str = described[0]["cuts"]
+        """Identifies the cuts: a digest of their ids and lengths, in order."""
         cuts = open_columns(self.folder, "cuts")
         self.ids = cuts["id"]
         self.num_samples: Int[np.ndarray, " cuts"] = cuts["num_samples"]

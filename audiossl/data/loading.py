@@ -3,12 +3,32 @@
 from collections.abc import Iterator
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
+from jaxtyping import Int
 from torch.utils.data import DataLoader, Dataset
 
 from audiossl import distributed
-from audiossl.data.plan import Plan, Position
+from audiossl.data.plan import Position
 from audiossl.errors import UserError
+
+
+@runtime_checkable
+class BatchPlan(Protocol):
+    """What batches there are, in order."""
+
+    batch_sizes: Int[np.ndarray, " kinds"]
+    """Rows of a global batch, of each kind of batch there is."""
+    size_setting: str
+    """Name of the setting that batch sizes are made a multiple by."""
+
+    def positions(self, start: Position) -> Iterator[Position]:
+        """Go on from `start` forever."""
+        ...
+
+    def next(self, position: Position) -> Position:
+        """Step over one batch."""
+        ...
 
 
 @runtime_checkable
@@ -16,7 +36,7 @@ class BatchSource(Protocol):
     """What can load any batch of a plan."""
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> BatchPlan:
         """The batches there are."""
         ...
 
@@ -46,15 +66,14 @@ def stream(
     return _stream(source, start, workers)
 
 
-def _check_shares(plan: Plan, ranks: int, parts: int) -> None:
+def _check_shares(plan: BatchPlan, ranks: int, parts: int) -> None:
     """Refuse shares of unlike sizes: ranks would draw, and weigh their rows, differently."""
     shares = ranks * parts
     uneven = sorted({int(size) for size in plan.batch_sizes if size % shares})
     if uneven:
-        setting = "batch_size" if plan.config.batch_size is not None else "multiple"
         raise UserError(
             f"batches of {', '.join(map(str, uneven[:5]))} cuts cannot be split into {shares} "
-            f"equal parts ({ranks} ranks x loop.accumulate {parts}): let plan.{setting} be a "
+            f"equal parts ({ranks} ranks x loop.accumulate {parts}): let {plan.size_setting} be a "
             f"multiple of {shares}"
         )
 

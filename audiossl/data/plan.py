@@ -80,6 +80,7 @@ class Plan:
         self.padded = np.unique(np.quantile(samples, quantiles, method="higher"))
         self.bucket_of = np.searchsorted(self.padded, samples).astype(np.int16)
         self.batch_sizes = _batch_sizes(self.padded / sample_rate, config)
+        self.size_setting = "plan.multiple" if config.batch_size is None else "plan.batch_size"
         self._cached: tuple[int, EpochBatches] | None = None
 
     @property

@@ -11,6 +11,7 @@ from audiossl.configs import configs_of, from_plain
 from audiossl.errors import UserError
 from audiossl.methods.code_matching import CodeMatching, CodeMatchingConfig
 from audiossl.methods.cola import Cola, ColaConfig
+from audiossl.methods.distillation import Distillation, DistillationConfig
 from audiossl.methods.masked_codes import MaskedCodes, MaskedCodesConfig
 from audiossl.methods.source_association import SourceAssociation, SourceAssociationConfig
 from audiossl.python_objects import UserDefined, python_object
@@ -20,6 +21,7 @@ METHODS: dict[type, Any] = {
     SourceAssociationConfig: SourceAssociation,
     MaskedCodesConfig: MaskedCodes,
     CodeMatchingConfig: CodeMatching,
+    DistillationConfig: Distillation,
 }
 """Config -> class, which is made from an encoder, the config, and facts of the data."""
 
@@ -31,7 +33,9 @@ PairMethodConfig: TypeAlias = CodeMatchingConfig | UserDefined
 """Methods of clips in several modalities (`PairBatch`)."""
 WaveformMethodConfig: TypeAlias = UserDefined
 """Methods of waveforms and nothing else (`WaveformBatch`)."""
-MethodConfig: TypeAlias = ViewMethodConfig | CodeMethodConfig | PairMethodConfig
+CropMethodConfig: TypeAlias = DistillationConfig | UserDefined
+"""Methods of crops that frozen teachers are given (`CropBatch`)."""
+MethodConfig: TypeAlias = ViewMethodConfig | CodeMethodConfig | PairMethodConfig | CropMethodConfig
 """Every method that pretrains."""
 
 

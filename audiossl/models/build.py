@@ -7,13 +7,14 @@ from torch import nn
 from audiossl.errors import UserError
 from audiossl.models.efficientnet import EfficientNet, EfficientNetConfig
 from audiossl.models.encoder import FeatureEncoder
+from audiossl.models.layered import Layered, LayeredConfig
 from audiossl.models.patch_transformer import PatchTransformer, PatchTransformerConfig
 from audiossl.models.zipformer.config import ZipformerConfig
 from audiossl.models.zipformer.model import Zipformer
 from audiossl.python_objects import NameOnly, UserDefined, python_object
 
 EncoderConfig: TypeAlias = (
-    EfficientNetConfig | ZipformerConfig | PatchTransformerConfig | UserDefined
+    EfficientNetConfig | ZipformerConfig | PatchTransformerConfig | LayeredConfig | UserDefined
 )
 """Every encoder that any method can train; `python:module:Class` is a user's own."""
 
@@ -31,6 +32,8 @@ def build_encoder(config: EncoderConfig) -> FeatureEncoder:
             return Zipformer(config)
         case PatchTransformerConfig():
             return PatchTransformer(config)
+        case LayeredConfig():
+            return Layered(config)
         case _:
             return _user_encoder(config)
 

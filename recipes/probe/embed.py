@@ -70,6 +70,8 @@ class Config:
     empty. Probes leave the others out."""
     random_seeds: tuple[Whole, ...] = (0,)
     """Seeds of the weights of random encoders; scores are averaged over several."""
+    random_of: tuple[str, ...] | None = None
+    """Names of the encoders that get random copies; null: all of them."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Number type in which encoders compute; bfloat16 on devices that can."""
     resources: EmbedResources = field(default_factory=EmbedResources)
@@ -91,7 +93,7 @@ class _Part:
 
 def embed(config: Config, stage: Stage) -> dict[str, Any]:
     """Run every encoder over every shard, unless the cache has it."""
-    rows = with_baselines(config.encoders, config.random_seeds)
+    rows = with_baselines(config.encoders, config.random_seeds, config.random_of)
     corpus = Corpus(config.cuts)
     shards = list(range(corpus.num_shards))
     chosen = _chosen(corpus, config.where)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from audiossl.errors import UserError
+from audiossl.errors import UserError, did_you_mean
 from audiossl.pretrained.own import CONFIG
 from audiossl.pretrained.sources import OWN, Source, parse_source, paths_of, split_sources
 from audiossl.probing.predictions import seedless
@@ -26,20 +26,26 @@ class Row:
     """What it is in the table: asked for, or one of the baselines."""
 
 
-def with_baselines(encoders: Mapping[str, str], seeds: Sequence[int]) -> list[Row]:
+def with_baselines(
+    encoders: Mapping[str, str], seeds: Sequence[int], copied: Sequence[str] | None = None
+) -> list[Row]:
     """Add log-mel statistics and, for every architecture, an encoder that was never trained.
 
     Args:
         encoders: Name in tables to what `load_encoder` takes.
         seeds: Of the weights of random encoders; several are rows of one system.
+        copied: Names of the encoders that get random copies; None: all.
 
     Raises:
-        UserError: A name cannot be a file name, or is one of the baselines'.
+        UserError: A name cannot be a file name, is one of the baselines', or is of no encoder.
     """
     rows = [_row(name, source) for name, source in encoders.items()]
+    for name in copied or ():
+        if name not in encoders:
+            raise UserError(f"random_of: no encoder {name!r}{did_you_mean(name, encoders)}")
     twins: dict[str, Row] = {}
     for row in rows:
-        if row.role == "encoder":
+        if row.role == "encoder" and (copied is None or row.name in copied):
             own = _own(row.source)
             twin = f"random:{own.place}" if own else f"shuffled:{row.source}"
             architecture = _architecture(own.place) if own else row.source

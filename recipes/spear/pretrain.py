@@ -17,12 +17,12 @@ from audiossl.models.build import EncoderConfig, build_encoder
 from audiossl.models.zipformer.config import ZipformerConfig
 from audiossl.optim.eden import EdenConfig
 from audiossl.training.loop import LoopConfig
-from recipes.pretraining import TrainingConfig, pretrain
+from recipes.pretraining import InitialWeights, TrainingConfig, pretrain
 from recipes.stage import Stage, main
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config(TrainingConfig):
+class Config(InitialWeights, TrainingConfig):
     """Pretrain an encoder with SPEAR."""
 
     corpora: tuple[CodedCorpusConfig, ...]

@@ -1,0 +1,154 @@
+"""Several layers of a Zipformer side by side, standardized; a clip is their mean and deviation.
+
+What a small network has learned is not in its last layer alone: speakers and instruments are read
+better from lower layers, and all of them from the deviation over time beside the mean. Frames are
+the outputs of chosen layers at 50 Hz, each dimension standardized by what training saw; the clip
+vector is their mean and deviation over time, standardized in the same way, so that no dimension
+outweighs the others in a distance or a cosine.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from audiossl.errors import UserError
+from audiossl.models.chunking import encode_in_chunks
+from audiossl.models.encoder import Context, FeatureEncoder
+from audiossl.models.zipformer.config import ZipformerConfig
+from audiossl.models.zipformer.model import LONGEST, Zipformer
+from audiossl.nn.batch_norm import FrameNorm
+from audiossl.nn.frames import Frames
+from audiossl.nn.lengths import check_lengths, valid_mask
+from audiossl.nn.pooling import masked_mean
+
+FILTER_BANK = 0
+"""The layer below the first: the filter bank itself."""
+_FIRST_FEATURE, _FEATURES = 4, 2
+"""A frame's center is between its 4th and 5th feature frame, which stand for it."""
+
+_LEAST_VARIANCE = 1e-4
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayeredConfig:
+    """A Zipformer of which several layers are the output."""
+
+    kind: Literal["layered"] = "layered"
+    network: ZipformerConfig = ZipformerConfig()
+    """The network; its output is at 50 Hz."""
+    layers: tuple[int, ...] = (0, 1)
+    """Which layers are put side by side, counted from 1 across stacks; 0 is the filter bank."""
+
+    def __post_init__(self) -> None:
+        """Check that the layers exist.
+
+        Raises:
+            UserError: They do not, or the output is at 25 Hz.
+        """
+        most = sum(self.network.num_layers)
+        if not self.layers or not all(0 <= layer <= most for layer in self.layers):
+            raise UserError(
+                f"layers {list(self.layers)}: the network has layers 1 to {most}, and 0 is its "
+                "filter bank; give at least one"
+            )
+        if self.network.output_stride != 1:
+            raise UserError("layers are side by side at 50 Hz: set network.output_stride to 1")
+
+
+class Layered(FeatureEncoder):
+    """Waveforms at 16 kHz to standardized layers at 50 Hz, and their statistics.
+
+    `Frames.vectors` are the chosen layers in order; `Frames.layers` are those of the network.
+    """
+
+    def __init__(self, config: LayeredConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.network = Zipformer(config.network)
+        self.sample_rate, self.frame_rate = self.network.sample_rate, self.network.frame_rate
+        self.chunk_unit, self.num_bins = self.network.chunk_unit, self.network.num_bins
+        widths = [self._width(layer) for layer in config.layers]
+        self.dim = sum(widths)
+        self.norm = FrameNorm(self.dim, momentum=0.02)
+        self.clip_norm = FrameNorm(2 * self.dim, momentum=0.02)
+
+    @property
+    def units(self) -> tuple[nn.Module, ...]:
+        """Those of the network."""
+        return self.network.units
+
+    def features(
+        self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
+    ) -> tuple[Float[Tensor, "batch frames bins"], Int[Tensor, " batch"]]:
+        """Compute the network's front end: Kaldi's log-mel filter bank, at 100 Hz."""
+        return self.network.features(waveforms, lengths)
+
+    def encode_features(
+        self,
+        features: Float[Tensor, "batch frames bins"],
+        feature_lengths: Int[Tensor, " batch"],
+        context: Context | None = None,
+    ) -> Frames:
+        """Run the network behind the front end, each sequence as if it were alone.
+
+        Args:
+            features: Filter banks, which may have been masked.
+            feature_lengths: Valid frames of each sequence.
+            context: How far training has come.
+        """
+        frames = self.network.encode_features(features, feature_lengths, context, padding="hidden")
+        size = frames.vectors.shape[1]
+        bank = _bank_at_frames(features, size)
+        chosen = [bank if layer == FILTER_BANK else frames.layers[layer - 1]
+                  for layer in self.config.layers]  # fmt: skip
+        vectors = self.norm(torch.cat(chosen, dim=2).float(), valid_mask(frames.lengths, size))
+        clips = _mean_and_deviation(vectors, frames.lengths)
+        whole = (frames.lengths > 0)[:, None]
+        return Frames(
+            vectors,
+            frames.lengths,
+            self.frame_rate,
+            layers=frames.layers,
+            pooled=self.clip_norm(clips[:, None], whole)[:, 0],
+            first_time=frames.first_time,
+        )
+
+    def forward(
+        self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
+    ) -> Frames:
+        """Encode waveforms; beyond a minute, in evaluation, in overlapping chunks.
+
+        Raises:
+            UserError: Lengths do not belong to the batch.
+        """
+        check_lengths(lengths, *waveforms.shape)
+        if waveforms.shape[1] > LONGEST * self.sample_rate and not self.training:
+            return encode_in_chunks(self, waveforms, lengths)
+        return self.encode_features(*self.features(waveforms, lengths))
+
+    def _width(self, layer: int) -> int:
+        network = self.config.network
+        return network.num_bins if layer == FILTER_BANK else network.dim
+
+
+def _mean_and_deviation(
+    vectors: Float[Tensor, "batch frames dim"], lengths: Int[Tensor, " batch"]
+) -> Float[Tensor, "batch two_dims"]:
+    mean = masked_mean(vectors, lengths)
+    variance = masked_mean((vectors - mean[:, None]).square(), lengths)
+    # Of a single frame the deviation is 0, where the root has no gradient.
+    return torch.cat([mean, (variance + _LEAST_VARIANCE).sqrt()], dim=1)
+
+
+def _bank_at_frames(
+    features: Float[Tensor, "batch features bins"], size: int
+) -> Float[Tensor, "batch size bins"]:
+    """Average the two feature frames at the center of each frame."""
+    centers = features[:, _FIRST_FEATURE:]
+    missing = max(0, _FEATURES * size - centers.shape[1])
+    padded = F.pad(centers, (0, 0, 0, missing)).transpose(1, 2)
+    return F.avg_pool1d(padded, _FEATURES)[..., :size].transpose(1, 2)

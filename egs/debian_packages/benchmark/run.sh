@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# The benchmark: fourteen tasks over speech, music and sounds, all small encoders at hand, one table with intervals.
+set -euo pipefail
+invoked_from=$PWD
+cd "$(dirname "$0")"
+
+stage=0
+stop_stage=100
+dry_run=false
+corpus_dir=../download    # where the corpus is built, or lies
+encoder=audiossl:small    # the first row, with which the others are compared
+jobs=2                    # processes that decode, embed and fit
+exp_dir=exp
+launch="python -m"
+# shellcheck source-path=SCRIPTDIR source=../../utils/recipe.sh
+. ../../utils/recipe.sh
+
+[[ $corpus_dir == ../download ]] || corpus_dir=$(from_caller "$corpus_dir" "$invoked_from")
+[[ $exp_dir == exp ]] || exp_dir=$(from_caller "$exp_dir" "$invoked_from")
+
+if stage 0 "corpus: $corpus_dir"; then
+  # A corpus that has its table is left as it is: remove labels.csv to build what is missing.
+  if [[ ! -e $corpus_dir/labels.csv ]]; then
+    run ../local/fetch.sh "$corpus_dir"
+    run $launch egs.debian_packages.local.collect "$corpus_dir" "$jobs"
+  fi
+fi
+
+if stage 1 "items: $corpus_dir -> $exp_dir/items"; then
+  run $launch egs.debian_packages.benchmark.corpus "$corpus_dir" "$exp_dir/items"
+fi
+
+if stage 2 "cuts: $exp_dir/items -> $exp_dir/cuts"; then
+  run $launch recipes.prepare.folder --folder "$exp_dir/items" --labels "[$exp_dir/items/labels.csv]" \
+    --only_labeled true --resources.workers "$jobs" --output "$exp_dir/cuts"
+fi
+
+if stage 3 "embeddings: $exp_dir/cuts -> $exp_dir/embeddings"; then
+  run $launch recipes.probe.embed --config conf/embed.yaml --encoders.small "$encoder" --cuts "$exp_dir/cuts" \
+    --resources.cache "$exp_dir/cache" --resources.workers "$jobs" --output "$exp_dir/embeddings"
+fi
+
+if stage 4 "probes: $exp_dir/embeddings -> $exp_dir/probes"; then
+  run $launch recipes.probe.fit --config conf/tasks.yaml --cuts "$exp_dir/cuts" --embeddings "$exp_dir/embeddings" \
+    --resources.workers "$jobs" --output "$exp_dir/probes"
+fi
+
+if stage 5 "report: $exp_dir/probes -> $exp_dir/report"; then
+  run $launch recipes.probe.report --fitted "$exp_dir/probes" --title "The benchmark of Debian packages" \
+    --output "$exp_dir/report"
+fi

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# The encoder that comes with this package: six small teachers of speech, sounds and music in one student.
+set -euo pipefail
+invoked_from=$PWD
+cd "$(dirname "$0")"
+
+stage=0
+stop_stage=100
+dry_run=false
+corpus_dir=../download    # where the corpus is built, or lies
+compact_dir=              # write the training clips as Opus to this folder, and train on these: what fits through a wire
+processors=false          # store the targets and train on a few processors: batches of 40 s, no speeds, no mixtures
+steps=4000                # of 512 s of audio each; with `processors`, 1250 of 40 s are what ships
+seed=0
+jobs=2                    # processes that decode and render
+exp_dir=exp
+launch="python -m"
+# shellcheck source-path=SCRIPTDIR source=../../utils/recipe.sh
+. ../../utils/recipe.sh
+
+[[ $corpus_dir == ../download ]] || corpus_dir=$(from_caller "$corpus_dir" "$invoked_from")
+[[ $exp_dir == exp ]] || exp_dir=$(from_caller "$exp_dir" "$invoked_from")
+[[ -z $compact_dir ]] || compact_dir=$(from_caller "$compact_dir" "$invoked_from")
+
+if stage 0 "corpus: $corpus_dir"; then
+  # A corpus that has its table is left as it is: remove labels.csv to build what is missing.
+  if [[ ! -e $corpus_dir/labels.csv ]]; then
+    run ../local/fetch.sh "$corpus_dir"
+    run $launch egs.debian_packages.local.collect "$corpus_dir" "$jobs"
+  fi
+fi
+
+audio=$corpus_dir
+if [[ -n $compact_dir ]]; then
+  audio=$compact_dir
+  if stage 1 "training clips as Opus: $corpus_dir -> $compact_dir"; then
+    run $launch egs.debian_packages.local.compact "$corpus_dir" "$compact_dir" "$jobs"
+    for archive in "$compact_dir"/part-*.zip; do
+      run $launch zipfile -e "$archive" "$compact_dir"
+    done
+  fi
+fi
+
+if stage 2 "manifests: $audio -> $exp_dir/cuts"; then
+  run $launch recipes.prepare.folder --folder "$audio" --labels "[$audio/labels.csv]" \
+    --only_labeled true --resources.workers "$jobs" --output "$exp_dir/cuts"
+fi
+
+options=()
+if $processors; then
+  targets=$exp_dir/targets
+  if stage 3 "targets of the teachers: $exp_dir/cuts -> $targets"; then
+    store() {
+      name=$1
+      shift
+      run $launch recipes.distillation.targets --cuts "$exp_dir/cuts" --where "split: [train]" --teacher "$name:" "$@" \
+        --resources.workers "$jobs" --output "$targets/$name"
+    }
+    store ge2e --hours "{speech: 9}" --min_duration 0.5
+    store aisfx --hours "{sounds: 9, music: 3, speech: 1}"
+    store pocketsphinx --hours "{speech: 9}" --frame_rate 50
+    store musicnn --hours "{sounds: 9, music: 2.5}" --min_duration 0.3
+    store crepe --hours "{music: 1, speech: 1}" --frame_rate 25
+  fi
+  options=(--config conf/processors.yaml --targets)
+  options+=("{$(for name in ge2e aisfx pocketsphinx musicnn crepe; do printf '%s: %s, ' $name "$targets/$name"; done)}")
+fi
+
+if stage 4 "distillation: $exp_dir/cuts -> $exp_dir/small"; then
+  run $launch recipes.distillation.pretrain --config ../../../recipes/distillation/conf/small.yaml \
+    --config conf/distillation.yaml "${options[@]}" --cuts "$exp_dir/cuts" --where "split: [train]" \
+    --loop.steps "$steps" --loop.seed "$seed" --output "$exp_dir/small"
+fi
+
+if stage 5 "as it ships, in half precision: $exp_dir/small -> $exp_dir/shipped"; then
+  run $launch egs.debian_packages.small.ship "$exp_dir/small" "$exp_dir/shipped"
+fi

@@ -1,0 +1,32 @@
+"""Write an encoder as it ships: `python -m egs.debian_packages.small.ship <pretrained> <folder>`.
+
+Matrices and kernels are in half precision; biases, scales and statistics stay as they are.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from audiossl.nn.weights import read_weights, write_weights
+from audiossl.pretrained.load import load_encoder
+from audiossl.pretrained.own import CONFIG, WEIGHTS
+from audiossl.whole import read_json, write_json
+
+
+def ship(pretrained: Path, folder: Path) -> float:
+    """Write weights and config; return the cosine of clip vectors before and after, of noise."""
+    state = read_weights(pretrained / WEIGHTS)
+    halves = {name: value.half() if value.dim() > 1 else value for name, value in state.items()}
+    write_weights(folder / WEIGHTS, halves, {"format": "pt"})
+    content = read_json(pretrained / CONFIG)
+    provenance = {name: content["provenance"][name] for name in ("method", "loop")}
+    write_json(folder / CONFIG, {**content, "provenance": provenance})
+    noise = torch.randn(1, 32_000, generator=torch.Generator().manual_seed(0)) * 0.1
+    before, after = (load_encoder(place)(noise).clip for place in (pretrained, folder))
+    return float(torch.cosine_similarity(before, after).min())
+
+
+if __name__ == "__main__":
+    cosine = ship(Path(sys.argv[1]), Path(sys.argv[2]))
+    sys.stdout.write(f"cosine of clip vectors before and after rounding: {cosine:.6f}\n")

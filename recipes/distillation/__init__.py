@@ -1,0 +1,1 @@
+"""Several frozen teachers in one student."""
