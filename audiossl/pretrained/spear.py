@@ -174,7 +174,11 @@ def _model(content: Any, place: Path) -> dict[str, Tensor]:
     state = content.get("model", content) if isinstance(content, Mapping) else None
     if not isinstance(state, Mapping) or not state:
         raise UserError(f'{place}: expected tensors by name, or {{"model": tensors by name}}')
-    strangers = [str(name) for name, value in state.items() if not isinstance(value, Tensor)]
+    strangers = [
+        str(name)
+        for name, value in state.items()
+        if not (isinstance(name, str) and isinstance(value, Tensor))
+    ]
     if strangers:
         raise UserError(f"{place}: {strangers[0]!r} is no tensor: not a SPEAR checkpoint")
     return dict(state)

@@ -148,7 +148,8 @@ def _found(weights: Mapping[str, Tensor], source: str) -> ZipformerConfig:
 
 def _stacks(weights: Mapping[str, Tensor], source: str) -> list[list[str]]:
     """Names of the layers of each stack; one that is missing between others is named too."""
-    pattern = re.compile(r"(encoder\.encoders\.(\d+)\.(?:encoder\.)?layers)\.(\d+)\.")
+    # Three digits at most: a number of ten is a damaged name, and no network of so many layers.
+    pattern = re.compile(r"(encoder\.encoders\.(\d{1,3})\.(?:encoder\.)?layers)\.(\d{1,3})\.")
     matches = [match for match in map(pattern.match, weights) if match]
     if not matches:
         raise UserError(f"{source}: no layers among {len(weights)} tensors: not SPEAR's encoder")

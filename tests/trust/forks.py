@@ -148,10 +148,13 @@ def _fork(work, out, err, rank, environment, cwd) -> int:  # noqa: PLR0917
     sys.stderr.flush()
     child = os.fork()
     if child:
+        # Here as well as there: a signal may be sent before the child has run at all.
+        with contextlib.suppress(PermissionError, ProcessLookupError):
+            os.setpgid(child, child)
         return child
     code = CRASHED
     try:
-        os.setsid()
+        os.setpgid(0, 0)
         os.dup2(out.fileno(), 1)
         os.dup2(err.fileno(), 2)
         # pytest may have replaced them.
