@@ -32,7 +32,7 @@ class TeacherFacts:
 
     dim: int
     clip_dim: int
-    """Of its own clip vector; 0 if it has none."""
+    """Dimension of the teacher's own clip vector; 0 if it has none."""
     frame_rate: float
     """Frames a second."""
     first_time: float
@@ -52,7 +52,7 @@ class DataFacts:
     teachers: Mapping[str, nn.Module] = field(default_factory=dict)
     """Frozen networks from waveforms to Frames that crops are given to, by name."""
     stored: Mapping[str, TeacherFacts] = field(default_factory=dict)
-    """What is known of teachers whose targets come with the batches, by name."""
+    """Facts of teachers whose targets come with the batches, by name."""
 
 
 @dataclass(frozen=True)

@@ -31,11 +31,11 @@ class TrainingConfig:
     """Settings that every stage that trains an encoder has."""
 
     output: Path
-    """Where checkpoints, records and, at the end, the encoder go."""
+    """Folder of checkpoints, records and, at the end, the encoder."""
     loop: LoopConfig
-    """How long is trained, and how."""
+    """Training loop: steps, optimizer, precision and records."""
     resources: TrainingResources = TrainingResources()
-    """What to work with."""
+    """Device and worker processes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +43,8 @@ class InitialWeights:
     """Where a pretraining stage takes the encoder's first weights from."""
 
     initial_weights: str | None = None
-    """Encoder, as `load_encoder` names it, whose weights are the first ones: audiossl:small, a
-    folder of an earlier run, ...; of the same architecture as `encoder`. None: random ones."""
+    """Encoder whose weights training begins with, as `load_encoder` takes it: audiossl:small, a
+    folder of an earlier run, ...; of the same architecture as `encoder`. Null: random weights."""
 
     def extra_inputs(self) -> dict[str, Path]:
         """Files and folders that `initial_weights` names."""
@@ -59,7 +59,8 @@ class PretrainConfig(InitialWeights, TrainingConfig):
     cuts: Path
     """Output of a `prepare` stage."""
     where: dict[str, list[str]] = field(default_factory=dict)
-    """Which cuts take part: labels and their values, as in {split: [train]}; all if empty."""
+    """Labels and their values of the cuts that take part, as in {split: [train]}; all cuts if
+    empty."""
 
 
 def take_weights(encoder: nn.Module, source: str) -> None:

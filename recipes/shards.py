@@ -38,9 +38,9 @@ class Task:
     identity: str
     """Fingerprint of what the shard is made from."""
     payload: Any
-    """What the worker needs to know; picklable and small: paths and offsets, never waveforms."""
+    """Input of the worker; picklable and small: paths and offsets, never waveforms."""
     hours: float = 0.0
-    """Hours of audio in it, where that is known: how long the rest will take is told by it."""
+    """Hours of audio in it, where known, for the estimate of the remaining time."""
     sources: tuple[Path, ...] = ()
     """Audio files it is made from, where they may change while their names and sizes do not; the
     rest is weighed by their bytes where hours are not known."""

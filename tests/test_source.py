@@ -3,6 +3,8 @@
 import ast
 import re
 import statistics
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -11,6 +13,11 @@ CORPORA = (
     "magnatagatune", "mtat", "musdb", "librispeech", "libriheavy", "gigaspeech", "voxpopuli",
     "audioset", "spoken_?coco", "places_?audio", "musan", "fma_(small|large|full)",
 )  # fmt: skip
+
+RIDDLES = {
+    "Of", "Which", "Whose", "Who", "Its", "As", "Over", "Into", "What", "How", "Where", "By", "In",
+    "At", "From", "With", "That",
+}  # fmt: skip
 
 
 def function_lengths() -> list[int]:
@@ -44,6 +51,31 @@ def test_code_knows_no_corpus():
         if names := re.findall(rf"\b(?:{'|'.join(CORPORA)})\b", code, re.IGNORECASE):
             found[str(path.relative_to(ROOT))] = names
     assert found == {}, "names of corpora belong into egs/"
+
+
+def test_docs_of_fields_name_the_quantity():
+    """They are what --help prints: "Number of steps", not "How many steps"."""
+    riddles = {}
+    for path in FILES:
+        if (
+            path.is_relative_to(ROOT / "audiossl" / "methods")
+            or "distillation" in path.parts
+            or path.name == "stage.py"
+        ):
+            continue
+        for place, text in _field_docs(ast.parse(path.read_text("utf-8"))):
+            if text.split()[0].strip(",;:") in RIDDLES:
+                riddles[f"{path.relative_to(ROOT)}: {place}"] = text
+    assert riddles == {}, "begin with a noun, or with Whether"
+
+
+def _field_docs(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """Yield class and field, and the docstring beneath the field."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            for field, doc in pairwise(node.body):
+                if isinstance(field, ast.AnnAssign) and isinstance(doc, ast.Expr):
+                    yield f"{node.name}.{ast.unparse(field.target)}", ast.literal_eval(doc.value)
 
 
 def _without_docstrings(tree: ast.Module) -> ast.Module:

@@ -36,13 +36,13 @@ class AudioInfo:
     """What the header of a file says."""
 
     num_samples: int
-    """Per channel."""
+    """Number of samples per channel."""
     sample_rate: int
     num_channels: int
     container: str
-    """As libsndfile names it: WAV, FLAC, OGG, MP3 ..."""
+    """Container format in libsndfile's terms: WAV, FLAC, OGG, MP3 ..."""
     encoding: str
-    """As libsndfile names it: PCM_16, VORBIS, OPUS ..."""
+    """Sample encoding in libsndfile's terms: PCM_16, VORBIS, OPUS ..."""
 
     @property
     def duration(self) -> float:
@@ -127,7 +127,7 @@ class _Stream(soundfile.SoundFile):
     """
 
     num_samples: int
-    """Per channel; `frames` is but an estimate for some mp3."""
+    """Number of samples per channel; `frames` is but an estimate for some mp3."""
 
     def seekable(self) -> bool:
         """Keep SoundFile from seeking by itself; `seek` works as before."""

@@ -40,12 +40,12 @@ class CodedCorpusConfig:
     codes: tuple[Path, ...] = ()
     """Outputs of `recipes.spear.encode` for the same cuts, one a teacher."""
     domain: Literal["speech", "audio"] = "speech"
-    """What its cuts are."""
+    """Domain of its cuts."""
     where: dict[str, list[str]] = field(default_factory=dict)
-    """Which of its cuts take part: labels and their values, as in {split: [train]}; all if
+    """Labels and their values of the cuts that take part, as in {split: [train]}; all cuts if
     empty."""
     weight: float = 1.0
-    """How often a cut of it comes, relative to a cut of another corpus: 2 is twice an epoch."""
+    """Sampling weight of its cuts relative to those of other corpora: 2 is twice an epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,22 +53,23 @@ class CodedCutsConfig:
     """What batches are made of."""
 
     targets: dict[str, list[str]]
-    """Domain -> fields of codes that its cuts must have. SPEAR: {speech: [speech], audio: [speech,
-    audio]}; each domain its own: {speech: [speech], audio: [audio]}."""
+    """Fields of codes that the cuts of each domain must have. SPEAR: {speech: [speech], audio:
+    [speech, audio]}; each domain its own: {speech: [speech], audio: [audio]}."""
     domain_shares: dict[str, Nonnegative] = field(default_factory=dict)
-    """Domain -> its part of all cuts, as in {speech: 0.5, audio: 0.5}; weights of corpora then
-    only say what is drawn within a domain. If empty, the weights alone decide."""
+    """Share of each domain in all cuts, as in {speech: 0.5, audio: 0.5}; weights of corpora then
+    only weigh within a domain. If empty, the weights alone decide."""
     min_duration: Nonnegative = 0.5
-    """Seconds; shorter cuts are left out."""
+    """Minimum duration of a cut in seconds; shorter cuts are left out."""
     max_duration: Positive = 31.0
-    """Seconds; what is longer is left out or split."""
+    """Maximum duration of a cut in seconds; longer cuts are left out or split."""
     long_cuts: Literal["leave_out", "split"] = "leave_out"
-    """split: take a cut above `max_duration` as consecutive parts of that length."""
+    """Treatment of cuts above `max_duration`: leave them out, or split them into consecutive parts
+    of that length."""
     max_missing: Share = 0.01
     """Largest share of a corpus' cuts that may lack codes they must have, because `encode` left
     them out; such cuts take no part."""
     noise: tuple[Path, ...] = ()
-    """Corpora (outputs of `prepare`) of what may be mixed in; `CodeBatch.noise` is of them."""
+    """Corpora (outputs of `prepare`) of noise to mix in, the source of `CodeBatch.noise`."""
 
     def __post_init__(self) -> None:
         """Check what values alone can tell.

@@ -33,7 +33,7 @@ class CodeFacts:
     codebook_size: int
     """Entries of a codebook."""
     dtype: str
-    """Of the stored numbers: uint8 where a byte holds a code."""
+    """Data type of the stored codes: uint8 where a byte holds one."""
 
 
 @dataclass(frozen=True)

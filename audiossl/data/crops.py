@@ -28,17 +28,18 @@ class CropsConfig:
     """What is cropped from where."""
 
     shares: dict[str, float]
-    """Domains and their share of the rows of each batch: {speech: 0.4, music: 0.6}."""
+    """Share of each domain in the rows of a batch: {speech: 0.4, music: 0.6}."""
     label: str = "domain"
-    """The label of a cut that names its domain."""
+    """Label that names the domain of a cut."""
     lengths: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
-    """Seconds of a crop; each batch has one of them, drawn evenly."""
+    """Durations of crops in seconds; each batch has one of them, drawn evenly."""
     batch_duration: float = 512.0
-    """Seconds in a global batch, padding included."""
+    """Seconds of audio in a global batch, padding included."""
     multiple: int = 1
-    """Batch sizes are multiples of it, for ranks and accumulated parts to share evenly."""
+    """Divisor of all batch sizes, for ranks and micro-batches to share them evenly."""
     duration_power: float = 0.5
-    """Cuts are drawn by their duration to this power: 0, each alike; 1, each second alike."""
+    """Exponent of the duration in a cut's sampling weight: 0, each cut alike; 1, each second
+    alike."""
 
     def __post_init__(self) -> None:
         """Check what values alone can tell.

@@ -29,7 +29,7 @@ class Description:
     """Figures of a corpus."""
 
     kind: str
-    """What it is: "folder of audio", "Kaldi data directory", ..."""
+    """Kind of input: "folder of audio", "Kaldi data directory", ..."""
     durations: list[float] = field(default_factory=list)
     """Seconds, of the cuts whose duration is known."""
     unknown: int = 0

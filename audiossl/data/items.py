@@ -27,7 +27,7 @@ class Item:
     duration: float | None = None
     """Seconds; to the end if None."""
     channel: int | None = None
-    """Which channel; the mean of all if None."""
+    """Channel to read; the mean of all if None."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Speaker, text, category, split, ... by name."""
     cut: Mapping[str, object] | None = None

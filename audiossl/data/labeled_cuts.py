@@ -29,13 +29,13 @@ class LabeledConfig:
     label: str
     """Name of the label: text, tags, category, ..."""
     where: dict[str, list[str]] = field(default_factory=dict)
-    """Which cuts take part: labels and their values; all if empty."""
+    """Labels and their values of the cuts that take part; all cuts if empty."""
     separator: str = "|"
-    """Between the tags of a cut that has several."""
+    """Separator of the tags of a cut that has several."""
     min_duration: Nonnegative = 0.2
-    """Seconds; shorter cuts are left out."""
+    """Minimum duration of a cut in seconds; shorter cuts are left out."""
     max_duration: Positive = 40.0
-    """Seconds; longer cuts are left out."""
+    """Maximum duration of a cut in seconds; longer cuts are left out."""
 
 
 class LabeledCuts:

@@ -38,9 +38,9 @@ class SideFacts:
     frame_rate: float
     """Frames a second; 1 where there is no time."""
     front: str
-    """What made the values: an encoder, the units of text, ..."""
+    """Source of the values: an encoder, the units of text, ..."""
     vocabulary: tuple[str, ...] = ()
-    """What each token stands for."""
+    """Text of each token, by number."""
 
 
 def checked(values: Values, name: str) -> Values:
@@ -187,12 +187,14 @@ class PairViewsConfig:
     """How pairs are changed before they are learnt from; by default not at all."""
 
     gain: float = 0.0
-    """Decibels, drawn anew for each side from -gain to gain, so that loudness does not give a pair
-    away; for log-mel front ends, whose values are natural logarithms of power."""
+    """Largest change of level in decibels, drawn anew for each modality from -gain to gain, so that
+    loudness does not give a pair away; for log-mel front ends, whose values are natural logarithms
+    of power."""
     masks: Whole = 0
-    """Spans of frames, and as many of bands, that are set to their mean on sides of sound."""
+    """Number of masked spans of frames, and of masked bands, that are set to their mean in
+    modalities of sound."""
     span: Share = 0.1
-    """Longest share of the frames, or of the bands, in a mask."""
+    """Longest masked span as a share of the frames, or of the bands."""
 
 
 class PairSource:

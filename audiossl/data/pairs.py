@@ -33,13 +33,13 @@ class Reference:
     place: str
     """Id of a cut; the text itself; path of a MIDI file; path of an .npy file."""
     field: str = "recording"
-    """Of a cut: the recording, or one of its stems."""
+    """Field of a cut: the recording, or one of its stems."""
     start: float = 0.0
     """Seconds into the cut or the score."""
     duration: float | None = None
     """Seconds; to the end if None."""
     row: int | None = None
-    """Of an array that holds many clips; the whole array is one clip if None."""
+    """Row of an array that holds many clips; the whole array is one clip if None."""
 
     def __post_init__(self) -> None:
         """Check types and ranges, which come from manifests.
@@ -61,7 +61,7 @@ class Pair:
     concept: str
     """Pairs with the same are partners; by default the id, and there are none."""
     group: str
-    """What is resampled for intervals, and kept on one side of a split: song, recording, text."""
+    """Unit of resampling for intervals, never divided between splits: song, recording, text."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Speaker, stem, split, ... by name."""
 

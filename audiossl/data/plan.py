@@ -31,7 +31,7 @@ class EpochBatches:
     order: Int[np.ndarray, " slots"]
     """Cuts, batch after batch."""
     starts: Int[np.ndarray, " batches_and_end"]
-    """Where each batch begins in `order`."""
+    """First position of each batch in `order`."""
     buckets: Int[np.ndarray, " batches"]
     """Bucket of each batch."""
 
@@ -48,16 +48,17 @@ class PlanConfig:
     """How cuts are put into batches."""
 
     seed: Whole = 0
-    """Of the permutations."""
+    """Random seed of the permutations."""
     batch_duration: Positive = 600.0
-    """Seconds in a global batch, padding included."""
+    """Seconds of audio in a global batch, padding included."""
     batch_size: Count | None = None
-    """Cuts in a global batch, whatever their durations; set, it replaces `batch_duration`."""
+    """Number of cuts in a global batch, whatever their durations; set, it replaces
+    `batch_duration`."""
     num_buckets: Count = 30
-    """Different padded lengths."""
+    """Number of buckets, each with one padded length."""
     multiple: Count = 1
-    """Batch sizes are multiples of it, so that as many ranks or accumulated parts can share them
-    evenly. It belongs to the plan: another number of ranks sees the same batches."""
+    """Divisor of all batch sizes, so that as many ranks or micro-batches can share them evenly. It
+    belongs to the plan: another number of ranks sees the same batches."""
 
 
 class Plan:

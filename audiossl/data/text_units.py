@@ -24,7 +24,7 @@ class TextUnits:
     """From text to numbers."""
 
     vocabulary: tuple[str, ...]
-    """What each number stands for."""
+    """Text of each unit, by number."""
     lexicon: Mapping[str, tuple[str, ...]] | None = None
     """Phones of each word; characters if None."""
 

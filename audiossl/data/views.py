@@ -36,32 +36,34 @@ class ViewsConfig:
     """What is cropped from where."""
 
     crop_samples: Count = 16_000
-    """Samples of a crop."""
+    """Number of samples in a crop."""
     segment_samples: Count | None = None
-    """Both crops of a pair come from one segment of this many samples; None: from the whole cut."""
+    """Number of samples in the segment that both crops of a pair are drawn from; null: the whole
+    cut."""
     segment_hop: Count | None = None
-    """Samples from one segment to the next; by default a segment's."""
+    """Number of samples from one segment to the next; by default the length of a segment."""
     offset_step: Count = 1
-    """Crops begin at multiples of it within their segment, in samples. The last multiple is drawn
-    only where it is the only one, as in the released code of musical source association; COLA's
-    draws it, too."""
+    """Granularity in samples of crop offsets within their segment. The last multiple is drawn only
+    where it is the only one, as in the released code of musical source association; COLA's draws
+    it, too."""
     level: Literal["l2", "rms", "none"] = "l2"
-    """Each waveform is scaled, before cropping, to unit L2 norm over the whole cut (both papers),
-    to the RMS that unit norm gives one second (independent of duration), or not at all."""
+    """Normalization of each waveform before cropping: to unit L2 norm over the whole cut (both
+    papers), to the RMS that unit norm gives one second (independent of duration), or none."""
     sources: dict[str, Nonnegative] = field(default_factory=lambda: {MIXTURE: 1.0})
-    """What positives are made of, "mixture" (COLA) or stems, each with its weight: one source is
-    drawn for a batch."""
+    """Sources of positives and their weights: "mixture" (COLA) or stems; one source is drawn for a
+    batch."""
     silent: bool = False
     """Whether half of the batches are mixed, with segments in which the source is absent."""
     active_dbfs: float = -40.0
-    """A stem is active in a segment where its mean magnitude is above this; -40 dBFS is 0.01."""
+    """Threshold in dBFS of the mean magnitude above which a stem is active in a segment; -40 dBFS
+    is 0.01."""
     per_pair: bool = False
-    """Draw the source for every pair rather than for the batch."""
+    """Whether the source is drawn for every pair rather than for the batch."""
     leakage: Share = 0.0
-    """Ablation: this share of the rest of the mixture is added to each stem, as by a separator that
+    """Ablation: share of the rest of the mixture that is added to each stem, as by a separator that
     leaks."""
     shuffled: bool = False
-    """Ablation: stems of other segments, drawn at random, as positives."""
+    """Ablation: whether positives are stems of other segments, drawn at random."""
 
     def __post_init__(self) -> None:
         """Check what values alone can tell.
@@ -88,13 +90,13 @@ class Draw:
     """Where the crops of one global batch lie."""
 
     segments: Int[np.ndarray, " batch"]
-    """Of the anchors, and, unless stems are shuffled, of the positives."""
+    """Segments of the anchors, and, unless stems are shuffled, of the positives."""
     positive_segments: Int[np.ndarray, " batch"]
     anchor_offsets: Int[np.ndarray, " batch"]
     """Samples from the beginning of the segment; negative where a short cut is padded."""
     positive_offsets: Int[np.ndarray, " batch"]
     sources: tuple[str, ...]
-    """Of each pair."""
+    """Source of each pair."""
     active: Bool[np.ndarray, " batch"]
 
 

@@ -18,7 +18,8 @@ class WaveformsConfig:
     """Length of what is read of a cut."""
 
     max_duration: Positive = 10.0
-    """Seconds; of longer cuts a crop of that length is drawn at random, anew in each epoch."""
+    """Maximum duration in seconds; of longer cuts a crop of that length is drawn at random, anew in
+    each epoch."""
 
 
 class Waveforms:

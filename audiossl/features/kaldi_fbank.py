@@ -36,21 +36,21 @@ class KaldiFbankConfig:
     """Settings of the front end; the defaults are those of SPEAR and its relatives."""
 
     sample_rate: Count = 16000
-    """Samples a second of the waveforms, Hz."""
+    """Sample rate of the waveforms in Hz."""
     window_length: Count = 400
-    """Samples analyzed at once."""
+    """Number of samples in an analysis window."""
     hop_length: Count = 160
-    """Samples from one frame to the next."""
+    """Number of samples from one frame to the next."""
     fft_size: Count = 512
-    """Points of the transform; windows are zero-padded on the right."""
+    """Number of points of the Fourier transform; windows are zero-padded on the right."""
     num_bins: Count = 128
-    """Mel bins."""
+    """Number of mel bins."""
     low: Nonnegative = 20.0
-    """Lower edge of the first bin, Hz."""
+    """Lower edge of the first bin in Hz."""
     high: Positive = 7600.0
-    """Upper edge of the last bin, Hz."""
+    """Upper edge of the last bin in Hz."""
     preemphasis: Share = 0.97
-    """Share of the previous sample that is subtracted from each."""
+    """Pre-emphasis coefficient: share of the previous sample that is subtracted from each."""
 
 
 class KaldiFbank(nn.Module):

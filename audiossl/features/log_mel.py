@@ -32,19 +32,19 @@ class LogMelConfig:
     """What the front end computes; the defaults are COLA's."""
 
     sample_rate: Count = 16000
-    """Samples a second of the waveforms, Hz."""
+    """Sample rate of the waveforms in Hz."""
     window_length: Count = 400
-    """Samples analyzed at once."""
+    """Number of samples in an analysis window."""
     hop_length: Count = 160
-    """Samples from one frame to the next."""
+    """Number of samples from one frame to the next."""
     fft_size: Count = 1024
-    """Points of the transform; windows are zero-padded on the right."""
+    """Number of points of the Fourier transform; windows are zero-padded on the right."""
     num_bands: Count = 64
-    """Triangular bands."""
+    """Number of triangular mel bands."""
     low: Nonnegative = 60.0
-    """Lower edge of the first band, Hz."""
+    """Lower edge of the first band in Hz."""
     high: Positive = 7800.0
-    """Upper edge of the last band, Hz."""
+    """Upper edge of the last band in Hz."""
 
 
 class LogMel(nn.Module):

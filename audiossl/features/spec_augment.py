@@ -24,18 +24,18 @@ class SpecAugmentConfig:
     """How much is hidden."""
 
     probability: Share = 0.9
-    """Of a sequence to be changed at all."""
+    """Probability of changing a sequence at all."""
     num_bands: Whole = 2
-    """Bands of channels."""
+    """Number of masked bands of channels."""
     widest_band: Whole = 27
-    """Channels that no band reaches."""
+    """Upper bound (exclusive) of the width of a masked band in channels."""
     num_spans: Whole = 10
-    """Most spans of time; there are fewer where the longest ones would hide more than `most_time`:
-    two in 10 s, by default."""
+    """Maximum number of masked spans of time; there are fewer where the longest ones would hide
+    more than `most_time`: two in 10 s, by default."""
     longest_span: Whole = 100
-    """Frames at 100 Hz that no span reaches."""
+    """Upper bound (exclusive) of the length of a masked span in frames at 100 Hz."""
     most_time: Share = 0.15
-    """Greatest share of a sequence that spans hide."""
+    """Maximum share of a sequence that masked spans hide."""
 
     def __post_init__(self) -> None:
         """Check what values alone can tell.

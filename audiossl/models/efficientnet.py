@@ -49,17 +49,17 @@ class EfficientNetConfig:
 
     kind: Literal["efficientnet"] = "efficientnet"
     front_end: LogMelConfig = LogMelConfig()
-    """Log-mel images."""
+    """Log-mel spectrogram."""
     level: Literal["l2", "rms", "none"] = "l2"
-    """How waveforms are leveled: to unit L2 norm (COLA), to the RMS that unit norm gives one second
-    (independent of duration), or not at all."""
+    """Normalization of waveforms: to unit L2 norm (COLA), to the RMS that unit norm gives one
+    second (independent of duration), or none."""
     width: Positive = 1.0
-    """Multiplies channels, which are rounded to multiples of 8."""
+    """Multiplier of the numbers of channels, which are rounded to multiples of 8."""
     depth: Positive = 1.0
-    """Multiplies the repeats of blocks, rounded up."""
+    """Multiplier of the repeats of blocks, rounded up."""
     input_scale: Positive = 1.0 / 255.0
-    """Multiplies the log-mel image. 1/255 is what Keras does to pictures, and COLA inherited it:
-    the first batch norm then starts with a standard deviation of about 0.06."""
+    """Factor of the log-mel image. 1/255 is what Keras does to pictures, and COLA inherited it: the
+    first batch norm then starts with a standard deviation of about 0.06."""
     stochastic_depth: Share = 0.2
     """Probability of leaving out the last residual block for a sample; earlier ones less."""
 

@@ -76,7 +76,7 @@ class FeatureEncoder(nn.Module):
     feature_rate: float = 100.0
     """Feature frames a second."""
     presentation: Presentation | None = None
-    """How clips were presented in pretraining; None: whole."""
+    """Presentation of clips in pretraining; None: whole."""
 
     @property
     def clip_dim(self) -> int:

@@ -39,9 +39,9 @@ class LayeredConfig:
 
     kind: Literal["layered"] = "layered"
     network: ZipformerConfig = ZipformerConfig()
-    """The network; its output is at 50 Hz."""
+    """Zipformer; its output is at 50 Hz."""
     layers: tuple[int, ...] = (0, 1)
-    """Which layers are put side by side, counted from 1 across stacks; 0 is the filter bank."""
+    """Layers that are put side by side, counted from 1 across stacks; 0 is the filter bank."""
 
     def __post_init__(self) -> None:
         """Check that the layers exist.

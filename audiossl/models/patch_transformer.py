@@ -40,19 +40,19 @@ class PatchTransformerConfig:
     front_end: KaldiFbankConfig = KaldiFbankConfig()
     """Log-mel filter bank."""
     patch_frames: Count = 16
-    """Frames of a patch; they set the frame rate of the output."""
+    """Number of frames in a patch; they set the frame rate of the output."""
     patch_bins: Count = 16
-    """Mel bins of a patch; they must divide the bins of the front end."""
+    """Number of mel bins in a patch; it must divide the bins of the front end."""
     dim: Count = 192
     """Dimension of a token."""
     heads: Count = 3
-    """Attention heads of a layer; they must divide the dimension."""
+    """Number of attention heads of a layer; it must divide the dimension."""
     layers: Count = 12
-    """Layers."""
+    """Number of layers."""
     mean: float = -4.27
-    """Mean of the filter bank, which is taken off; -4.27 is that of AudioSet."""
+    """Mean of the filter bank, which is subtracted; -4.27 is that of AudioSet."""
     deviation: Positive = 4.57
-    """Standard deviation of the filter bank; what is left is divided by twice of it."""
+    """Standard deviation of the filter bank; the centered values are divided by twice of it."""
 
     def __post_init__(self) -> None:
         """Check that the sizes fit.

@@ -28,13 +28,13 @@ class ConvolutionsConfig:
     """Residual convolutions over time."""
 
     dim: int = 256
-    """Channels, and dimension of the output."""
+    """Number of channels, and dimension of the output."""
     strides: tuple[int, ...] = (2, 2, 2)
     """Strides of convolutions; their product should bring codes to about as many as concepts."""
     blocks: int = 1
-    """Residual blocks after each stride (at least one in all)."""
+    """Number of residual blocks after each stride (at least one in all)."""
     kernel: int = 5
-    """Width of convolutions, frames; odd."""
+    """Width of convolutions in frames; odd."""
     dropout: float = 0.1
     """Probability of dropping a channel of a frame in each block."""
 
@@ -63,7 +63,7 @@ class PianoRollConfig:
 
     kind: Literal["piano_roll"] = "piano_roll"
     pitch_channels: int = 16
-    """Channels of the two-dimensional convolutions."""
+    """Number of channels of the two-dimensional convolutions."""
     convolutions: ConvolutionsConfig = ConvolutionsConfig()
     """Convolutions over time."""
 
@@ -84,7 +84,7 @@ class SideEncoder(nn.Module):
     """Values of a side and their lengths to Frames."""
 
     dim: int
-    """Of the output."""
+    """Dimension of the output."""
     stride: int = 1
     """Rows to one frame of the output."""
 

@@ -23,13 +23,13 @@ class BlockMaskConfig:
     """Which part of a spectrogram is hidden."""
 
     least: Share = 0.5
-    """Smallest share of a clip's area that is hidden."""
+    """Minimum masked share of a clip's area."""
     most: Share = 0.7
-    """Largest share of a clip's area that is hidden, beside the last block."""
+    """Maximum masked share of a clip's area, beside the last block."""
     largest_side: Share = 0.3
-    """Largest side of a block, as a share of the clip's time and of the channels."""
+    """Maximum side of a block, as a share of the clip's time and of the channels."""
     smallest_side: Count = 4
-    """Smallest side of a block, in frames and in channels."""
+    """Minimum side of a block, in frames and in channels."""
     all_channels: Share = 0.25
     """Probability that a block takes all channels."""
     all_time: Share = 0.25

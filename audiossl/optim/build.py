@@ -24,15 +24,15 @@ class AdamWConfig:
     rate: Nonnegative = 1e-3
     """Base learning rate."""
     betas: tuple[Share, Share] = (0.9, 0.999)
-    """Decays of the first and second moment."""
+    """Decay rates of the first and second moment."""
     epsilon: Nonnegative = 1e-7
-    """Added to the root of the second moment; 1e-7 is TensorFlow's."""
+    """Constant added to the root of the second moment; 1e-7 is TensorFlow's."""
     decay: Nonnegative = 0.0
     """Decoupled weight decay of matrices and filters; biases and norms have none."""
     clip_norm: Positive | None = None
-    """Gradients are scaled down to at most this norm."""
+    """Maximum norm of the gradient; null disables clipping."""
     schedule: ScheduleConfig = ConstantConfig()
-    """Factor of the rate at each step."""
+    """Learning rate schedule: factor of the rate at each step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +43,14 @@ class ScaledAdamConfig:
     rate: Nonnegative = 0.045
     """Base learning rate; large beside Adam's, because it is relative."""
     betas: tuple[Share, Share] = (0.9, 0.98)
-    """Decays of the first and second moment."""
+    """Decay rates of the first and second moment."""
     clipping_scale: Positive | None = 2.0
-    """Norms of gradients, relative to the sizes of tensors, are clipped at this multiple of the
-    median of the last hundred."""
+    """Multiple of the median of the last hundred norms of gradients, relative to the sizes of
+    tensors, at which they are clipped."""
     clip_norm: Positive | None = None
-    """Gradients are scaled down to at most this norm before that."""
+    """Maximum norm of the gradient before that; null disables it."""
     schedule: ScheduleConfig = EdenConfig()
-    """Factor of the rate at each step."""
+    """Learning rate schedule: factor of the rate at each step."""
 
 
 OptimizerConfig: TypeAlias = AdamWConfig | ScaledAdamConfig

@@ -19,13 +19,13 @@ class EdenConfig:
 
     kind: Literal["eden"] = "eden"
     step_scale: Positive = 7500.0
-    """Steps after which the rate begins to fall as steps^(-1/2)."""
+    """Number of steps after which the rate begins to fall as steps^(-1/2)."""
     hour_scale: Positive = 30000.0
-    """Hours of audio after which it begins to fall as hours^(-1/2), too."""
+    """Hours of audio after which the rate begins to fall as hours^(-1/2), too."""
     seconds_per_step: Positive = 4800.0
     """Seconds of audio in a step, over all ranks."""
     warmup_steps: Whole = WARM_UP_STEPS
-    """Steps in which the rate rises from half of its value."""
+    """Number of warm-up steps, in which the rate rises from half of its value."""
 
 
 def eden_factor(config: EdenConfig, step: int) -> float:

@@ -14,7 +14,7 @@ class ConstantConfig:
 
     kind: Literal["constant"] = "constant"
     warmup_steps: Whole = 0
-    """Steps in which the rate rises from 0."""
+    """Number of warm-up steps, in which the rate rises from 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class CosineConfig:
 
     kind: Literal["cosine"] = "cosine"
     warmup_steps: Whole = 0
-    """Steps in which the rate rises from 0."""
+    """Number of warm-up steps, in which the rate rises from 0."""
     final: Nonnegative = 0.0
     """Share of the base rate that is left at the last step."""
 

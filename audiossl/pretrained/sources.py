@@ -60,7 +60,7 @@ class Source:
     kind: str
     """Key of `SCHEMES`."""
     place: str
-    """What follows the colon: a folder, a file, a number of bands, ..."""
+    """Text after the colon: a folder, a file, a number of bands, ..."""
     layer: int | None = None
     """Layer whose output is wanted, counted from 1; None: the encoder's own output."""
 

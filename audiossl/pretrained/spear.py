@@ -42,13 +42,13 @@ class SpearCheckpoint:
     """What a public checkpoint holds."""
 
     config: ZipformerConfig
-    """Of the encoder: written beside the weights, or found from their shapes."""
+    """Config of the encoder: written beside the weights, or inferred from their shapes."""
     weights: dict[str, Tensor]
     """Tensors of the encoder, by the names that `Zipformer` gives them, in their own types."""
     extras: dict[str, Tensor]
     """Other tensors: mask embedding, heads."""
     prefixes: Mapping[str, str] = field(default_factory=dict)
-    """What stood before each name, where something did."""
+    """Prefix that was removed from each name, where there was one."""
 
     def with_dtype(self, dtype: torch.dtype) -> "SpearCheckpoint":
         """Return a copy with weights of another type."""

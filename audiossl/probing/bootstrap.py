@@ -28,11 +28,11 @@ class BootstrapConfig:
     """How intervals are made."""
 
     replicates: Count = 1000
-    """Draws; 10000 where a p-value below 0.01 is of interest."""
+    """Number of bootstrap replicates; 10000 where a p-value below 0.01 is of interest."""
     confidence: Share = 0.95
     """Share of replicates inside the interval."""
     seed: Whole = 0
-    """Of the draws."""
+    """Random seed of the draws."""
 
 
 @dataclass(frozen=True)

@@ -94,9 +94,9 @@ class RankTest:
     """Systems ranked on each of several tasks."""
 
     mean_ranks: tuple[float, ...]
-    """Of each system, 1 the best; ties share their mean."""
+    """Mean rank of each system, 1 the best; ties share their mean."""
     p_friedman: float
-    """Of Friedman's test (1937): small where ranks differ more than by chance."""
+    """P-value of Friedman's test (1937): small where ranks differ more than by chance."""
 
 
 def rank_systems(scores: Float[np.ndarray, "tasks systems"]) -> RankTest | None:

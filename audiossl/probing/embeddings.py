@@ -51,8 +51,8 @@ class EmbeddingConfig:
     """Statistics over time of the frames of output and layers; each gives an embedding of its
     own."""
     window: Positive | None = None
-    """Length of the windows in which cuts are embedded, in seconds; null: as pretraining presented
-    clips to the encoder, which is whole where it says nothing else."""
+    """Duration of the windows in which cuts are embedded, in seconds; null: as pretraining
+    presented clips to the encoder, or whole."""
     hop: Positive | None = None
     """Seconds from the start of one window to that of the next; null: the length of a window."""
     padded: bool = False
@@ -62,9 +62,9 @@ class EmbeddingConfig:
     whole: bool = False
     """Whether cuts are embedded whole, however pretraining presented clips."""
     storage: Literal["float32", "float16"] = "float32"
-    """Type of the numbers on disk."""
+    """Number type on disk."""
     segments: str | None = None
-    """A label of timed segments ("0.51-0.60 e|0.60-0.76 g"), such as phones: each is embedded, too,
+    """Label of timed segments ("0.51-0.60 e|0.60-0.76 g"), such as phones: each is embedded, too,
     by the mean of the frames in it, for tasks with `segments: true`."""
 
 
@@ -199,9 +199,9 @@ class Embeddings:
     """All embeddings of a corpus under one encoder."""
 
     vectors: dict[str, Float[np.ndarray, "rows _"]]
-    """By name, cut after cut."""
+    """Vectors by name, cut after cut."""
     starts: Int[np.ndarray, " cuts_and_end"]
-    """Where the rows of each cut begin."""
+    """First row of each cut."""
     segments: "Embeddings | None" = None
     """Those of timed segments, if there are any: a row a segment."""
 

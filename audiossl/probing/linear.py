@@ -27,11 +27,11 @@ class LinearConfig:
 
     kind: Literal["linear"] = "linear"
     costs: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
-    """C to choose from: the weight of the sum of losses against half the squared norm."""
+    """Values of C to choose from: the weight of the sum of losses against half the squared norm."""
     class_weight: Literal["none", "balanced"] = "none"
-    """balanced: every class weighs alike in the loss, however many items it has."""
+    """Class weights in the loss. balanced: every class has the same, however many items it has."""
     max_iterations: int = 500
-    """Of each fit."""
+    """Maximum number of iterations of each fit."""
 
 
 @dataclass(frozen=True)

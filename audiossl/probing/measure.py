@@ -30,7 +30,7 @@ class Measured:
     """What a probe came to."""
 
     predictions: Predictions
-    """On the test items."""
+    """Predictions on the test items."""
     choice: dict[str, Any]
     """Settings chosen on the validation items, the embedding (layer, pooling) among them."""
     validation: dict[str, float]

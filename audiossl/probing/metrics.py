@@ -45,7 +45,7 @@ class Metric:
     """
 
     label: str
-    """What tables call it."""
+    """Label in tables."""
     function: MetricFunction
     """Score of every replicate."""
     chance: Callable[[Targets], float]

@@ -31,15 +31,15 @@ class MlpConfig:
     rates: tuple[float, ...] = (1e-3, 5e-3)
     """Learning rates to choose from, by the mean over seeds."""
     seeds: int = 3
-    """Networks that are trained from different beginnings; scores are averaged over them."""
+    """Number of random seeds; scores are averaged over the networks trained from them."""
     dropout: float = 0.2
-    """Share of hidden values that is left out in training."""
+    """Dropout probability of hidden values."""
     batch_size: int = 64
-    """Rows a step."""
+    """Number of rows in a batch."""
     max_epochs: int = 100
-    """Passes over the training rows at most."""
+    """Maximum number of epochs."""
     patience: int = 10
-    """Epochs without a better validation score after which a network is done."""
+    """Number of epochs without a better validation score after which training stops."""
 
 
 @dataclass(frozen=True)

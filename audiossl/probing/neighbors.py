@@ -22,9 +22,9 @@ class NeighborsConfig:
 
     kind: Literal["neighbors"] = "neighbors"
     counts: tuple[int, ...] = (1, 3, 5, 10, 20)
-    """k to choose from."""
+    """Numbers of neighbors k to choose from."""
     temperature: float | None = 0.07
-    """Neighbors weigh exp(cosine / temperature); None: all alike."""
+    """Temperature of the neighbors' weights exp(cosine / temperature); null: equal weights."""
 
 
 def fit_neighbors(config: NeighborsConfig, problem: Problem) -> Fitted:

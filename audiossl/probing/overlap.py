@@ -19,7 +19,7 @@ class Overlap:
     """Test cuts that pretraining has something in common with."""
 
     test_cuts: int
-    """How many there are in all."""
+    """Number of test cuts in all."""
     shared: Mapping[str, int]
     """Test cuts whose recording, speaker or audio is among the pretraining cuts."""
 

@@ -37,7 +37,7 @@ class Localization:
 
     overlap: Overlap
     frames: Mapping[str, FrameRetrieval]
-    """By direction."""
+    """Retrieval of frames by direction."""
     frame_rate: float
     """Frames a second."""
 
@@ -47,13 +47,13 @@ class WordFigures:
     """Codes of a modality as detectors of words, of codes used at least `LEAST_USES` times."""
 
     codes: float
-    """How many; a mean over seeds, as all numbers here may be."""
+    """Number of codes; a mean over seeds, as all numbers here may be."""
     mean_f1: float
     """Mean F1 of each code's best word; NaN without codes."""
     f1_above_half: float
     """Codes whose best word has an F1 above 0.5."""
     best: tuple[tuple[CodeWord, ...], ...]
-    """Of the best codes, their best two words."""
+    """Best two words of each of the best codes."""
 
 
 @dataclass(frozen=True)
@@ -61,16 +61,16 @@ class SharedCodes:
     """How the modalities of a run use its codebook."""
 
     figures: CodeFigures
-    """With all clips under one label."""
+    """Figures with all clips under one label."""
     modality_leakage: float
     """Accuracy of naming the modality of a clip by its codes; 1 over their number if shared."""
     labels: Mapping[str, CodeFigures]
-    """By label, which the frames of a clip inherit."""
+    """Figures by label, which the frames of a clip inherit."""
     agreement: Mapping[int, Agreement] = field(default_factory=dict)
-    """By tolerance in frames, where modalities lie on one time axis."""
+    """Agreement by tolerance in frames, where modalities lie on one time axis."""
     localization: Localization | None = None
     words: Mapping[str, WordFigures] = field(default_factory=dict)
-    """By modality, where words are known."""
+    """Figures of words by modality, where words are known."""
 
 
 def shared_codes(

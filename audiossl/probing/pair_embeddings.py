@@ -23,11 +23,11 @@ class ModalityEmbeddings:
     log_distributions: Float[np.ndarray, "pairs codes"] | None
     """Logarithms of the clips' distributions over codes, if there is a codebook."""
     codes: list[Int[np.ndarray, " _"]]
-    """Of each pair; empty without a codebook."""
+    """Codes of each pair; empty without a codebook."""
     frame_rate: float
     """Frames a second, or frames a token."""
     frames: list[Float[np.ndarray, "_ _"]] = field(default_factory=list)
-    """What was quantized, of each pair, if it was asked for."""
+    """Quantizer input of each pair, if it was asked for."""
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ class RetrievalScores:
     condition: Condition
     queries: int
     recall: Mapping[int, Interval]
-    """By k."""
+    """Recall at k, by k."""
     chance: Mapping[int, float]
     """Recall at k of a random order."""
     median_rank: Interval

@@ -38,14 +38,14 @@ class Predictions:
 
     task: TaskFacts
     encoder: str
-    """As the table calls it."""
+    """Name of the encoder in the table."""
     probe: str
     classes: tuple[str, ...]
     ids: tuple[str, ...]
     groups: Shaped[np.ndarray, " items"]
     targets: Bool[np.ndarray, "items classes"]
     runs: Float[np.ndarray, "runs items classes"]
-    """Of each run of the probe (seed)."""
+    """Predictions of each run of the probe (seed)."""
 
     @property
     def strata(self) -> Shaped[np.ndarray, " items"] | None:

@@ -16,7 +16,7 @@ class Examples:
 
     vectors: Float[np.ndarray, "rows dim"]
     items: Int[np.ndarray, " rows"]
-    """Which item each row is of, ascending from 0; every item has at least one."""
+    """Item of each row, ascending from 0; every item has at least one."""
     targets: Bool[np.ndarray, "items classes"]
 
     @property
@@ -58,7 +58,7 @@ class Fitted:
     """A probe that has been learnt and chosen."""
 
     choice: dict[str, float | int]
-    """What was chosen on the validation items."""
+    """Settings chosen on the validation items."""
     validation: float
     """Their score with it."""
     predict: Callable[[Float[np.ndarray, "rows dim"]], Float[np.ndarray, "runs rows classes"]]

@@ -28,13 +28,13 @@ class Ranks:
     """How every query did, and how guessing would."""
 
     ranks: Int[np.ndarray, " queries"]
-    """From 1."""
+    """Ranks, from 1."""
     relevant: Int[np.ndarray, " queries"]
     """Right candidates of each query."""
     candidates: Int[np.ndarray, " queries"]
     """All of its candidates."""
     groups: Shaped[np.ndarray, " queries"]
-    """What is resampled."""
+    """Groups that are resampled."""
 
     def chance(self, k: int) -> float:
         """Recall at k of a random order."""

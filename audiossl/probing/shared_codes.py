@@ -36,7 +36,7 @@ class CodeFigures:
     shared_information: tuple[float, ...]
     """Mutual information of code and label over the label's entropy, in each modality."""
     transfer: tuple[float, ...]
-    """From each modality to the next: accuracy of naming its frames by the labels that codes have
+    """Accuracy from each modality to the next: of naming its frames by the labels that codes have
     in the first; codes the first modality never uses are wrong."""
 
 

@@ -25,37 +25,41 @@ class TaskConfig:
     """What is predicted from embeddings, and how it is scored."""
 
     name: str
-    """How tables call it: letters, digits, "-" and "_"."""
+    """Name in tables: letters, digits, "-" and "_"."""
     label: str
-    """The label that is predicted."""
+    """Label that is predicted."""
     kind: TaskKind = "single"
-    """Each item has one class, or any number of them ("bass|drums")."""
+    """Number of classes of an item: one ("single"), or any number of them ("multi":
+    "bass|drums")."""
     metric: str = "accuracy"
     """Score that settings are chosen and tables reported by: accuracy, balanced_accuracy, pr_auc,
     roc_auc, d_prime (macro over classes), or python:module:name of a metric of one's own."""
     where: dict[str, list[str]] = field(default_factory=dict)
-    """Only cuts with one of these values, for every label given."""
+    """Labels and their values of the cuts that take part; all cuts if empty."""
     merge: dict[str, str] = field(default_factory=dict)
-    """Classes that count as another: {asterisk_es: allison_smith}."""
+    """Classes that are replaced by another: {asterisk_es: allison_smith}."""
     drop: tuple[str, ...] = ()
     """Classes that are left out: with their items, or for "multi" as tags."""
     unlabeled: Literal["skip", "negative"] = "skip"
-    """Cuts without the label: not part of the task, or items that have no class ("multi")."""
+    """Treatment of cuts without the label: not part of the task, or items that have no class
+    ("multi")."""
     split: str = "split"
-    """The label that says to which split a cut belongs; cuts of other splits are left out."""
+    """Label that names the split of a cut; cuts of other splits are left out."""
     train: tuple[str, ...] = ("train",)
-    """Its values that are learnt from."""
+    """Values of `split` for training."""
     valid: tuple[str, ...] = ("valid",)
-    """Its values on which everything is chosen."""
+    """Values of `split` for validation: probe settings are chosen on them."""
     test: tuple[str, ...] = ("test",)
-    """Its values that are scored, once."""
+    """Values of `split` for the test, which is scored once."""
     group: str = "recording"
-    """The label of what must not be in two splits, and what the bootstrap draws: recording, song,
-    speaker, session."""
+    """Label of groups that must not be in two splits, and that the bootstrap draws: recording,
+    song, speaker, session."""
     segments: bool = False
-    """The label has timed segments of a cut ("0.51-0.60 e|0.60-0.76 g"), and each is an item."""
+    """Whether items are the timed segments of a cut that the label holds ("0.51-0.60 e|0.60-0.76
+    g")."""
     stratify: bool = False
-    """Draw groups within each class ("single"), so that rare classes are in every replicate."""
+    """Whether the bootstrap draws groups within each class ("single"), so that rare classes are in
+    every replicate."""
 
     def __post_init__(self) -> None:
         """Check what the values alone can tell.
@@ -87,13 +91,13 @@ class Task:
     left_out: tuple[str, ...]
     """Classes of a "multi" task of which a split has no item, or nothing but items."""
     cuts: Int[np.ndarray, " items"]
-    """Which cuts are its items."""
+    """Cuts of its items."""
     ids: tuple[str, ...]
     targets: Bool[np.ndarray, "items classes"]
     groups: Shaped[np.ndarray, " items"]
     splits: Shaped[np.ndarray, " items"]
     places: Int[np.ndarray, " items"] | None = None
-    """Which segment of its cut an item is, counted from 0; None: items are cuts."""
+    """Index of each item's segment in its cut, counted from 0; None: items are cuts."""
 
     def rows(self, split: Split) -> Int[np.ndarray, " rows"]:
         """Number the items of a split."""

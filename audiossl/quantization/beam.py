@@ -34,9 +34,9 @@ class EntryProducts:
     """Inner products between entries; an entry is numbered `codebook * codebook_size + code`."""
 
     between: Float[Tensor, "entries entries"]
-    """Of every entry with every other."""
+    """Products of every entry with every other."""
     within: Float[Tensor, "entries codebook_size"]
-    """Of every entry with those of its own codebook."""
+    """Products of every entry with those of its own codebook."""
 
     @property
     def codebook_size(self) -> int:
@@ -102,7 +102,7 @@ class _Beam:
     """The best candidates of each group of codebooks."""
 
     change: Float[Tensor, "frames groups width"]
-    """By how much a candidate alone would change the squared error."""
+    """Change of the squared error by each candidate alone."""
     entries: Int32[Tensor, "frames groups width leaves"]
     """The entries it consists of, one of each codebook of the group."""
 

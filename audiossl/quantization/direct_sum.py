@@ -35,7 +35,7 @@ class DirectSumLosses:
     log_prob: Float[Tensor, ""]
     """Mean negative log-probability of the chosen codes. Trains the first guess."""
     logits_entropy: Float[Tensor, ""]
-    """How far the mean distribution of the guess is from uniform, from 0 to 1."""
+    """Distance of the mean predicted distribution from uniform, from 0 to 1."""
     index_entropy: Float[Tensor, ""]
     """The same of the chosen codes; has no gradient."""
 

@@ -27,18 +27,20 @@ class DirectSumConfig:
 
     kind: Literal["direct_sum"] = "direct_sum"
     num_codebooks: Count = 16
-    """Bytes a frame: a power of two."""
+    """Number of codebooks, and so of bytes a frame: a power of two."""
     phase_steps: tuple[Whole, Whole] = (10_000, 10_000)
-    """Steps of the two phases. The public library takes one more in phase one, whose end it looks
-    for after a step."""
+    """Number of steps of the two phases. The public library takes one more in phase one, whose end
+    it looks for after a step."""
     batch_size: Count = 1024
-    """Frames a step."""
+    """Number of frames in a batch."""
     learning_rate: Positive = 0.005
-    """Of phase one at its start; halved for phase two, and after each quarter of a phase."""
+    """Learning rate of phase one at its start; halved for phase two, and after each quarter of a
+    phase."""
     entropy_weight: Nonnegative = 0.01
-    """Weight of the pull towards even use of all entries."""
+    """Weight of the entropy loss, which pulls towards even use of all entries."""
     seed: Whole = 0
-    """Seeds the first entries, the order of frames, and the number of passes of each step."""
+    """Random seed of the first entries, the order of frames, and the number of passes of each
+    step."""
 
     @property
     def total_steps(self) -> int:
@@ -53,7 +55,7 @@ class DirectSumTraining:
     step: int
     """Steps done."""
     quantizer: DirectSumQuantizer
-    """With 16 entries a codebook in phase one, 256 in phase two."""
+    """Quantizer in training: with 16 entries a codebook in phase one, 256 in phase two."""
     optimizer: torch.optim.Adam
     """A new one in each phase."""
 

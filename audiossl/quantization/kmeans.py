@@ -62,15 +62,16 @@ class KMeansConfig:
 
     kind: Literal["kmeans"] = "kmeans"
     codebook_size: Count = 500
-    """Centroids."""
+    """Number of centroids."""
     num_steps: Count = 500
-    """Mini-batches."""
+    """Number of mini-batches."""
     batch_size: Count = 10_000
-    """Frames a mini-batch, over all ranks."""
+    """Number of frames in a mini-batch, over all ranks."""
     forget: Share = 0.95
-    """By how much the weight of what was assigned before shrinks each step."""
+    """Decay of the assignment counts in each step: the share of the earlier counts that remains."""
     seed: Whole = 0
-    """Seeds the first centroids, the order of frames, and where dead centroids start again."""
+    """Random seed of the first centroids, the order of frames, and where dead centroids start
+    again."""
 
     @property
     def total_steps(self) -> int:

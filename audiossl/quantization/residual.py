@@ -63,9 +63,9 @@ class ResidualConfig:
 
     kind: Literal["residual"] = "residual"
     num_codebooks: Count = 8
-    """Codebooks, trained one after another."""
+    """Number of codebooks, trained one after another."""
     codebook: KMeansConfig = field(default_factory=lambda: KMeansConfig(codebook_size=256))
-    """How each is trained."""
+    """Training of each codebook."""
 
     @property
     def total_steps(self) -> int:

@@ -37,19 +37,21 @@ class SharedCodebookConfig:
     """What the sides share."""
 
     codebook_size: Count = 1024
-    """Entries."""
+    """Number of entries."""
     dim: Count = 256
     """Dimension of an entry."""
     decay: Share = 0.99
-    """Weight of the past in the moving averages."""
+    """Decay of the moving averages: the weight of the past."""
     idle_steps: Count = 100
-    """An entry that was not chosen for so many steps starts again."""
+    """Number of steps without being chosen after which an entry starts again."""
     wanted_by: Literal["any", "all"] = "any"
-    """Whose choice keeps an entry: that of any side (the paper), or of every side (Uni-Code)."""
+    """Modalities that must use an entry for it not to start again: any of them (the paper), or all
+    (Uni-Code)."""
     batch_norm: bool = True
-    """Whether each side's frames are normalized; the ablation without it shares fewer codes."""
+    """Whether the frames of each modality are normalized; the ablation without it shares fewer
+    codes."""
     seed: Whole = 0
-    """Of the first entries, and of where entries start again."""
+    """Random seed of the first entries, and of where entries start again."""
 
     def __post_init__(self) -> None:
         """Check what values alone can tell.

@@ -15,10 +15,10 @@ class SoundExample:
     """A piece of sound around the place where a code fires."""
 
     waveform: Float[np.ndarray, " samples"]
-    """At 16 kHz."""
+    """Waveform at 16 kHz."""
     caption: str
     places: tuple[tuple[float, float], ...] = ()
-    """Where in it the code fires, as shares of its length."""
+    """Places in it where the code fires, as shares of its length."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class CodeCard:
     names: Mapping[str, str]
     """Most frequent labels of its frames in each modality, if they are known."""
     examples: Mapping[str, Sequence[Example]]
-    """Of each modality, clips in which it fires longest."""
+    """Clips of each modality in which it fires longest."""
     together: Mapping[str, Example]
     """One clip in which every modality has it, if there is one."""
 

@@ -38,13 +38,13 @@ class ExampleSource:
 
     corpus: PairCorpus
     rows: Int[np.ndarray, " chosen"]
-    """Which pairs were embedded."""
+    """Rows of the pairs that were embedded."""
     cuts: Sequence[Path] = ()
     """Folders of the corpus they were made from; without it no sound can be played."""
     labels: Sequence[str] = ()
     """Labels, which frames inherit from their clips."""
     words: Words = field(default_factory=dict)
-    """Of each pair, for modalities of which they are known."""
+    """Words of each pair, for modalities that have known ones."""
 
 
 class CodeExamples:

@@ -38,7 +38,7 @@ class Report:
     records: Mapping[str, Record] = field(default_factory=dict)
     """Name of a stage to its stage.json."""
     warnings: Sequence[str] = ()
-    """What a reader must know before believing a number."""
+    """Warnings that stand above the results."""
 
 
 def read_report(

@@ -39,13 +39,13 @@ class DecompositionConfig:
     bass_edge: Nonnegative = 250.0
     """Frequency in Hz below which what is not percussive is bass."""
     repetition: Positive = 2.0
-    """Seconds that must lie between a moment and its repetition."""
+    """Minimum seconds between a moment and its repetition."""
     vocal_margin: Positive = 10.0
-    """By how much the voice must exceed what repeats; more gives less vocals and more other."""
+    """Factor by which the voice must exceed what repeats; more gives less vocals and more other."""
     window: Positive = 30.0
-    """Seconds that are decomposed at once; repetition is looked for inside."""
+    """Duration in seconds of a window; repetition is looked for inside."""
     overlap: Share = 0.1
-    """Share of a window that the next one repeats."""
+    """Overlap of windows, as a share of a window."""
 
 
 class Decomposition:

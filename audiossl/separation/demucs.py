@@ -31,20 +31,21 @@ class DemucsConfig:
     """Bag of networks (htdemucs, htdemucs_ft: four times the work, htdemucs_6s, hdemucs_mmi), or
     the signature of a single one."""
     folder: str = ""
-    """Folder with the weights; no network is used."""
+    """Folder of the weights; no network is used."""
     hub: bool = False
-    """Fetch the weights from Hugging Face, or take them from its cache; the name may then begin
-    with a namespace other than adefossez/."""
+    """Whether the weights are fetched from Hugging Face, or taken from its cache; the name may then
+    begin with a namespace other than adefossez/."""
     trust_pickle: bool = False
-    """Run the code that a .th file may bring; not needed for the published ones, nor for
+    """Whether code that a .th file may bring is run; not needed for the published ones, nor for
     safetensors."""
     overlap: Share = 0.25
-    """Share of a window that the next one repeats; 0.1 is 17 % less work."""
+    """Overlap of windows, as a share of a window; 0.1 is 17 % less work."""
     segment: Positive | None = None
-    """Seconds of a window, for networks without a transformer; else what they were trained on."""
+    """Duration of a window in seconds, for networks without a transformer; others have that of
+    their training."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of matrix products and convolutions; bfloat16 changes the stems a little. float32 is what
-    torch takes for it: on recent GPUs convolutions in TF32."""
+    """Number type of matrix products and convolutions; bfloat16 changes the stems a little. float32
+    is what torch takes for it: on recent GPUs convolutions in TF32."""
 
 
 class Demucs:

@@ -25,19 +25,19 @@ class GivenConfig:
     sources: dict[str, str] = field(
         default_factory=lambda: {name: name for name in ("drums", "bass", "vocals", "other")}
     )
-    """For each stem of the corpus the source that it belongs to; stems of one source are summed."""
+    """Source of each stem of the corpus; stems of one source are summed."""
     pattern: str = "{folder}/{stem}.*"
-    """Where the stem of a recording is: {folder} is the folder that the recording is in (or that it
+    """Path of the stem of a recording: {folder} is the folder that the recording is in (or that it
     is), {name} its name without suffix, {stem} the corpus' name of the stem, * anything."""
     absent: Literal["skip", "silent"] = "skip"
-    """What a stem without file means: leave the recording out, or the source is silent in it."""
+    """Meaning of a stem without file: leave the recording out, or the source is silent in it."""
     tolerance: Nonnegative = 0.01
-    """Seconds by which stem and mixture may differ in length."""
+    """Largest difference in duration of stem and mixture in seconds."""
     silence: float = -80.0
     """Peak level in dBFS below which a stem counts as silent."""
     residual: Nonnegative | None = None
-    """Largest level, in dB relative to the mixture, of what the stems do not sum up to; not checked
-    if None. For corpora whose stems cover the whole mixture, some -30."""
+    """Maximum level, in dB relative to the mixture, of what the stems do not sum up to; null: not
+    checked. For corpora whose stems cover the whole mixture, some -30."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Given:
 
     mixture: Waveform
     stems: dict[str, Waveform]
-    """For each source its stem, as long as the mixture, and at its level in it."""
+    """Stem of each source, as long as the mixture, and at its level in it."""
     absent: tuple[str, ...]
     """Sources for which there is no file; their stems are zeros."""
     silent: tuple[str, ...]

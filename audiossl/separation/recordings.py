@@ -31,7 +31,7 @@ class StemPiece:
     """The next samples of the stems of one recording."""
 
     recording: int
-    """Its place among the recordings, from 0."""
+    """Index of the recording, from 0."""
     stems: dict[str, Float32[np.ndarray, " _samples"]]
     """Mono, at the output rate, all of one length."""
     last: bool
@@ -152,13 +152,13 @@ class _Grid:
 class _Window:
     recording: int
     start: int
-    """In steps."""
+    """Start in steps."""
     samples: Float32[np.ndarray, "channels samples"]
-    """With its margins; zeros beyond the ends of the recording."""
+    """Samples with margins; zeros beyond the ends of the recording."""
     num_valid: int
     """Samples between the margins that belong to the recording."""
     scale: float
-    """By which the samples were divided."""
+    """Factor that the samples were divided by."""
     total: int | None
     """Samples of the recording's stems, in its last window."""
 

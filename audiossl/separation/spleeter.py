@@ -39,7 +39,7 @@ class SpleeterConfig:
 
     kind: Literal["spleeter"] = "spleeter"
     overlap: Share = 0.25
-    """Share of a window of 11.9 s that the next one repeats."""
+    """Overlap of windows of 11.9 s, as a share of a window."""
 
 
 class Spleeter:

@@ -24,8 +24,8 @@ class FrozenTeacher(nn.Module):
     frame_rate: float
     dim: int
     convention: str
-    """Which layer `Frames.vectors` is, before or after which normalization, of which input: part
-    of the identity of everything that is made with it."""
+    """Layer of `Frames.vectors`, before or after which normalization, of which input: part of the
+    identity of everything that is made with it."""
 
     @property
     def layer_convention(self) -> str:

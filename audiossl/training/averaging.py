@@ -15,9 +15,10 @@ class AveragingConfig:
     """Over which weights the exported encoder is a mean; the defaults are SPEAR's."""
 
     period: Count = PERIOD
-    """Steps from one update of the mean to the next."""
+    """Number of steps between updates of the mean."""
     last: Count = 16000
-    """Steps at the end of the run that the exported mean is over; all, if there are fewer."""
+    """Number of steps at the end of the run that the exported mean is over; all, if there are
+    fewer."""
 
     def __post_init__(self) -> None:
         """Check the counts.

@@ -39,20 +39,22 @@ class LoopConfig:
     """How long and in which precision is trained."""
 
     steps: Count
-    """Updates of the parameters."""
+    """Number of training steps (updates of the parameters)."""
     optimizer: OptimizerConfig = AdamWConfig()
-    """What updates them."""
+    """Optimizer of the parameters."""
     seed: Whole = 0
-    """Of everything that is drawn at random in a step."""
+    """Random seed."""
     accumulate: Count = 1
-    """Micro-batches into which each batch is split to fit into memory; the update is that of the
-    whole for losses that are means over items; contrastive losses contrast within each."""
+    """Number of micro-batches into which each batch is split to fit into memory; the update is that
+    of the whole for losses that are means over items; contrastive losses contrast within each."""
     averaging: AveragingConfig | None = None
-    """Over which weights the encoder is a mean in the end; none: it has those of the last step."""
+    """Weight averaging; null disables it."""
     rate_scales: dict[str, Nonnegative] = field(default_factory=dict)
-    """Factor of the rate for parameters whose name begins with a prefix: {encoder: 0.05}."""
+    """Factor of the learning rate for parameters whose name begins with a prefix: {encoder:
+    0.05}."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """bfloat16: autocast on devices that compute in it; parameters and sums stay in float32."""
+    """Number type of the computation. bfloat16: autocast on devices that compute in it; parameters
+    and sums stay in float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,16 +62,16 @@ class LoopResources:
     """What does not change the result."""
 
     workers: int = 0
-    """Processes that load batches beside each rank."""
+    """Number of processes that load batches beside each rank."""
     log_every: Count = 20
-    """Steps between log lines."""
+    """Number of steps between log lines."""
     save_every: Count = 500
-    """Steps between checkpoints."""
+    """Number of steps between checkpoints."""
     keep: Count = 2
-    """Checkpoints that are kept."""
+    """Number of checkpoints to keep."""
     sharding: Sharding = "none"
-    """full: parameters, gradients, moments and means of weights are spread over ranks (FSDP2). A
-    run keeps to one, whatever the number of ranks."""
+    """Sharding of the parameters. full: parameters, gradients, moments and means of weights are
+    spread over ranks (FSDP2). A run keeps to one, whatever the number of ranks."""
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,9 @@ class Run:
     """A run of a method of pairs of crops."""
 
     views: Views
-    """Its pairs, batch by batch."""
+    """Pairs of the run, batch by batch."""
     method: nn.Module
-    """In evaluation mode."""
+    """Method in evaluation mode."""
     step: int
     """Updates behind it; 0 if there is no checkpoint yet."""
 

@@ -39,29 +39,29 @@ class Sizes:
     large: ZipformerConfig = LARGE
     efficientnet: EfficientNetConfig = EfficientNetConfig()
     cut_seconds: float = 15.0
-    """Of a cut in a step of SPEAR."""
+    """Seconds of a cut in a step of SPEAR."""
     base_cuts: int = 40
-    """Of a step of the base network: 600 s of audio, as its authors' on one GPU."""
+    """Cuts in a step of the base network: 600 s of audio, as its authors' on one GPU."""
     large_cuts: int = 20
-    """300 s of audio."""
+    """Cuts in a step of the large network: 300 s of audio."""
     pairs: int = 512
-    """Of crops in a step of COLA."""
+    """Pairs of crops in a step of COLA."""
     clips: int = 256
-    """In a step of code matching."""
+    """Clips in a step of code matching."""
     frames: int = 65_536
-    """That a quantizer encodes."""
+    """Frames that a quantizer encodes."""
     dim: int = 1280
-    """Of these frames."""
+    """Dimension of these frames."""
     files: int = 200
-    """That are embedded, of 5 to 30 s."""
+    """Files that are embedded, of 5 to 30 s."""
     rows: int = 16_384
-    """That probes are trained on."""
+    """Rows that probes are trained on."""
     sweep: MlpConfig = field(
         default=MlpConfig(
             rates=(1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1), batch_size=256, max_epochs=4
         )
     )
-    """The probes: 7 rates, 3 seeds."""
+    """Probes: 7 rates, 3 seeds."""
 
 
 REHEARSED = Sizes(

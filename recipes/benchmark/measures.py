@@ -14,11 +14,12 @@ class Case:
     """A piece of work that is repeated."""
 
     step: Callable[[int], object]
-    """Does the work once; its argument counts."""
+    """Function that does the work once; its argument counts."""
     audio_seconds: float = 0.0
-    """Audio that one step goes through; 0 where it goes through none."""
+    """Seconds of audio in a step; 0 where there is none."""
     period: int = 1
-    """Steps after which the work repeats itself: regularizers act in the first of each period."""
+    """Number of steps after which the work repeats itself: regularizers act in the first of each
+    period."""
     compiled: bool = False
     """Whether its first steps compile it."""
 
@@ -28,15 +29,15 @@ class Figures:
     """What one case costs."""
 
     milliseconds: float
-    """Of a step."""
+    """Milliseconds of a step."""
     audio_hours_per_hour: float | None
     """Hours of audio in an hour of the device."""
     teraflops: float
-    """A second, of matrix products and convolutions; 0 where they were not counted."""
+    """Teraflops per second of matrix products and convolutions; 0 where they were not counted."""
     kernels: list[int]
-    """Of each step of a period, as far as they were counted: with regularizers, without."""
+    """Kernels of each step of a period, as far as they were counted: with regularizers, without."""
     gibibytes: float
-    """Most memory in use."""
+    """Peak memory in GiB."""
 
     def line(self, peak: float) -> str:
         """Format a line of the table, beside the TFLOP/s of a large matrix product."""

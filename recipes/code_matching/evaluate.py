@@ -40,19 +40,19 @@ class Config(PairEvaluationConfig):
     compared with. Names that differ in a number at their end, as codes_0 and codes_1, are seeds of
     one system: it has their mean."""
     output: Path
-    """Where scores.json and report.html go."""
+    """Folder of scores.json and report.html."""
     where: dict[str, list[str]] = field(default_factory=dict)
-    """Which pairs: labels and their values, as in {split: [test]}."""
+    """Labels and their values of the pairs that are evaluated, as in {split: [test]}."""
     fuse_on: dict[str, list[str]] = field(default_factory=dict)
-    """Other pairs, on which the weight is chosen of ranks by codes that are added to those by
-    embeddings, as in {split: [valid]}; nothing is added if empty."""
+    """Labels and their values of other pairs, as in {split: [valid]}, on which the weight of ranks
+    by codes beside those by embeddings is chosen; no fusion if empty."""
     alignments: dict[str, Path] = field(default_factory=dict)
-    """Side of sound to a CTM file (recording, channel, start, duration, word), for codes as
+    """CTM file (recording, channel, start, duration, word) of each modality of sound, for codes as
     detectors of words. Texts in characters need none."""
     cuts: tuple[Path, ...] = ()
-    """What the pairs were made from, so that the report can be listened to."""
+    """Corpora that the pairs were made from, so that the report has their audio."""
     resources: Resources = Resources()
-    """What to work with."""
+    """Device and worker processes."""
 
 
 def evaluate(config: Config, stage: Stage) -> dict[str, Any]:

@@ -36,13 +36,13 @@ class Stems:
 
     kind: Literal["stems"] = "stems"
     stems: tuple[str, ...] = ()
-    """Names; all by default."""
+    """Names of the stems; all by default."""
     window: Positive = 2.0
-    """Seconds of a pair."""
+    """Duration of a pair in seconds."""
     hop: Positive = 2.0
     """Seconds from one pair to the next."""
     active_dbfs: float = -40.0
-    """A stem sounds where its mean magnitude is above this."""
+    """Threshold in dBFS of the mean magnitude above which a stem is active."""
     group: str = "group"
     """Label that names the song."""
 
@@ -55,7 +55,7 @@ class Transcripts:
     text: str = "text"
     """Label that holds the transcript."""
     group: str = "text"
-    """Label of what is resampled for intervals."""
+    """Label of the unit of resampling for intervals."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class Readings:
     text: str = "text"
     """Label that readings of one text share; a prompt's id will do."""
     voice: str = "speaker"
-    """Label that tells voices apart."""
+    """Label of the voice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class Scores:
 
     kind: Literal["scores"] = "scores"
     window: Positive = 5.0
-    """Seconds of a pair."""
+    """Duration of a pair in seconds."""
     score: str = "score"
     """Label with the path of the MIDI file, in the folder that is given as source."""
 
@@ -86,7 +86,7 @@ class Encoders:
 
     kind: Literal["encoders"] = "encoders"
     window: Positive = 5.0
-    """Seconds of a pair."""
+    """Duration of a pair in seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +102,7 @@ class Shar:
 
     kind: Literal["shar"] = "shar"
     fields: dict[str, str] = field(default_factory=dict)
-    """Side to the name of its field."""
+    """Name of the field of each modality."""
 
 
 PairsKind: TypeAlias = Stems | Transcripts | Readings | Scores | Encoders | Manifest | Shar
@@ -113,26 +113,26 @@ class Config:
     """Pair two modalities."""
 
     output: Path
-    """Where the pairs go."""
+    """Folder of the pairs."""
     pairs: PairsKind
-    """What belongs together."""
+    """Kind of pairs."""
     sides: dict[str, FrontConfig]
-    """What is read at each side, in the order that losses have it; of kind sound, text, score or
-    array."""
+    """Modalities and their front ends, in the order that losses have them; of kind sound, text,
+    score or array."""
     cuts: tuple[Path, ...] = ()
-    """Output of a `prepare` stage, and of stages that add stems to it; for sides of sound."""
+    """Output of a `prepare` stage, and of stages that add stems to it; for modalities of sound."""
     source: tuple[Path, ...] = ()
     """One manifest (.jsonl), folder of scores, or Shar folder, where the kind of pairs needs it."""
     lexicon: tuple[Path, ...] = ()
-    """A pronunciation dictionary, where text is to become phones."""
+    """Pronunciation dictionary, where text is to become phones."""
     where: dict[str, list[str]] = field(default_factory=dict)
-    """Which cuts take part: labels and their values; all if empty."""
+    """Labels and their values of the cuts that take part; all cuts if empty."""
     shard_size: Count = 1000
-    """Pairs in a shard."""
+    """Number of pairs in a shard."""
     max_skipped: Share = 0.01
     """Largest share of pairs that may be left out before the stage fails."""
     resources: Resources = Resources()
-    """What to work with."""
+    """Device and worker processes."""
 
 
 def make_pairs(config: Config, stage: Stage) -> dict[str, Any]:

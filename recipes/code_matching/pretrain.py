@@ -31,27 +31,28 @@ class Config:
     pairs: Path
     """Output of `recipes.code_matching.pairs`."""
     output: Path
-    """Where checkpoints, records and, at the end, the method go."""
+    """Folder of checkpoints, records and, at the end, the method."""
     where: dict[str, list[str]] = field(default_factory=dict)
-    """Which pairs take part: labels and their values, as in {split: [train]}; all if empty."""
+    """Labels and their values of the pairs that take part, as in {split: [train]}; all pairs if
+    empty."""
     encoders: dict[str, SideConfig]
-    """The network of each side."""
+    """Network of each modality."""
     method: PairMethodConfig = CodeMatchingConfig()
-    """What is trained around them."""
+    """Embeddings, codebook and loss around them."""
     views: PairViewsConfig = PairViewsConfig()
-    """How pairs are changed before they are learnt from."""
+    """Augmentation of pairs."""
     batch_size: Count = 64
-    """Pairs in a batch, of all ranks."""
+    """Number of pairs in a batch, of all ranks."""
     num_buckets: Count = 1
-    """Batches are of pairs whose first sides have like lengths, in so many classes: less padding,
-    and lengths tell less. 1: batches of any lengths (the paper)."""
+    """Number of buckets by the length of the first modality, for batches of like lengths: less
+    padding, and lengths tell less. 1: batches of any lengths (the paper)."""
     warm_start: tuple[Path, ...] = ()
-    """Output of this stage with `method.path: continuous`, at most one: where encoders and heads
-    begin. The paper's way; without it less is shared."""
+    """Output of this stage with `method.path: continuous`, at most one: initial weights of encoders
+    and heads. The paper's way; without it less is shared."""
     loop: LoopConfig
-    """How long is trained, and how."""
+    """Training loop: steps, optimizer, precision and records."""
     resources: TrainingResources = TrainingResources()
-    """What to work with."""
+    """Device and worker processes."""
 
 
 def code_matching(config: Config, stage: Stage) -> dict[str, Any]:

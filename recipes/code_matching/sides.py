@@ -28,7 +28,8 @@ class SoundFront:
 
     kind: Literal["sound"] = "sound"
     encoder: str = "log_mel:40"
-    """What `load_encoder` takes: log_mel:40, exp/pretrain, hf:<folder>, spear:<folder>, ..."""
+    """Encoder as `load_encoder` takes it: log_mel:40, exp/pretrain, hf:<folder>, spear:<folder>,
+    ..."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,8 @@ class TextFront:
 
     kind: Literal["text"] = "text"
     units: Literal["characters", "phones"] = "characters"
-    """phones: of the stage's lexicon; words that it lacks are one unknown token."""
+    """Units of the text. phones: of the stage's lexicon; words that it lacks are one unknown
+    token."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +48,7 @@ class ScoreFront:
 
     kind: Literal["score"] = "score"
     frame_rate: float = 20.0
-    """Frames a second."""
+    """Frame rate in Hz."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,7 @@ class ArrayFront:
 
     kind: Literal["array"] = "array"
     frame_rate: float = 1.0
-    """Positions a second; 1 where they are no times."""
+    """Positions per second; 1 where they are no times."""
 
 
 FrontConfig: TypeAlias = SoundFront | TextFront | ScoreFront | ArrayFront

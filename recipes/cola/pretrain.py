@@ -26,9 +26,9 @@ class Config(PretrainConfig):
     method: ViewMethodConfig = ColaConfig()
     """Projection head, similarity and loss around it."""
     views: ViewsConfig = ViewsConfig()
-    """How crops are taken."""
+    """Crops of the cuts."""
     batch_size: Count = 64
-    """Pairs in a batch, of all ranks."""
+    """Number of pairs in a batch, of all ranks."""
 
 
 def cola(config: Config, stage: Stage) -> dict[str, Any]:

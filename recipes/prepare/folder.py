@@ -14,11 +14,11 @@ class Config(PrepareConfig):
     """Turn a folder of audio into shards of 16 kHz mono cuts."""
 
     folder: Path
-    """Where the audio is, at any depth; a folder with a file named mixture.* is one recording."""
+    """Folder of the audio, at any depth; a folder with a file named mixture.* is one recording."""
     labels: tuple[Path, ...] = ()
     """Tables (.csv, .tsv) with a column `path`, relative to `folder`, and any others."""
     only_labeled: bool = False
-    """Leave out audio that no table names."""
+    """Whether audio that no table names is left out."""
 
 
 def prepare(config: Config, stage: Stage) -> dict[str, Any]:

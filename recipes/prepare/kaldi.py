@@ -14,7 +14,8 @@ class Config(PrepareConfig):
     """Turn a Kaldi data directory into shards of 16 kHz mono cuts."""
 
     folder: Path
-    """Holds wav.scp, and segments, text, utt2spk, spk2gender, utt2lang if there are such."""
+    """Kaldi data directory: wav.scp, and segments, text, utt2spk, spk2gender, utt2lang where
+    present."""
     allow_commands: bool = False
     """Whether shell commands in wav.scp ("sox ... |") may run. Look at them first."""
 

@@ -22,19 +22,21 @@ class PrepareConfig:
     """Settings that every way in has."""
 
     output: Path
-    """Where the shards go."""
+    """Folder of the shards."""
     encoding: Literal["wav", "flac"] = "wav"
-    """wav: crops are read without decoding (115 MB an hour); flac: about half of that."""
+    """Encoding of the shards. wav: crops are read without decoding (115 MB an hour); flac: about
+    half of that."""
     shard_size: Count = 500
-    """Cuts in a shard."""
+    """Number of cuts in a shard."""
     min_duration: Nonnegative = 0.025
-    """Seconds; shorter cuts are left out. One analysis window by default."""
+    """Minimum duration of a cut in seconds; shorter cuts are left out. One analysis window by
+    default."""
     max_duration: Positive = 7200.0
-    """Seconds; longer cuts are left out."""
+    """Maximum duration of a cut in seconds; longer cuts are left out."""
     max_skipped: Share = 0.01
     """Largest share of items that may be left out before the stage fails."""
     resources: Resources = Resources()
-    """What to work with."""
+    """Device and worker processes."""
 
 
 def prepare_items(items: Sequence[Item], config: PrepareConfig, stage: Stage) -> dict[str, Any]:

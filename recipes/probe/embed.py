@@ -46,10 +46,10 @@ class EmbedResources(Resources):
     """What embedding works with: none of it changes the result."""
 
     cache: Path | None = None
-    """Folder of embeddings that other runs may use, and have made: by the content of encoder and
-    audio, so that an encoder that is already there is not run again."""
+    """Folder of embeddings shared with other runs, keyed by the content of encoder and audio, so
+    that an encoder that is already there is not run again."""
     batch_seconds: Positive = 30.0
-    """Audio in a batch, padding included."""
+    """Seconds of audio in a batch, padding included."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,17 +59,18 @@ class Config:
     cuts: Path
     """Output of a `prepare` stage."""
     encoders: dict[str, str]
-    """Name in tables: a folder of ours, or kind:path as `load_encoder` takes. Names that differ
-    after a "#" are seeds of one system (cola#0, cola#1): tables show their mean."""
+    """Encoders by their name in tables: a folder of ours, or kind:path as `load_encoder` takes.
+    Names that differ after a "#" are seeds of one system (cola#0, cola#1): tables show their
+    mean."""
     output: Path
     """Folder of the embeddings."""
     embedding: EmbeddingConfig = EmbeddingConfig()
-    """Layers, statistics and windows that are kept of each cut."""
+    """Layers, statistics and windows of the embeddings."""
     where: dict[str, list[str]] = field(default_factory=dict)
     """Labels and their values of the cuts that are embedded, as in {domain: [speech]}; all if
     empty. Probes leave the others out."""
     random_seeds: tuple[Whole, ...] = (0,)
-    """Seeds of the weights of random encoders; scores are averaged over several."""
+    """Random seeds of the weights of random encoders; scores are averaged over several."""
     random_of: tuple[str, ...] | None = None
     """Names of the encoders that get random copies; null: all of them."""
     precision: Literal["float32", "bfloat16"] = "float32"

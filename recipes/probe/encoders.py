@@ -21,9 +21,9 @@ class Row:
 
     name: str
     source: str
-    """What `load_encoder` takes."""
+    """Source as `load_encoder` takes it."""
     role: Literal["encoder", "random", "log-mel"]
-    """What it is in the table: asked for, or one of the baselines."""
+    """Role in the table: asked for, or one of the baselines."""
 
 
 def with_baselines(

@@ -45,13 +45,13 @@ class MapConfig:
     """The two-dimensional map of a report."""
 
     projection: MapKind = "tsne"
-    """tsne, or pca."""
+    """Projection of the embeddings to two dimensions."""
     labels: tuple[str, ...] = ()
     """Labels by which points can be colored; by default those of tasks with one class an item."""
     most_points: Count = 1500
-    """Cuts on it; more are drawn from at random."""
+    """Maximum number of cuts on the map; a larger number is drawn from at random."""
     seed: Whole = 0
-    """Of that draw, and of t-SNE."""
+    """Random seed of that draw, and of t-SNE."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,19 +63,19 @@ class Config:
     embeddings: Path
     """Output of `recipes.probe.embed` for the same cuts."""
     output: Path
-    """Where scores and predictions go."""
+    """Folder of scores and predictions."""
     tasks: tuple[TaskConfig, ...]
-    """What is predicted."""
+    """Tasks to predict."""
     probes: tuple[ProbeConfig, ...] = (LinearConfig(), NeighborsConfig())
-    """What is fitted; the first is what a report shows first."""
+    """Probes to fit; a report shows the first one first."""
     aggregate: Aggregate = "embeddings"
-    """How the windows of a cut become one: by their embeddings, or by their scores."""
+    """Aggregation of the windows of a cut: of their embeddings, or of their scores."""
     bootstrap: BootstrapConfig = BootstrapConfig()
-    """How intervals are made."""
+    """Bootstrap of the intervals."""
     map: MapConfig = MapConfig()
-    """The map of embeddings."""
+    """Map of the embeddings."""
     resources: Resources = field(default_factory=Resources)
-    """What to work with."""
+    """Device and worker processes."""
 
 
 def fit(config: Config, stage: Stage) -> dict[str, Any]:

@@ -22,19 +22,20 @@ class Config:
     fitted: Path
     """Output of `recipes.probe.fit`."""
     output: Path
-    """Where the pages go."""
+    """Folder of the pages."""
     runs: dict[str, Path] = field(default_factory=dict)
-    """Name of pretraining runs to their outputs: curves and pairs."""
+    """Outputs of pretraining runs by name, for curves and pairs."""
     title: str = "Scores of the encoders"
     """Heading of the page."""
     pairs: Whole = 6
-    """Pairs of each run in the report; all that are inspected have a page of their own."""
+    """Number of pairs of each run in the report; all that are inspected have a page of their
+    own."""
     inspected: Count = 48
-    """Pairs in an inspector: the most surprising half, and as many at random."""
+    """Number of pairs in an inspector: the most surprising half, and as many at random."""
     batches: Count = 8
-    """Batches that these are chosen from."""
+    """Number of batches that these are chosen from."""
     resources: Resources = field(default_factory=Resources)
-    """What to work with."""
+    """Device and worker processes."""
 
 
 def report(config: Config, stage: Stage) -> dict[str, Any]:

@@ -29,9 +29,9 @@ class Config(PretrainConfig):
     method: ViewMethodConfig = SourceAssociationConfig()
     """Projection head, similarity and loss around it."""
     views: ViewsConfig = ViewsConfig()
-    """How crops are taken, and of which sources."""
+    """Crops of the cuts, and the sources of positives."""
     batch_size: Count = 128
-    """Pairs in a batch, of all ranks."""
+    """Number of pairs in a batch, of all ranks."""
 
 
 def associate(config: Config, stage: Stage) -> dict[str, Any]:

@@ -42,22 +42,23 @@ class Config:
     cuts: Path
     """Output of a `prepare` stage."""
     output: Path
-    """Where the stems go."""
+    """Folder of the stems."""
     separator: SeparatorConfig
-    """What takes them apart: kind demucs, spleeter, decomposition, or given."""
+    """Source separator: kind demucs, spleeter, decomposition, or given."""
     originals: tuple[Path, ...] = ()
-    """The folder that the cuts were prepared from, at most one. `given` finds stems there; the
-    others hear the original rate and channels instead of the stored 16 kHz mono."""
+    """Folder that the cuts were prepared from, at most one. `given` finds stems there; the other
+    separators read the original rate and channels instead of the stored 16 kHz mono."""
     where: dict[str, list[str]] = field(default_factory=dict)
-    """Which cuts have stems: labels and their values; all if empty."""
+    """Labels and their values of the cuts that are separated; all cuts if empty."""
     encoding: Literal["wav", "flac"] = "wav"
-    """wav: crops are read without decoding; flac: about half the room."""
+    """Encoding of the stems. wav: crops are read without decoding; flac: about half the room."""
     batch_size: Count = 1
-    """Windows that are separated at once: 1 on a CPU, as many as fit on an accelerator."""
+    """Number of windows that are separated at once: 1 on a CPU, as many as fit on an
+    accelerator."""
     max_skipped: Share = 0.01
     """Largest share of recordings that may be left out before the stage fails."""
     resources: Resources = Resources()
-    """What to work with."""
+    """Device and worker processes."""
 
 
 def separate(config: Config, stage: Stage) -> dict[str, Any]:

@@ -40,13 +40,13 @@ class Config(TeacherConfig):
     """Keep a fair sample of a teacher's frames."""
 
     num_frames: Count = 1_000_000
-    """Frames to keep; all there are if these are fewer."""
+    """Number of frames to keep; all there are if these are fewer."""
     max_hours: Positive = 100.0
-    """Hours of audio that are encoded for it, chosen at random, cut by cut."""
+    """Maximum hours of audio to encode, chosen at random, cut by cut."""
     number_type: Literal["float16", "float32"] = "float16"
-    """How frames are stored."""
+    """Number type of the stored frames."""
     seed: Whole = 0
-    """Chooses cuts and frames."""
+    """Random seed of the choice of cuts and frames."""
 
 
 @dataclass(frozen=True)

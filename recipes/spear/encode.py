@@ -49,10 +49,10 @@ class Config(TeacherConfig):
     """Output of `recipes.spear.train_quantizer`, or a file: one of this package, or a state dict of
     the public multi_quantization library (.pt)."""
     field: str
-    """Name of the field of the cuts that the codes become: speech, audio, ..."""
+    """Name of the cuts' field that holds the codes: speech, audio, ..."""
     frame_rate: Positive | None = None
-    """Codes a second, for a teacher whose rate fits no student: each is of the teacher's frame that
-    sounds then. None is the rate of the teacher."""
+    """Codes per second, for a teacher whose rate fits no student: each is of the teacher's frame
+    that sounds then. Null: the rate of the teacher."""
 
 
 def encode(config: Config, stage: Stage) -> dict[str, Any]:

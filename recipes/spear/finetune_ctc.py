@@ -21,7 +21,7 @@ class Config(FinetuneConfig):
     """Fine-tune an encoder to transcribe."""
 
     method: TranscriptionConfig = field(default_factory=TranscriptionConfig)
-    """What is trained on top of it."""
+    """CTC head and its training."""
 
 
 def finetune(config: Config, stage: Stage) -> dict[str, Any]:

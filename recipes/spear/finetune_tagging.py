@@ -22,7 +22,7 @@ class Config(FinetuneConfig):
     """Fine-tune an encoder to tag clips."""
 
     method: TaggingConfig = field(default_factory=TaggingConfig)
-    """What is trained on top of it, and how cuts are mixed."""
+    """Tagging head and its training, mixing of cuts included."""
 
 
 def finetune(config: Config, stage: Stage) -> dict[str, Any]:

@@ -30,13 +30,13 @@ class FinetuneConfig(TrainingConfig):
     cuts: Path
     """Output of a `prepare` stage."""
     encoder: str
-    """What is fine-tuned: the output of a `pretrain` stage, or kind:path of a network of ours."""
+    """Encoder to fine-tune: the output of a `pretrain` stage, or kind:path of a network of ours."""
     train: LabeledConfig
-    """Cuts to learn from, and the label to learn."""
+    """Cuts to train on, and the label to predict."""
     test: dict[str, list[str]] = field(default_factory=lambda: {"split": ["test"]})
-    """Cuts to score at the end: labels and their values."""
+    """Labels and their values of the cuts that are scored at the end."""
     plan: PlanConfig
-    """How cuts are put into batches."""
+    """Composition of batches."""
 
     def extra_inputs(self) -> dict[str, Path]:
         """Name inputs that are part of other settings."""

@@ -54,12 +54,13 @@ class Config(pretrain.Config):
     """Measure what a run of `recipes.spear.pretrain` with the same settings will take."""
 
     most_hours: Positive | None = None
-    """Longest run that is accepted."""
+    """Maximum hours of a run that is accepted."""
     memory: Positive | None = None
-    """Memory of each rank, GiB; by default what the device has."""
+    """Memory of each rank in GiB; by default what the device has."""
     ranks: Count | None = None
-    """Ranks of the run that is planned; by default those at work now. With more than one, the share
-    of one rank is measured, without communication: that of sharded parameters is not timed."""
+    """Number of ranks of the run that is planned; by default those at work now. With more than one,
+    the share of one rank is measured, without communication: that of sharded parameters is not
+    timed."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,11 @@ class Measured:
     """What a few steps took."""
 
     seconds: float
-    """A step."""
+    """Seconds of a step."""
     peak: float
-    """Memory, bytes."""
+    """Peak memory in bytes."""
     checkpoint: int
-    """A checkpoint, bytes."""
+    """Size of a checkpoint in bytes."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class Forecast:
     seconds_per_step: float
     hours: float
     audio_hours_per_hour: float
-    """Audio heard, padding included, over all ranks."""
+    """Hours of audio per hour, padding included, over all ranks."""
     peak_gib: float
     memory_gib: float
     largest_batch_duration: float
@@ -89,7 +90,7 @@ class Forecast:
     disk_gib: float
     free_disk_gib: float
     load_seconds: float
-    """Reading a rank's share of a batch, in one process."""
+    """Seconds to read a rank's share of a batch, in one process."""
 
 
 def preflight(config: Config, stage: Stage) -> dict[str, Any]:
@@ -256,9 +257,9 @@ class Reckoned:
     """What a rank of the run has more than one of the trials, or less."""
 
     memory: float
-    """Bytes."""
+    """Memory in bytes."""
     checkpoint: int
-    """Bytes, of all ranks."""
+    """Size of a checkpoint in bytes, of all ranks."""
 
 
 def reckon(config: Config, source: CodedCuts, ranks: int) -> Reckoned:

@@ -26,11 +26,11 @@ class Config(InitialWeights, TrainingConfig):
     """Pretrain an encoder with SPEAR."""
 
     corpora: tuple[CodedCorpusConfig, ...]
-    """The mixture: each corpus with its codes, its domain and its weight."""
+    """Corpora of the mixture, each with its codes, its domain and its weight."""
     data: CodedCutsConfig
-    """Which codes a cut must have, and which cuts take part."""
+    """Codes that a cut must have, and cuts that take part."""
     plan: PlanConfig
-    """How cuts are put into batches; `batch_duration` is of all ranks."""
+    """Composition of batches; `batch_duration` is of all ranks."""
     encoder: EncoderConfig = ZipformerConfig()
     """Network to train."""
     method: CodeMethodConfig = MaskedCodesConfig()

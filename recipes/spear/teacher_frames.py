@@ -66,7 +66,7 @@ class TeacherConfig:
     max_skipped: Share = 0.01
     """Largest share of cuts that may be left out before the stage fails."""
     resources: Resources = Resources()
-    """What to work with."""
+    """Device and worker processes."""
 
     def extra_inputs(self) -> dict[str, Path]:
         """Files and folders that `teacher` names; they are fingerprinted as inputs."""

@@ -35,7 +35,7 @@ class SavingResources(Resources):
     """What training works with: none of it changes the result."""
 
     save_every: Count = 1000
-    """Steps between two states that a run can go on from."""
+    """Number of steps between checkpoints."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,16 +45,17 @@ class Config:
     frames: Path
     """Output of `recipes.spear.embed_sample`."""
     output: Path
-    """Where the quantizer goes."""
+    """Folder of the quantizer."""
     quantizer: QuantizerConfig
-    """What is trained: kind direct_sum, residual, or kmeans."""
+    """Quantizer to train: kind direct_sum, residual, or kmeans."""
     standardize: bool = True
-    """Bring every dimension to zero mean and unit variance first, as SPEAR does for WavLM (and not
-    for Dasheng)."""
+    """Whether every dimension is brought to zero mean and unit variance first, as SPEAR does for
+    WavLM (and not for Dasheng)."""
     held_out: Share = 0.05
-    """Share of the frames, of at most 10 000, that are only used to measure what is lost."""
+    """Share of the frames, of at most 10 000, that are only used to measure the quantization
+    error."""
     resources: SavingResources = field(default_factory=SavingResources)
-    """What to work with."""
+    """Device and worker processes."""
 
 
 def train(config: Config, stage: Stage) -> dict[str, Any]:

@@ -25,9 +25,9 @@ class Config(PretrainConfig):
     method: WaveformMethodConfig
     """Heads and loss around it: python:module:Class."""
     data: WaveformsConfig = WaveformsConfig()
-    """Length of what is read of a cut."""
+    """Length of the waveforms that are read."""
     plan: PlanConfig
-    """Batches; `batch_duration` is that of all ranks."""
+    """Composition of batches; `batch_duration` is of all ranks."""
 
 
 def train_on_waveforms(config: Config, stage: Stage) -> dict[str, Any]:

@@ -19,13 +19,13 @@ class ZipformerConfig:
     feed_forward_dim: int = 1536
     """Nominal width of feed-forward modules; the three of a layer have 3/4, 4/4 and 5/4 of it."""
     num_layers: tuple[int, ...] = (1, 2, 3, 3, 1, 1, 1)
-    """Layers."""
+    """Number of layers of each stack."""
     strides: tuple[int, ...] = (1, 2, 4, 8, 4, 2, 1)
-    """Frames at 50 Hz that are one frame inside the stack."""
+    """Stride of each stack: frames at 50 Hz that are one frame inside it."""
     kernel_sizes: tuple[int, ...] = (31, 31, 15, 15, 15, 31, 31)
-    """Frames that a depthwise convolution sees; odd."""
+    """Kernel size of the depthwise convolutions of each stack in frames; odd."""
     num_heads: int = 8
-    """Heads of attention."""
+    """Number of attention heads."""
     query_dim: int = 32
     """Dimension of queries and keys of a head."""
     position_query_dim: int = 4
@@ -35,13 +35,13 @@ class ZipformerConfig:
     position_dim: int = 48
     """Dimension of the encodings of relative positions."""
     num_bins: int = 128
-    """Mel bins of the filter bank."""
+    """Number of mel bins of the filter bank."""
     output_stride: int = 1
-    """Frames at 50 Hz that are one frame of the output: 1, or 2 for 25 Hz."""
+    """Stride of the output: frames at 50 Hz that are one frame of it: 1, or 2 for 25 Hz."""
     unmasked_dim: int = 256
-    """Channels that the feature mask of training never silences."""
+    """Number of channels that the feature mask of training never silences."""
     machinery: bool = True
-    """Whether training drops, skips, masks, limits and regularizes; otherwise a plain network."""
+    """Whether training drops, skips, masks, limits and regularizes; a plain network otherwise."""
     checkpoint_stacks: bool = False
     """Whether training keeps the input of each stack only and computes the rest twice."""
 

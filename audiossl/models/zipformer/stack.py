@@ -25,7 +25,8 @@ class StackContext:
     padding: Bool[Tensor, "batch frames"]
     """Frames that are padding."""
     ends: Int[Tensor, " batch"] | None = None
-    """Where given, averages over neighbors do not see what lies behind the end of a sequence."""
+    """Ends of the sequences: where given, averages over neighbors do not see what lies behind
+    them."""
 
 
 class Stack(nn.Module):

@@ -125,9 +125,9 @@ class GradientRegularizers:
     score_penalty: float = 0.0
     """Added to the gradient of attention scores beyond ±25, with their sign."""
     directions: Batch = field(default_factory=lambda: Batch(directions), compare=False, repr=False)
-    """Of all Balancers of the step."""
+    """Directions of all Balancers of the step."""
     shifts: Batch = field(default_factory=lambda: Batch(shifts), compare=False, repr=False)
-    """Of all Whiteners of the step."""
+    """Shifts of all Whiteners of the step."""
 
     def balance(
         self,

@@ -28,7 +28,7 @@ class FrontEndStep:
     gradient_scale: float = 1.0
     """Multiplies the gradient of the first convolution."""
     convnext: SequenceMask | None = None
-    """Of the ConvNeXt block."""
+    """Mask of the ConvNeXt block."""
     norm: ParameterLimit | None = None
     dropout: Float[Tensor, "batch 1 dim"] | None = None
     """Multiplies the output."""
