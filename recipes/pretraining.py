@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from audiossl import distributed
+from audiossl.atomic_files import write_json
 from audiossl.configs import plain
 from audiossl.data.loading import BatchSource
 from audiossl.errors import UserError
@@ -17,7 +18,6 @@ from audiossl.pretrained.own import write_encoder
 from audiossl.pretrained.sources import paths_of
 from audiossl.training.loop import LoopConfig, LoopResources, Place, train
 from audiossl.training.writers import read_metrics
-from audiossl.whole import write_json
 from recipes.stage import Resources, Stage
 
 

@@ -15,11 +15,11 @@ import yaml
 
 import audiossl
 from audiossl import distributed
+from audiossl.atomic_files import read_object, write_json, write_text
 from audiossl.configs import default_of, flat, plain
 from audiossl.digests import digest_of_bytes, digest_of_json
 from audiossl.errors import UserError
 from audiossl.hardware import hardware
-from audiossl.whole import read_object, write_json, write_text
 
 HASHED_BYTES = 64 << 20
 """Files up to this size are fingerprinted by content, larger ones by name and size."""

@@ -20,9 +20,9 @@ from typing import Any
 from tqdm import tqdm
 
 from audiossl import distributed
+from audiossl.atomic_files import read_json, read_object, write_json
 from audiossl.data.receipts import described, described_sources, is_whole
 from audiossl.errors import UserError
-from audiossl.whole import read_json, read_object, write_json
 from recipes.engines.local import run_local
 from recipes.engines.ray import run_ray
 from recipes.record import digest

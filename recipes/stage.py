@@ -28,12 +28,12 @@ from typing import IO, Any, Literal
 import torch
 
 from audiossl import distributed
+from audiossl.atomic_files import remove_leftovers, write_json, write_text
 from audiossl.configs import Whole, plain
 from audiossl.data.receipts import RECEIPTS, checked_files
 from audiossl.doors import exit_code
 from audiossl.errors import UserError
 from audiossl.preemption import stop_flag
-from audiossl.whole import remove_leftovers, write_json, write_text
 from recipes.record import begin_record, now
 from recipes.settings import read_settings
 

@@ -8,8 +8,8 @@ import numpy as np
 import soundfile
 from jaxtyping import Float, Int16
 
+from audiossl.atomic_files import atomic_write
 from audiossl.errors import UserError
-from audiossl.whole import whole_file
 
 _STEPS = 2**15
 _LEAST_SNR = 1e6
@@ -78,7 +78,7 @@ def write_flac(path: Path, waveform: Float[np.ndarray, " samples"], sample_rate:
         UserError: It would clip (see `pcm16`), or the disk is full.
     """
     content = flac_bytes(waveform, sample_rate)
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(content)
 
 

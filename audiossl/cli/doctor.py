@@ -25,6 +25,7 @@ import soundfile
 import torch
 
 import audiossl
+from audiossl.atomic_files import read_json
 from audiossl.audio.files import read_waveform
 from audiossl.cli.columns import columns
 from audiossl.cli.terminal import as_is
@@ -32,7 +33,6 @@ from audiossl.data.receipts import checked_files
 from audiossl.errors import UserError
 from audiossl.hardware import hardware
 from audiossl.installation import install_line, strangers
-from audiossl.whole import read_json
 
 ESSENTIAL = (
     "torch", "torchaudio", "numpy", "soundfile", "soxr", "lhotse", "safetensors", "jaxtyping",

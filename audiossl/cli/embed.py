@@ -13,12 +13,12 @@ from typing import TextIO
 
 import numpy as np
 
+from audiossl.atomic_files import atomic_write, remove_leftovers_of
 from audiossl.audio.presentation import CHUNK
 from audiossl.cli.terminal import as_is, warn
 from audiossl.errors import Skip, UserError
 from audiossl.pretrained.embed import UNTRAINED, embed_files
 from audiossl.pretrained.pieces import Embedded
-from audiossl.whole import remove_leftovers_of, whole_file
 
 INCOMPLETE = 3
 """Exit code where everything was written but what could not be read."""
@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _write_npz(output: Path, embedded: Embedded, arguments: argparse.Namespace) -> None:
     paths = np.array([str(path) for path in embedded.paths])
     name, layer = np.array(arguments.encoder), np.array(embedded.layer_convention)
-    with whole_file(output) as temporary, temporary.open("wb") as file:
+    with atomic_write(output) as temporary, temporary.open("wb") as file:
         if not arguments.frames:
             vectors = embedded.stacked().numpy()
             np.savez(file, paths=paths, encoder=name, layer_convention=layer, vectors=vectors)
@@ -106,14 +106,14 @@ def _write_npz(output: Path, embedded: Embedded, arguments: argparse.Namespace) 
 
 
 def _write_npy(output: Path, embedded: Embedded, arguments: argparse.Namespace) -> None:  # noqa: ARG001
-    with whole_file(output) as temporary, temporary.open("wb") as file:
+    with atomic_write(output) as temporary, temporary.open("wb") as file:
         np.save(file, embedded.stacked().numpy())
 
 
 def _write_csv(output: Path, embedded: Embedded, arguments: argparse.Namespace) -> None:
     dim = embedded.values[0].shape[-1]
     names = [f"e{index}" for index in range(dim)]
-    with whole_file(output) as temporary, _opened_text(temporary) as file:
+    with atomic_write(output) as temporary, _opened_text(temporary) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["path", *(["time"] if arguments.frames else []), *names])
         for path, value in zip(embedded.paths, embedded.values, strict=True):

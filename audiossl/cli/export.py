@@ -11,13 +11,13 @@ from pathlib import Path
 
 import torch
 
+from audiossl.atomic_files import atomic_draft
 from audiossl.errors import UserError
 from audiossl.models.zipformer.model import Zipformer
 from audiossl.nn.weights import read_weights
 from audiossl.pretrained import spear
 from audiossl.pretrained.certificate import certificate, compare_encoders
 from audiossl.pretrained.load import load_encoder
-from audiossl.whole import whole_draft
 
 TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -43,7 +43,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.dtype:
         checkpoint = checkpoint.with_dtype(TYPES[arguments.dtype])
     write = spear.write_icefall if output.suffix == ".pt" else spear.write_hugging_face
-    with whole_draft(output) as draft:
+    with atomic_draft(output) as draft:
         write(draft, checkpoint)
         findings = compare_encoders(encoder, spear.load(str(draft)).eval())
     print(certificate(findings))

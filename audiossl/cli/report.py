@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from audiossl.atomic_files import write_text
 from audiossl.cli.terminal import as_is, count
 from audiossl.errors import UserError
 from audiossl.pretrained.load import load_encoder
@@ -20,7 +21,6 @@ from audiossl.reports.pairs import inspect_pairs
 from audiossl.reports.report import read_report, write_report
 from audiossl.training.runs import open_run
 from audiossl.training.writers import read_metrics
-from audiossl.whole import write_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,13 +10,13 @@ import numpy as np
 from lhotse.array import Array, TemporalArray
 from lhotse.shar.utils import to_shar_placeholder
 
+from audiossl.atomic_files import read_json
 from audiossl.data.codes import CodeFacts
 from audiossl.data.columns import write_part
 from audiossl.data.layout import field_file, part_file
 from audiossl.data.preparing import finish_corpus
 from audiossl.data.shar import ShardTar
 from audiossl.nn.codes import Codes
-from audiossl.whole import read_json
 
 
 def write_codes(

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from audiossl.atomic_files import read_json
 from audiossl.audio.frame_rates import num_whole_frames
 from audiossl.data.columns import map_file, open_columns
 from audiossl.data.layout import SAMPLE_RATE, cuts_file, field_file
 from audiossl.errors import UserError
 from audiossl.nn.codes import Codes, read_codes
-from audiossl.whole import read_json
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import Literal
 
 import numpy as np
 
+from audiossl.atomic_files import atomic_write, reading
 from audiossl.errors import UserError
-from audiossl.whole import reading, whole_file
 
 FOLDER = "columns"
 
@@ -26,7 +26,7 @@ def write_part(path: Path, columns: Mapping[str, np.ndarray]) -> None:
         header = f"{name}\n".encode()
         buffer.write(header)
         np.lib.format.write_array(buffer, np.ascontiguousarray(columns[name]), allow_pickle=False)
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(buffer.getvalue())
 
 
@@ -49,7 +49,7 @@ def join_parts(folder: Path, name: str, parts: Sequence[Path]) -> None:
     for column in read[0] if read else ():
         whole = np.concatenate([part[column] for part in read])
         with (
-            whole_file(folder / FOLDER / name / f"{column}.npy") as temporary,
+            atomic_write(folder / FOLDER / name / f"{column}.npy") as temporary,
             temporary.open("wb") as file,
         ):
             np.save(file, whole, allow_pickle=False)

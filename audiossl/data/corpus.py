@@ -14,6 +14,7 @@ import numpy as np
 import soundfile
 from jaxtyping import Float, Int
 
+from audiossl.atomic_files import read_json, read_object
 from audiossl.data.codes import CodeField, cropped
 from audiossl.data.columns import map_file, open_columns
 from audiossl.data.items import SUPERVISION
@@ -22,7 +23,6 @@ from audiossl.data.reading import SAMPLE_RATE
 from audiossl.data.selection import Where, select
 from audiossl.errors import UserError
 from audiossl.nn.codes import Codes
-from audiossl.whole import read_json, read_object
 
 """The field that every corpus has."""
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import Int, Shaped
 
+from audiossl.atomic_files import atomic_write, read_object, reading, write_json, write_text
 from audiossl.batches import PairBatch
 from audiossl.configs import Share, Whole
 from audiossl.data.columns import join_parts, open_columns, write_part
@@ -22,7 +23,6 @@ from audiossl.data.plan import Plan, PlanConfig, Position
 from audiossl.data.selection import Where, select
 from audiossl.errors import Skip, UserError
 from audiossl.nn.padding import padded
-from audiossl.whole import read_object, reading, whole_file, write_json, write_text
 
 Values = Shaped[np.ndarray, "..."]
 """(rows, dim) frames, or (rows,) tokens."""
@@ -96,7 +96,7 @@ def finish_pairs(folder: str | Path, shards: int, sides: Mapping[str, SideFacts]
     folder = Path(folder)
     count = 0
     with (
-        whole_file(folder / "pairs.jsonl") as temporary,
+        atomic_write(folder / "pairs.jsonl") as temporary,
         temporary.open("w", encoding="utf-8") as file,
     ):
         for shard in range(shards):

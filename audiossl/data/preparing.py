@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from audiossl.atomic_files import write_json
 from audiossl.data.columns import join_parts, write_part
 from audiossl.data.items import Item
 from audiossl.data.layout import RECORDING, cuts_file, field_file, part_file
@@ -16,7 +17,6 @@ from audiossl.data.shar import Encoding, FieldWriter, stored_cut, write_cuts
 from audiossl.digests import digest_of_bytes
 from audiossl.errors import Skip
 from audiossl.preemption import safe_point
-from audiossl.whole import write_json
 
 
 @dataclass(frozen=True)

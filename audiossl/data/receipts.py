@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from audiossl.atomic_files import read_object
 from audiossl.data.columns import FOLDER, read_part
 from audiossl.errors import UserError
-from audiossl.whole import read_object
 
 RECEIPTS = "receipts"
 _BLOCK = 1 << 20

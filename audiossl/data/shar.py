@@ -25,10 +25,10 @@ from lhotse import AudioSource, MonoCut, Recording, SupervisionSegment
 from lhotse.shar.utils import to_shar_placeholder
 from lhotse.shar.writers.tar import TarWriter
 
+from audiossl.atomic_files import atomic_write
 from audiossl.audio.encoding import flac_bytes, pcm16, stored_gain
 from audiossl.data.items import MEASURED, SUPERVISION, Item
 from audiossl.data.layout import LEVEL_HOP, SAMPLE_RATE, field_file
-from audiossl.whole import whole_file
 
 Encoding = Literal["wav", "flac"]
 
@@ -42,7 +42,7 @@ class ShardTar:
     def __init__(self, path: Path) -> None:
         self.places: list[tuple[int, int]] = []
         """Offset and size of each value in the tar; known after the context has ended."""
-        self._file, self._count = whole_file(path), 0
+        self._file, self._count = atomic_write(path), 0
 
     def __enter__(self) -> "ShardTar":
         self._path = self._file.__enter__()
@@ -137,7 +137,7 @@ class FieldWriter:
 def write_cuts(path: Path, cuts: Iterable[MonoCut]) -> None:
     """Write the cuts of a shard."""
     lines = [json.dumps(cut.to_dict(), ensure_ascii=False).encode() + b"\n" for cut in cuts]
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         # The header of gzip would name a time, which does not belong to the content.
         temporary.write_bytes(gzip.compress(b"".join(lines), mtime=0))
 

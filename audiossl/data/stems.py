@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from audiossl.atomic_files import read_json
 from audiossl.data.columns import write_part
 from audiossl.data.corpus import Corpus
 from audiossl.data.layout import field_file, part_file
 from audiossl.data.preparing import finish_corpus
 from audiossl.data.shar import Encoding, FieldWriter
-from audiossl.whole import read_json
 
 Stems = Mapping[str, Float[np.ndarray, " samples"]]
 SILENCE = 1e-4

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
+from audiossl.atomic_files import read_json, write_json
 from audiossl.batches import TeacherFacts
 from audiossl.data.columns import join_parts, open_columns, write_part
 from audiossl.data.layout import part_file
 from audiossl.errors import UserError
-from audiossl.whole import read_json, write_json
 
 NAME, DESCRIPTION = "targets", "targets.json"
 

@@ -15,9 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from audiossl.atomic_files import atomic_write
 from audiossl.errors import UserError, did_you_mean
 from audiossl.nn.pickled_arrays import array_globals, path_globals
-from audiossl.whole import whole_file
 
 
 def write_weights(
@@ -26,7 +26,7 @@ def write_weights(
     """Write named tensors as safetensors, whole or not at all."""
     # safetensors refuses tensors that share memory; a copy of each is what the reader gets anyway.
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         try:
             save_file(tensors, temporary, metadata=metadata)
         except SafetensorError as error:
@@ -39,7 +39,7 @@ def write_weights(
 
 def write_state(path: Path, state: Any) -> None:
     """Write a nest of dicts, lists, numbers and tensors as torch does, whole or not at all."""
-    with whole_file(path) as temporary, temporary.open("wb") as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         noting = _NotingErrors(file)
         try:
             torch.save(state, cast(IO[bytes], noting))

@@ -8,6 +8,7 @@ from typing import Any, cast
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from audiossl.atomic_files import read_json, write_json
 from audiossl.configs import from_plain, plain
 from audiossl.data.pair_corpus import SideFacts
 from audiossl.errors import UserError, did_you_mean
@@ -17,7 +18,6 @@ from audiossl.models.encoder import Encoder
 from audiossl.models.side_encoders import SideConfig, build_side_encoder
 from audiossl.nn.frames import Frames
 from audiossl.nn.weights import load_exactly, read_weights, write_weights
-from audiossl.whole import read_json, write_json
 
 FORMAT = 1
 WEIGHTS, CONFIG = "code_matching.safetensors", "config.json"

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
+from audiossl.atomic_files import read_object, write_json
 from audiossl.errors import UserError
 from audiossl.models.description import FILE, build_described, described
 from audiossl.models.encoder import FeatureEncoder
 from audiossl.nn.weights import load_exactly, read_weights, write_weights
-from audiossl.whole import read_object, write_json
 
 FORMAT = 1
 WEIGHTS, CONFIG = "encoder.safetensors", "config.json"

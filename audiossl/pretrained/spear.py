@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from audiossl.atomic_files import read_json, read_object, write_json
 from audiossl.errors import UserError
 from audiossl.models.zipformer.config import ZipformerConfig
 from audiossl.models.zipformer.model import Zipformer
@@ -23,7 +24,6 @@ from audiossl.pretrained.spear_config import (
     config_from_shapes,
     public_config,
 )
-from audiossl.whole import read_json, read_object, write_json
 
 ENCODER = ("encoder_embed.", "encoder.")
 """How names of the encoder's tensors begin."""

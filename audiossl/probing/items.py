@@ -4,9 +4,9 @@ import csv
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from audiossl.atomic_files import atomic_write
 from audiossl.errors import UserError
 from audiossl.probing.predictions import Predictions
-from audiossl.whole import whole_file
 
 Row = dict[str, str | int | float | bool]
 
@@ -25,7 +25,7 @@ def write_items(path: Path, predictions: Iterable[Predictions]) -> None:
     if path.suffix == ".parquet":
         _write_parquet(path, rows)
     elif path.suffix == ".csv":
-        with whole_file(path) as temporary, temporary.open("w", newline="") as file:
+        with atomic_write(path) as temporary, temporary.open("w", newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
@@ -66,5 +66,5 @@ def _write_parquet(path: Path, rows: list[Row]) -> None:
         raise UserError(
             f"{path}: parquet needs pyarrow: run pip install pyarrow, or write a .csv"
         ) from error
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), temporary)

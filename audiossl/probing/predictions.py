@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
+from audiossl.atomic_files import atomic_write, reading
 from audiossl.errors import UserError
 from audiossl.probing.metrics import metric_of, plain
 from audiossl.probing.tasks import Task
-from audiossl.whole import reading, whole_file
 
 FORMAT = 1
 
@@ -143,7 +143,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         "probe": predictions.probe,
         "classes": predictions.classes,
     }
-    with whole_file(path) as temporary, temporary.open("wb") as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
             file,
             facts=np.array(json.dumps(facts)),

@@ -6,11 +6,11 @@ from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
+from audiossl.atomic_files import atomic_write
 from audiossl.probing.metrics import metric_label
 from audiossl.reports.curves import Rows, points, shown_figures
 from audiossl.reports.maps import Maps
 from audiossl.reports.scores import label, ordered
-from audiossl.whole import whole_file
 
 PALETTE = ("#1f6fb5", "#d0761b", "#2c9265", "#b0427f", "#7355b3", "#b8453a")
 """Colors of series; in a page they are the variables --s0, --s1, ..., which know day and night."""
@@ -26,7 +26,7 @@ def write_figures(
     for name, figure in drawn.items():
         buffer = BytesIO()
         figure.savefig(buffer, format="png", dpi=160, metadata={"Software": None})
-        with whole_file(folder / name) as temporary:
+        with atomic_write(folder / name) as temporary:
             temporary.write_bytes(buffer.getvalue())
     return list(drawn)
 

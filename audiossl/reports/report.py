@@ -6,6 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from audiossl.atomic_files import check_name, read_json, read_object, reading, write_text
 from audiossl.errors import UserError
 from audiossl.reports.curves import Rows
 from audiossl.reports.differences import overview_of_differences, task_differences
@@ -18,7 +19,6 @@ from audiossl.reports.pair_pages import pair_cards
 from audiossl.reports.pairs import Pair
 from audiossl.reports.results import results_markdown
 from audiossl.reports.scores import label, overview, task_scores
-from audiossl.whole import check_name, read_json, read_object, reading, write_text
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float32
 
+from audiossl.atomic_files import check_name
 from audiossl.audio.files import read_waveform
 from audiossl.configs import Nonnegative
 from audiossl.errors import Skip, UserError
-from audiossl.whole import check_name
 
 Waveform = Float32[np.ndarray, " _samples"]
 

@@ -21,6 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
+from audiossl.atomic_files import read_json
 from audiossl.errors import UserError
 from audiossl.nn.frames import Frames
 from audiossl.nn.lengths import padding_mask, valid_mask
@@ -29,7 +30,6 @@ from audiossl.teachers.layers import LayerTap, described, first_layers, own_stat
 from audiossl.teachers.teacher import FrozenTeacher
 from audiossl.teachers.wav2vec2 import ConvolutionStack, standardized, with_valid_norms
 from audiossl.teachers.whisper import WhisperTeacher
-from audiossl.whole import read_json
 
 FAMILY = ("wavlm", "hubert", "wav2vec2", "data2vec-audio")
 

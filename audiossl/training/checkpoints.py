@@ -13,10 +13,10 @@ from typing import Any, Literal, TypeAlias
 from torch import Tensor
 
 from audiossl import distributed
+from audiossl.atomic_files import remove_folder
 from audiossl.errors import UserError
 from audiossl.nn.weights import read_weights, write_state
 from audiossl.training.sharded_checkpoint import read_sharded, write_sharded
-from audiossl.whole import remove_folder
 
 FOLDER = "checkpoints"
 Sharding: TypeAlias = Literal["none", "full"]

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from audiossl import distributed
+from audiossl.atomic_files import begin_folder, finish_folder
 from audiossl.errors import UserError
 from audiossl.nn.weights import read_weights, write_state
-from audiossl.whole import begin_folder, finish_folder
 
 STATE = "state.pt"
 

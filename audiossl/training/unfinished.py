@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
+from audiossl.atomic_files import read_json
 from audiossl.errors import UserError
 from audiossl.models.description import FILE, build_described
 from audiossl.models.encoder import FeatureEncoder
 from audiossl.nn.weights import load_exactly
 from audiossl.training.checkpoints import read_last_checkpoint
-from audiossl.whole import read_json
 
 _PREFIX = "encoder."
 

@@ -10,8 +10,8 @@ from typing import Any
 from tqdm import tqdm
 
 from audiossl import distributed
+from audiossl.atomic_files import write_text
 from audiossl.errors import UserError
-from audiossl.whole import write_text
 
 METRICS = "metrics.jsonl"
 

@@ -16,9 +16,9 @@ from unittest.mock import patch
 
 import torch
 
+from audiossl.atomic_files import write_json
 from audiossl.quantization import beam
 from audiossl.quantization.direct_sum import DirectSumQuantizer
-from audiossl.whole import write_json
 from recipes.benchmark import cases
 from recipes.benchmark.cases import REHEARSED, Build, Sizes
 from recipes.benchmark.measures import HEADING, Figures, copy_peak, matrix_peak, measured

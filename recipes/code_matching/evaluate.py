@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from audiossl.atomic_files import write_json, write_text
 from audiossl.configs import plain
 from audiossl.data.pair_corpus import PairCorpus
 from audiossl.errors import UserError
@@ -25,7 +26,6 @@ from audiossl.probing.pair_evaluation import (
 from audiossl.probing.pair_retrieval import HEADLINE_K, choose_weight
 from audiossl.reports.code_examples import ExampleSource
 from audiossl.reports.pair_evaluation_page import pair_evaluation_page
-from audiossl.whole import write_json, write_text
 from recipes.stage import Resources, Stage, main
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 from typing_extensions import assert_never
 
 from audiossl import distributed
+from audiossl.atomic_files import check_name
 from audiossl.configs import Count, Positive, Share
 from audiossl.data.corpus import Corpus
 from audiossl.data.lhotse_cuts import shar_shards
@@ -23,7 +24,6 @@ from audiossl.data.pairing import (
 from audiossl.data.pairs import Pair, Reference, pair_row, read_pairs
 from audiossl.data.shar_arrays import shar_array_pairs
 from audiossl.errors import Skip, UserError
-from audiossl.whole import check_name
 from recipes.code_matching.sides import Front, FrontConfig, fronts_of, positions
 from recipes.record import digest
 from recipes.shards import Outcome, Task, run_shards

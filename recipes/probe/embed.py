@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from audiossl import distributed
+from audiossl.atomic_files import atomic_write, read_json, write_json
 from audiossl.configs import Positive, Whole
 from audiossl.data.corpus import Corpus
 from audiossl.data.layout import RECORDING, field_file
@@ -35,7 +36,6 @@ from audiossl.probing.embeddings import (
 )
 from audiossl.probing.segment_embeddings import embed_segments
 from audiossl.probing.segments import parse_segments
-from audiossl.whole import read_json, whole_file, write_json
 from recipes.probe.encoders import Row, folders_of, with_baselines
 from recipes.shards import Outcome, Task, run_shards
 from recipes.stage import Resources, Stage, main
@@ -215,7 +215,7 @@ def _is_whole(cached: Path) -> bool:
 
 def _link(source: Path, target: Path) -> None:
     """Give a file a second name, or a copy where the file system has no second names."""
-    with whole_file(target) as temporary:
+    with atomic_write(target) as temporary:
         try:
             os.link(source, temporary)
         except OSError:

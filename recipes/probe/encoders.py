@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from audiossl.atomic_files import check_name, read_object
 from audiossl.errors import UserError, did_you_mean
 from audiossl.pretrained.own import CONFIG
 from audiossl.pretrained.sources import OWN, Source, parse_source, paths_of, split_sources
 from audiossl.probing.predictions import seedless
-from audiossl.whole import check_name, read_object
 from recipes.record import digest
 
 _UNLEARNT = ("random", "shuffled", "log_mel_statistics")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from audiossl import distributed
+from audiossl.atomic_files import read_json, read_object, reading, write_json
 from audiossl.configs import Count, Whole, plain
 from audiossl.data.corpus import Corpus
 from audiossl.errors import UserError, did_you_mean
@@ -29,7 +30,6 @@ from audiossl.probing.neighbors import NeighborsConfig
 from audiossl.probing.predictions import write_predictions
 from audiossl.probing.projection import MapKind, project
 from audiossl.probing.tasks import Task, TaskConfig, build_task
-from audiossl.whole import read_json, read_object, reading, write_json
 from recipes.engines.local import run_local
 from recipes.probe.embed import shard_file
 from recipes.probe.tables import predictions_file, task_differences, task_table

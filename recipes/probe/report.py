@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from audiossl import distributed
+from audiossl.atomic_files import check_name, write_text
 from audiossl.configs import Count, Whole
 from audiossl.reports.pair_pages import pairs_page, some_of_each
 from audiossl.reports.pairs import Pair, inspect_pairs
 from audiossl.reports.report import read_report, write_report
 from audiossl.training.runs import has_pairs, open_run
 from audiossl.training.writers import read_metrics
-from audiossl.whole import check_name, write_text
 from recipes.stage import Resources, Stage, main
 
 

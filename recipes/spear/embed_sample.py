@@ -15,13 +15,13 @@ import torch
 from jaxtyping import Bool, Int
 
 from audiossl import distributed
+from audiossl.atomic_files import atomic_write, reserve
 from audiossl.configs import Count, Positive, Whole
 from audiossl.data.corpus import Corpus
 from audiossl.data.reading import SAMPLE_RATE
 from audiossl.errors import UserError
 from audiossl.pretrained.load import load_encoder
 from audiossl.quantization.reservoir import Reservoir
-from audiossl.whole import reserve, whole_file
 from recipes.record import digest
 from recipes.shards import Outcome, Task, run_shards
 from recipes.spear.teacher_frames import (
@@ -144,7 +144,7 @@ def _part(shard: int) -> str:
 
 
 def _write_array(path: Path, array: np.ndarray) -> None:
-    with whole_file(path) as temporary, temporary.open("wb") as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.save(file, array, allow_pickle=False)
 
 
@@ -165,7 +165,7 @@ def _join(output: Path, shards: Sequence[int], seed: int) -> None:
     if not ends[-1]:
         raise UserError("no frames: every cut that was chosen was left out, see skipped.jsonl")
     order = np.random.default_rng((seed, 1)).permutation(ends[-1])
-    with whole_file(output / FRAMES) as temporary:
+    with atomic_write(output / FRAMES) as temporary:
         shape = (int(ends[-1]), parts[0].shape[1])
         whole = _new_array(temporary, parts[0].dtype, shape)
         places = np.empty_like(order)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from audiossl import distributed
+from audiossl.atomic_files import read_json
 from audiossl.configs import Positive
 from audiossl.data.code_writing import finish_codes, write_codes
 from audiossl.data.codes import CodeFacts
@@ -26,7 +27,6 @@ from audiossl.nn.codes import Codes
 from audiossl.pretrained.load import load_encoder
 from audiossl.quantization.quantizer import CodebookQuantizer, code_dtype
 from audiossl.quantization.storage import load_quantizer
-from audiossl.whole import read_json
 from recipes.record import digest
 from recipes.shards import Outcome, Task, run_shards
 from recipes.spear.teacher_frames import (

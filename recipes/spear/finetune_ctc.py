@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from audiossl import distributed
+from audiossl.atomic_files import write_json, write_text
 from audiossl.data.labeled_cuts import LabeledCuts, Symbols, TextCuts
 from audiossl.data.text_units import normalized
 from audiossl.methods.transcription import Transcription, TranscriptionConfig
 from audiossl.probing.transcripts import character_error_rate, word_error_rate
-from audiossl.whole import write_json, write_text
 from recipes.pretraining import pretrain
 from recipes.spear.finetuning import FinetuneConfig, answers, open_encoder, seeds, write_head
 from recipes.stage import Stage, main

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from audiossl import distributed
+from audiossl.atomic_files import write_json
 from audiossl.data.labeled_cuts import LabeledCuts, TagCuts, tag_matrix, tags_of
 from audiossl.methods.tagging import Tagging, TaggingConfig
 from audiossl.probing.metrics import METRICS, plain
-from audiossl.whole import write_json
 from recipes.pretraining import pretrain
 from recipes.spear.finetuning import FinetuneConfig, answers, open_encoder, seeds, write_head
 from recipes.stage import Stage, main

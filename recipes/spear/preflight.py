@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from audiossl import distributed
+from audiossl.atomic_files import write_json
 from audiossl.audio.frame_rates import num_whole_frames
 from audiossl.batches import CodeBatch
 from audiossl.configs import Count, Positive
@@ -33,7 +34,6 @@ from audiossl.data.reading import SAMPLE_RATE
 from audiossl.errors import UserError
 from audiossl.training.checkpoints import FOLDER
 from audiossl.training.loop import LoopResources, Place, train
-from audiossl.whole import write_json
 from recipes.spear import pretrain
 from recipes.stage import Stage, main
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from audiossl import distributed
+from audiossl.atomic_files import read_json, reading
 from audiossl.configs import Count, Share
 from audiossl.errors import UserError
 from audiossl.nn.weights import read_weights, write_state
@@ -23,7 +24,6 @@ from audiossl.quantization.train import (
     train_quantizer,
 )
 from audiossl.quantization.usage import code_usage, count_codes
-from audiossl.whole import read_json, reading
 from recipes.stage import Resources, Stage, main
 
 QUANTIZER = "quantizer.safetensors"

@@ -5,6 +5,7 @@ import collections
 import numpy as np
 import pytest
 
+from audiossl.atomic_files import read_json
 from audiossl.data.columns import write_part
 from audiossl.data.corpus import Corpus
 from audiossl.data.folder import stem_files
@@ -14,7 +15,6 @@ from audiossl.data.preparing import finish_corpus
 from audiossl.data.shar import FieldWriter
 from audiossl.data.views import Views, ViewsConfig
 from audiossl.errors import UserError
-from audiossl.whole import read_json
 from tests.data.corpora import prepare, write_folder
 
 

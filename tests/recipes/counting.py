@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from audiossl.atomic_files import write_text
 from audiossl.errors import UserError
-from audiossl.whole import write_text
 from recipes.shards import Outcome, Task, run_shards
 from recipes.stage import Resources, Stage, main
 

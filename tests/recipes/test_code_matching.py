@@ -10,6 +10,7 @@ import torch
 from lhotse import CutSet, MonoCut
 from lhotse.shar import ArrayTarWriter, JsonlShardWriter
 
+from audiossl.atomic_files import read_json
 from audiossl.audio.files import read_waveform
 from audiossl.data.pair_corpus import PairCorpus, PairSource, PairViewsConfig
 from audiossl.data.plan import PlanConfig, Position
@@ -21,7 +22,6 @@ from audiossl.pretrained.load import load_encoder
 from audiossl.probing.bootstrap import BootstrapConfig
 from audiossl.quantization.shared_codebook import SharedCodebookConfig
 from audiossl.training.loop import LoopConfig
-from audiossl.whole import read_json
 from recipes.code_matching import evaluate, pairs, pretrain
 from recipes.code_matching.sides import ArrayFront, ScoreFront, SoundFront, TextFront
 from recipes.pretraining import TrainingResources

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from audiossl.atomic_files import read_json
 from audiossl.data.labeled_cuts import LabeledConfig, LabeledCuts, Symbols
 from audiossl.data.plan import PlanConfig
 from audiossl.data.text_units import normalized
@@ -15,7 +16,6 @@ from audiossl.models.zipformer.model import Zipformer
 from audiossl.optim.build import AdamWConfig
 from audiossl.pretrained.own import write_encoder
 from audiossl.training.loop import LoopConfig
-from audiossl.whole import read_json
 from recipes.pretraining import TrainingResources
 from recipes.settings import read_settings
 from recipes.spear import finetune_ctc, finetune_tagging

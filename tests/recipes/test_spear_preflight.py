@@ -2,9 +2,9 @@ from dataclasses import fields, replace
 
 import pytest
 
+from audiossl.atomic_files import read_json
 from audiossl.data.plan import PlanConfig
 from audiossl.errors import UserError
-from audiossl.whole import read_json
 from recipes.spear.preflight import Config, Forecast, check, preflight, reckon
 from recipes.spear.pretrain import build, coded_cuts
 from recipes.stage import run

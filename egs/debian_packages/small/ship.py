@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
+from audiossl.atomic_files import read_json, write_json
 from audiossl.nn.weights import read_weights, write_weights
 from audiossl.pretrained.load import load_encoder
 from audiossl.pretrained.own import CONFIG, WEIGHTS
-from audiossl.whole import read_json, write_json
 
 
 def ship(pretrained: Path, folder: Path) -> float:

@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 import yaml
 
+from audiossl.atomic_files import read_json, write_json
 from audiossl.configs import from_plain
 from audiossl.data.corpus import Corpus
 from audiossl.probing.embeddings import Embeddings, read_embeddings
 from audiossl.probing.measure import ProbeConfig, measure
 from audiossl.probing.predictions import Predictions, seedless
 from audiossl.probing.tasks import Task, TaskConfig, build_task
-from audiossl.whole import read_json, write_json
 from recipes.probe.embed import shard_file
 
 FOLDS = 5

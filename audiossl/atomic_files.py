@@ -1,4 +1,4 @@
-"""Files that are either whole or absent: temporary name, fsync, rename."""
+"""Atomic writes: files are either whole or absent, by a temporary name, fsync and rename."""
 
 import errno
 import glob
@@ -32,7 +32,7 @@ def check_name(name: str, what: str) -> None:
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the folder of `path`; on success it takes the place of `path`.
 
     A crash, an exception or a full disk leaves `path` as it was. The temporary name carries the
@@ -44,7 +44,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with _told(path):
+        with _write_errors(path):
             yield temporary
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
@@ -55,7 +55,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_draft(path: Path) -> Iterator[Path]:
+def atomic_draft(path: Path) -> Iterator[Path]:
     """Yield a place of the same name for a file or folder; on success it is moved to `path`.
 
     For what is read back before it counts, and is known by its name.
@@ -65,7 +65,7 @@ def whole_draft(path: Path) -> Iterator[Path]:
     """
     folder = begin_folder(path)
     try:
-        with _told(path):
+        with _write_errors(path):
             yield folder / path.name
             (folder / path.name).replace(path)
             _sync_folder(path.parent)
@@ -107,7 +107,7 @@ def begin_folder(path: Path) -> Path:
         UserError: It cannot be made.
     """
     temporary = path.with_name(f".{path.name}.part")
-    with _told(path):
+    with _write_errors(path):
         for old in path.parent.glob(".*.part"):
             if old.is_dir():
                 shutil.rmtree(old)
@@ -122,7 +122,7 @@ def finish_folder(path: Path) -> None:
         UserError: The disk is full or the folder cannot be written.
     """
     temporary = path.with_name(f".{path.name}.part")
-    with _told(path):
+    with _write_errors(path):
         for file in temporary.iterdir():
             descriptor = os.open(file, os.O_RDONLY)
             os.fsync(descriptor)
@@ -143,13 +143,13 @@ def remove_folder(path: Path) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as indented JSON, whole or not at all."""
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def write_text(path: Path, content: str) -> None:
     """Write `content` as UTF-8, whole or not at all."""
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(content, encoding="utf-8")
 
 
@@ -215,12 +215,12 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     try:
         yield
     except _OTHERWISE as error:
-        said = " ".join(f"{type(error).__name__}: {error}".split())[:120]
-        raise UserError(f"{path}: damaged, or no {kind} ({said}): make it again") from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+        raise UserError(f"{path}: damaged, or no {kind} ({reason}): make it again") from error
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _write_errors(path: Path) -> Iterator[None]:
     """Tell the user what cannot be written, and what to do."""
     try:
         yield
@@ -231,7 +231,7 @@ def _told(path: Path) -> Iterator[None]:
 
 
 def _remove(path: Path) -> None:
-    with _told(path):
+    with _write_errors(path):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:

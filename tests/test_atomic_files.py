@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from audiossl.errors import UserError
-from audiossl.whole import (
+from audiossl.atomic_files import (
+    atomic_write,
     begin_folder,
     check_name,
     finish_folder,
@@ -13,15 +13,15 @@ from audiossl.whole import (
     read_object,
     reading,
     remove_folder,
-    whole_file,
     write_json,
 )
+from audiossl.errors import UserError
 
 
 def test_a_crash_leaves_the_old_file_and_no_rubbish(tmp_path):
     path = tmp_path / "record.json"
     write_json(path, {"step": 1})
-    with pytest.raises(RuntimeError), whole_file(path) as temporary:
+    with pytest.raises(RuntimeError), atomic_write(path) as temporary:
         temporary.write_text("{half")
         raise RuntimeError("killed")
     assert read_json(path) == {"step": 1}
@@ -30,7 +30,7 @@ def test_a_crash_leaves_the_old_file_and_no_rubbish(tmp_path):
 
 def test_a_full_disk_is_the_users_to_mend(tmp_path):
     path = tmp_path / "record.json"
-    with pytest.raises(UserError, match=r"record\.json.*free some space"), whole_file(path):
+    with pytest.raises(UserError, match=r"record\.json.*free some space"), atomic_write(path):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert list(tmp_path.iterdir()) == []
 
@@ -73,10 +73,10 @@ _RESERVES = """
 import resource, sys
 from pathlib import Path
 from audiossl.errors import UserError
-from audiossl.whole import reserve, whole_file
+from audiossl.atomic_files import reserve, atomic_write
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, 1 << 16))
 try:
-    with whole_file(Path(sys.argv[1])) as temporary, temporary.open("wb") as file:
+    with atomic_write(Path(sys.argv[1])) as temporary, temporary.open("wb") as file:
         reserve(file, 1 << 20)
 except UserError as error:
     print(error)
