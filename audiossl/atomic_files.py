@@ -189,8 +189,8 @@ def read_object(path: Path, **fields: type | tuple[type, ...]) -> dict[str, Any]
         ):
             kinds = kind if isinstance(kind, tuple) else (kind,)
             expected = " or ".join(one.__name__ for one in kinds)
-            found = f"{value!r:.60}" if name in content else "none"
-            raise UserError(f"{path}: {name}: expected {expected}, found {found}: damaged?")
+            actual = f"{value!r:.60}" if name in content else "none"
+            raise UserError(f"{path}: {name}: expected {expected}, found {actual}: damaged?")
     return content
 
 

@@ -240,14 +240,14 @@ class _Reader:
         for name in value:
             if name not in defaults:
                 self.unknown(places[name], (places[own_name] for own_name in defaults))
-        found = {
+        given = {
             name: self.value(hints[name], item, places[name], defaults[name])
             for name, item in value.items()
         }
         for name, default in defaults.items():
-            if name not in found and default is dataclasses.MISSING:
+            if name not in given and default is dataclasses.MISSING:
                 raise UserError(f"{self.source}: setting {places[name]!r} is missing")
-        return kind(**(defaults | found))
+        return kind(**(defaults | given))
 
     def one_of(self, kinds: tuple[Any, ...], value: Any, path: str) -> Any:
         """Read a value of any of several types, none of them a config."""

@@ -42,9 +42,9 @@ def missing_package(what: str, package: str | None, extra: str) -> str:
 def strangers() -> list[str]:
     """List installed distributions that are called `audiossl` and are not this package."""
     return [
-        f"{found.metadata['Name']} {found.version}"
-        for found in metadata.distributions(name=NAME)
-        if COMMAND not in {point.value for point in found.entry_points}
+        f"{package.metadata['Name']} {package.version}"
+        for package in metadata.distributions(name=NAME)
+        if COMMAND not in {point.value for point in package.entry_points}
     ]
 
 

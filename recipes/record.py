@@ -98,8 +98,8 @@ def fingerprint(path: Path, output: Path | None = None) -> str:
             raise UserError(
                 f"input {path} is unfinished: run its stage ({record['stage']}) to the end first"
             )
-        kept = {key: record.get(key) for key in ("stage", "identity", "inputs", "results")}
-        return digest(kept)
+        identifying = {key: record.get(key) for key in ("stage", "identity", "inputs", "results")}
+        return digest(identifying)
     if output is not None and output.resolve() == path.resolve():
         raise UserError(f"output {output} is an input as well: choose another --output")
     files = [path] if path.is_file() else sorted(_files(path, output))
@@ -150,10 +150,10 @@ def _paths(value: Any, name: str) -> Iterator[tuple[str, Path]]:
 
 def _without_paths(value: Any) -> Any:
     """Leave the paths out of a setting."""
-    kept = {k: _without_paths(v) for k, v in _members(value).items() if not isinstance(v, Path)}
+    members = {k: _without_paths(v) for k, v in _members(value).items() if not isinstance(v, Path)}
     if isinstance(value, (tuple, list)):
-        return list(kept.values())
-    return kept if _members(value) else value
+        return list(members.values())
+    return members if _members(value) else value
 
 
 def _only_paths(value: Any) -> bool:

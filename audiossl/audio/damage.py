@@ -49,17 +49,17 @@ def count_samples(path: Path, file: soundfile.SoundFile) -> int:
     return file.frames
 
 
-def truncated(path: Path, found: str) -> Skip:
+def truncated(path: Path, extent: str) -> Skip:
     """Describe a file that ends too early."""
-    return Skip(f"{path}: truncated ({found}): copy it again, or allow truncated files")
+    return Skip(f"{path}: truncated ({extent}): copy it again, or allow truncated files")
 
 
 def _check_sizes(path: Path, log: str) -> None:
     for match in _SIZES.finditer(log):
-        promised, found = int(match["promised"]), int(match["found"])
+        promised, present = int(match["promised"]), int(match["found"])
         # The size of the whole container is often wrong by a few bytes; that of the samples is not.
-        if match["chunk"] not in ("RIFF", "FORM") and found < promised < _UNKNOWN_SIZE:
-            raise truncated(path, f"{found} of {promised} bytes are there")
+        if match["chunk"] not in ("RIFF", "FORM") and present < promised < _UNKNOWN_SIZE:
+            raise truncated(path, f"{present} of {promised} bytes are there")
 
 
 def _check_ogg(path: Path) -> None:
@@ -79,9 +79,9 @@ def _count_mp3(path: Path, file: soundfile.SoundFile) -> int:
         frames = _mp3_frames(stream)
         first = next(frames, b"")
         if not first or any(table in first for table in _MP3_TABLES):
-            told = mp3_bytes(first)
-            if told:
-                _check_mp3_end(path, stream, stream.tell() - len(first) + told)
+            size = mp3_bytes(first)
+            if size:
+                _check_mp3_end(path, stream, stream.tell() - len(first) + size)
             return file.frames  # exact; the reader finds out if fewer can be decoded
         per_frame = 1152 if first[1] >> 3 & 3 == 3 else 576
         counted = per_frame * (1 + sum(1 for _ in frames))

@@ -49,10 +49,10 @@ def mp3_bytes(frame: bytes) -> int | None:
             continue
         if flags is None:
             return int.from_bytes(frame[place + size : place + size + 4], "big")
-        told = int.from_bytes(frame[place + 4 : place + 8], "big")
-        # Before the bytes stands the number of frames, if that is told.
-        first = place + 8 + (4 if told & 1 else 0)
-        return int.from_bytes(frame[first : first + 4], "big") if told & 2 else None
+        content = int.from_bytes(frame[place + 4 : place + 8], "big")
+        # Before the bytes stands the number of frames, if that is there.
+        first = place + 8 + (4 if content & 1 else 0)
+        return int.from_bytes(frame[first : first + 4], "big") if content & 2 else None
     return None
 
 

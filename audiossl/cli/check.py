@@ -16,7 +16,7 @@ from audiossl.distributed import choose_device
 from audiossl.models.properties import Finding, check_encoder
 from audiossl.pretrained.load import load_encoder
 
-_SAID = {True: "ok", False: "FAILS", None: "measured"}
+_MARKS = {True: "ok", False: "FAILS", None: "measured"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,4 +41,4 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _row(finding: Finding) -> tuple[str, str, str]:
-    return _SAID[finding.holds], finding.name, finding.found
+    return _MARKS[finding.holds], finding.name, finding.found

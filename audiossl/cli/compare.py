@@ -92,8 +92,8 @@ def _systems(folders: list[Path]) -> Systems:
             raise UserError(f"{folder}: no predictions in it: give the output of recipes.probe.fit")
         tables: dict[tuple[str, str], list[Predictions]] = {}
         for path in files:
-            found = read_predictions(path)
-            tables.setdefault((found.task.name, found.probe), []).append(found)
+            loaded = read_predictions(path)
+            tables.setdefault((loaded.task.name, loaded.probe), []).append(loaded)
         for key, predictions in tables.items():
             for one in merge_seeds(predictions):
                 name = f"{folder}:{one.encoder}" if len(folders) > 1 else one.encoder
@@ -114,10 +114,10 @@ def _chosen(systems: Systems, arguments: argparse.Namespace) -> Systems:
             if name not in there:
                 hint = did_you_mean(name, there)
                 raise UserError(f"{option} {name}: not there{hint} ({', '.join(sorted(there))})")
-    kept = {
+    chosen = {
         name: {
-            key: found
-            for key, found in table.items()
+            key: predictions
+            for key, predictions in table.items()
             if key in tables
             and key[0] in (arguments.task or (key[0],))
             and key[1] in (arguments.probe or (key[1],))
@@ -125,7 +125,7 @@ def _chosen(systems: Systems, arguments: argparse.Namespace) -> Systems:
         for name, table in systems.items()
         if name in (*arguments.encoder, arguments.reference) or not arguments.encoder
     }
-    return {name: table for name, table in kept.items() if table}
+    return {name: table for name, table in chosen.items() if table}
 
 
 def _reference(systems: Systems, asked: str) -> str:
@@ -158,8 +158,8 @@ def _lines(systems: Systems, reference: str, config: BootstrapConfig, metric: st
         name = metric or base.task.metric
         lines.append(_Line(base, name, None))
         for other in others:
-            found = systems[other][key]
-            lines.append(_Line(found, name, compare(found, base, config, name)))
+            predictions = systems[other][key]
+            lines.append(_Line(predictions, name, compare(predictions, base, config, name)))
     return lines
 
 
@@ -170,17 +170,18 @@ def _corrected(lines: list[_Line]) -> list[_Line]:
 
 
 def _row(line: _Line, config: BootstrapConfig) -> tuple[str, ...]:
-    found, one = line.predictions, line.comparison
-    own = interval(metric_of(line.metric), found, config)
+    predictions, one = line.predictions, line.comparison
+    own = interval(metric_of(line.metric), predictions, config)
     first = (
-        found.task.name,
-        found.probe,
-        found.encoder + (f" ({len(found.runs)} runs)" if len(found.runs) > 1 else ""),
+        predictions.task.name,
+        predictions.probe,
+        predictions.encoder
+        + (f" ({len(predictions.runs)} runs)" if len(predictions.runs) > 1 else ""),
         line.metric,
         f"{own.score:.3f} [{own.low:.3f}, {own.high:.3f}]",
     )
     if one is None:
-        return (*first, "reference", "", "", "", "", str(len(found.ids)))
+        return (*first, "reference", "", "", "", "", str(len(predictions.ids)))
     gain = one.difference
     return (
         *first,
@@ -189,7 +190,7 @@ def _row(line: _Line, config: BootstrapConfig) -> tuple[str, ...]:
         f"{one.p_bootstrap:.3f}",
         f"{line.corrected:.3f}",
         "" if one.p_mcnemar is None else f"{one.p_mcnemar:.3f}",
-        str(len(found.ids)),
+        str(len(predictions.ids)),
     )
 
 

@@ -41,42 +41,50 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Describe and print."""
     paths = arguments.path[0] if len(arguments.path) == 1 else arguments.path
-    found = describe(paths, arguments.labels, only_labeled=arguments.only_labeled)
+    description = describe(paths, arguments.labels, only_labeled=arguments.only_labeled)
     print(
-        json.dumps(_plain(found), indent=2, ensure_ascii=False) if arguments.json else _text(found)
+        json.dumps(_plain(description), indent=2, ensure_ascii=False)
+        if arguments.json
+        else _text(description)
     )
 
 
-def _text(found: Description) -> str:
-    unusable = len(found.unusable)
+def _text(description: Description) -> str:
+    unusable = len(description.unusable)
     rows = [
-        ("kind", found.kind),
-        ("cuts", f"{found.num_cuts}{f', and {unusable} that cannot be used' if unusable else ''}"),
-        ("hours", f"{sum(found.durations) / 3600:.3f}{_unknown(found)}"),
+        ("kind", description.kind),
+        (
+            "cuts",
+            f"{description.num_cuts}{f', and {unusable} that cannot be used' if unusable else ''}",
+        ),
+        ("hours", f"{sum(description.durations) / 3600:.3f}{_unknown(description)}"),
     ]
-    if found.durations:
-        low, middle, high = np.quantile(found.durations, [0.05, 0.5, 0.95])
+    if description.durations:
+        low, middle, high = np.quantile(description.durations, [0.05, 0.5, 0.95])
         rows.append(
             (
                 "seconds",
-                f"{min(found.durations):.3f} to {max(found.durations):.3f}, median {middle:.2f}, "
+                f"{min(description.durations):.3f} to {max(description.durations):.3f}, "
+                f"median {middle:.2f}, "
                 f"9 of 10 between {low:.2f} and {high:.2f}",
             )
         )
     for name in ("rates", "channels", "formats", "stems"):
-        counts: Counter[str] = getattr(found, name)
+        counts: Counter[str] = getattr(description, name)
         if counts:
             rows.append((name, _listed(counts)))
     text = columns(rows)
-    if found.labels:
-        text += "\nlabels\n" + columns([_label(*item) for item in found.labels.items()], "  ")
-    reasons = [f"  {entry['reason']}" for entry in found.unusable[:_REASONS]]
+    if description.labels:
+        text += "\nlabels\n" + columns([_label(*item) for item in description.labels.items()], "  ")
+    reasons = [f"  {entry['reason']}" for entry in description.unusable[:_REASONS]]
     return text + ("\nunusable\n" + "\n".join(reasons) if reasons else "")
 
 
-def _unknown(found: Description) -> str:
+def _unknown(description: Description) -> str:
     return (
-        f" ({found.unknown} cuts have a duration that only decoding tells)" if found.unknown else ""
+        f" ({description.unknown} cuts have a duration that only decoding tells)"
+        if description.unknown
+        else ""
     )
 
 
@@ -92,19 +100,22 @@ def _listed(counts: Counter[str]) -> str:
     return shown + (f", and {len(counts) - _MOST} more" if len(counts) > _MOST else "")
 
 
-def _plain(found: Description) -> dict[str, Any]:
-    durations = found.durations
+def _plain(description: Description) -> dict[str, Any]:
+    durations = description.durations
     return {
-        "kind": found.kind,
-        "cuts": found.num_cuts,
+        "kind": description.kind,
+        "cuts": description.num_cuts,
         "hours": round(sum(durations) / 3600, 6),
         "seconds": {
             name: round(float(np.quantile(durations, share)), 6)
             for name, share in {"shortest": 0, "median": 0.5, "longest": 1}.items()
             if durations
         },
-        "unknown_durations": found.unknown,
-        **{name: dict(getattr(found, name)) for name in ("rates", "channels", "formats", "stems")},
-        "labels": {name: dict(counts) for name, counts in found.labels.items()},
-        "unusable": found.unusable,
+        "unknown_durations": description.unknown,
+        **{
+            name: dict(getattr(description, name))
+            for name in ("rates", "channels", "formats", "stems")
+        },
+        "labels": {name: dict(counts) for name, counts in description.labels.items()},
+        "unusable": description.unusable,
     }

@@ -81,8 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Look and print; 1 if something essential is broken."""
     folders = arguments.folders
     results = [r for f in folders for r in examine_output(f)] if folders else list(examine())
-    said = {True: "ok", False: "BROKEN", None: "-"}
-    print(columns([(said[result.works], result.what, result.found) for result in results]))
+    marks = {True: "ok", False: "BROKEN", None: "-"}
+    print(columns([(marks[result.works], result.what, result.found) for result in results]))
     cures = dict.fromkeys(result.cure for result in results if result.cure)
     if cures:
         print("to run:\n  " + "\n  ".join(cures))
@@ -125,15 +125,17 @@ def _remaking(folder: Path) -> str:
 def _package_itself() -> Result:
     """Say where the package lies, and whether the other library of its name is installed."""
     folder = Path(audiossl.__file__).parent
-    found = f"{audiossl.__version__} in {folder}, Python {platform.python_version()}"
+    version = f"{audiossl.__version__} in {folder}, Python {platform.python_version()}"
     others = strangers()
     if not others:
-        return Result("audiossl", True, found)
-    found = f"{found}; but {others[0]}, another library that is imported by this name, is installed"
+        return Result("audiossl", True, version)
+    version = (
+        f"{version}; but {others[0]}, another library that is imported by this name, is installed"
+    )
     cure = "pip uninstall audiossl"
     if (folder.parent / "pyproject.toml").is_file():
         cure += f", then in {folder.parent}: python -m pip install -e ."
-    return Result("audiossl", False, found, cure)
+    return Result("audiossl", False, version, cure)
 
 
 def _essential(name: str) -> Result:
@@ -153,8 +155,8 @@ def _same_minor() -> Result:
     if all(minors) and minors[0] and minors[1] and minors[0][0] == minors[1][0]:
         return Result("torch and torchaudio", True, f"both {minors[0][0]}")
     wanted = minors[0][0] if minors[0] else torch_version
-    found = f"{torch_version} and {audio_version}: must be of one minor version"
-    return Result("torch and torchaudio", False, found, f'pip install "torchaudio=={wanted}.*"')
+    versions = f"{torch_version} and {audio_version}: must be of one minor version"
+    return Result("torch and torchaudio", False, versions, f'pip install "torchaudio=={wanted}.*"')
 
 
 def _extra(name: str, packages: tuple[str, ...]) -> Result:
@@ -177,19 +179,19 @@ def _decoder(name: str) -> Result:
         with tempfile.NamedTemporaryFile(suffix=f".{name}") as copy:
             copy.write(file.getvalue())
             copy.flush()
-            heard = read_waveform(Path(copy.name), sample_rate=16_000)
+            decoded = read_waveform(Path(copy.name), sample_rate=16_000)
     except (UserError, soundfile.LibsndfileError, ValueError) as error:
         return Result(f"decode {name}", False, str(error), "pip install --upgrade soundfile")
-    level = float(np.sqrt(2 * np.mean(heard[1000:7000] ** 2)) / 0.4)
-    right = abs(len(heard) - 8000) < 1600 and 0.9 < level < 1.1
-    found = f"{len(heard)} of 8000 samples, level {level:.3f} of what was written"
-    return Result(f"decode {name}", right, found, "" if right else "pip install -U soundfile")
+    level = float(np.sqrt(2 * np.mean(decoded[1000:7000] ** 2)) / 0.4)
+    right = abs(len(decoded) - 8000) < 1600 and 0.9 < level < 1.1
+    figures = f"{len(decoded)} of 8000 samples, level {level:.3f} of what was written"
+    return Result(f"decode {name}", right, figures, "" if right else "pip install -U soundfile")
 
 
 def _disk() -> Result:
     free = shutil.disk_usage(Path.cwd()).free
-    found = f"{free / 2**30:.1f} GiB free in {Path.cwd()}"
-    return Result("disk", True if free > _LITTLE else None, found)
+    room = f"{free / 2**30:.1f} GiB free in {Path.cwd()}"
+    return Result("disk", True if free > _LITTLE else None, room)
 
 
 def _accelerator() -> Result:

@@ -36,14 +36,14 @@ def write_codes(
     folder = Path(folder)
     rows: list[tuple[int, int, int]] = []
     with ShardTar(folder / field_file(field, shard)) as tar:
-        for cut_id, found in codes:
-            if found is None:
+        for cut_id, coded in codes:
+            if coded is None:
                 tar.add_missing(cut_id)
                 rows.append((0, 0, 0))
                 continue
-            content, header = _array_bytes(found.values.numpy())
-            tar.add(f"{cut_id}.npy", content, _described(found))
-            receipt = found.receipt()
+            content, header = _array_bytes(coded.values.numpy())
+            tar.add(f"{cut_id}.npy", content, _described(coded))
+            receipt = coded.receipt()
             rows.append((header, receipt["num_frames"], int(receipt["checksum"], 16)))
     table = np.array(rows, np.int64).reshape(-1, 3)
     places = np.array(tar.places, np.int64).reshape(-1, 2)

@@ -194,8 +194,8 @@ class CodedCuts:
                 continue
             items = self.items[corpus]
             start, length = int(items.starts[item]), int(items.lengths[item])
-            found = self.corpora[corpus].codes(int(items.cuts[item]), name, start, length)
-            row[: len(found.values)] = found.values
+            coded = self.corpora[corpus].codes(int(items.cuts[item]), name, start, length)
+            row[: len(coded.values)] = coded.values
         return codes
 
     def _facts(self) -> dict[str, CodeFacts]:
@@ -291,8 +291,8 @@ def _parts(
     numbers = np.repeat(np.arange(len(cuts)), counts)
     starts = (np.arange(len(numbers)) - np.repeat(np.cumsum(counts) - counts, counts)) * longest
     parts = np.minimum(lengths[numbers] - starts, longest)
-    kept = parts >= config.min_duration * SAMPLE_RATE
-    return _Items(cuts[numbers[kept]], starts[kept], parts[kept])
+    long_enough = parts >= config.min_duration * SAMPLE_RATE
+    return _Items(cuts[numbers[long_enough]], starts[long_enough], parts[long_enough])
 
 
 def _check_lengths(corpus: Corpus, cuts: Int[np.ndarray, " cuts"], name: str) -> None:

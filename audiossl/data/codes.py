@@ -104,8 +104,8 @@ def cropped(codes: Codes, start: int, num_samples: int) -> Codes:
         num_samples: Samples of the crop; only whole frames are kept.
     """
     first = round(start * codes.frame_rate / SAMPLE_RATE)
-    kept = num_whole_frames(num_samples / SAMPLE_RATE, codes.frame_rate)
-    values = codes.values[first : first + kept]
+    count = num_whole_frames(num_samples / SAMPLE_RATE, codes.frame_rate)
+    values = codes.values[first : first + count]
     return Codes(values, codes.quantizer_id, codes.frame_rate)
 
 

@@ -72,9 +72,9 @@ def open_columns(folder: Path, name: str) -> dict[str, np.ndarray]:
         raise UserError(f"{place}: no {missing[0]}.npy: run the stage that makes {folder} again")
     for column, kinds in _COLUMNS[name].items():
         if columns[column].dtype.kind not in kinds or columns[column].ndim != 1:
-            found = f"{columns[column].dtype} of {columns[column].ndim} axes"
+            layout = f"{columns[column].dtype} of {columns[column].ndim} axes"
             raise UserError(
-                f"{place / column}.npy: damaged ({found}): run the stage that makes {folder} again"
+                f"{place / column}.npy: damaged ({layout}): run the stage that makes {folder} again"
             )
     return columns
 

@@ -243,11 +243,11 @@ class Corpus:
 
 
 def _labels(cut: dict[str, Any]) -> dict[str, str]:
-    found = {name: str(value) for name, value in cut.get("custom", {}).items()}
+    labels = {name: str(value) for name, value in cut.get("custom", {}).items()}
     for supervision in cut["supervisions"]:
-        found |= {name: supervision[name] for name in SUPERVISION if supervision.get(name)}
+        labels |= {name: supervision[name] for name in SUPERVISION if supervision.get(name)}
     # What was measured comes last: no label of the same name takes its place.
-    return {**found, "id": cut["id"], "duration": str(cut["duration"])}
+    return {**labels, "id": cut["id"], "duration": str(cut["duration"])}
 
 
 _AGAIN = "run its stage again with --verify (audiossl doctor names all that is damaged)"

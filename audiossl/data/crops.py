@@ -196,7 +196,7 @@ class Crops:
             name: [stored.frames(excerpt) for excerpt in excerpts]
             for name, stored in self.targets.items()
         }
-        counts = {name: torch.tensor([0 if found is None else len(found) for found in frames])
+        counts = {name: torch.tensor([0 if rows is None else len(rows) for rows in frames])
                   for name, frames in read.items()}  # fmt: skip
         frames = {name: _padded(read[name], stored.facts.dim)
                   for name, stored in self.targets.items()}  # fmt: skip
@@ -212,11 +212,11 @@ def _padded(
     frames: Sequence[Float[np.ndarray, "_ dim"] | None], dim: int
 ) -> Float[Tensor, "batch most dim"]:
     """Put frames into one tensor, with zeros behind; of at least one frame."""
-    most = max([1, *(len(found) for found in frames if found is not None)])
+    most = max([1, *(len(rows) for rows in frames if rows is not None)])
     padded = np.zeros((len(frames), most, dim), np.float16)
-    for row, found in zip(padded, frames, strict=True):
-        if found is not None:
-            row[: len(found)] = found
+    for row, rows in zip(padded, frames, strict=True):
+        if rows is not None:
+            row[: len(rows)] = rows
     return torch.from_numpy(padded)
 
 

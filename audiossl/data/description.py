@@ -168,8 +168,8 @@ def _known(result: Description, duration: float | None) -> None:
         result.durations.append(duration)
 
 
-def _count(labels: dict[str, Counter[str]], found: Mapping[str, str]) -> None:
-    for name, value in found.items():
+def _count(labels: dict[str, Counter[str]], labels_of_cut: Mapping[str, str]) -> None:
+    for name, value in labels_of_cut.items():
         if name not in _NO_LABELS:
             labels[name].update(_values(value))
 

@@ -107,12 +107,12 @@ def _found(folder: Path, written: str, listed: dict[Path, dict[str, str]]) -> Pa
     path = folder / written
     if written.isascii() or holds(path.exists):
         return path
-    found = Path(folder.anchor) if Path(written).is_absolute() else folder
+    present = Path(folder.anchor) if Path(written).is_absolute() else folder
     for part in Path(written).parts:
-        if found not in listed:
-            listed[found] = {_composed(entry.name): entry.name for entry in entries_of(found)}
-        found /= listed[found].get(_composed(part), part)
-    return found
+        if present not in listed:
+            listed[present] = {_composed(entry.name): entry.name for entry in entries_of(present)}
+        present /= listed[present].get(_composed(part), part)
+    return present
 
 
 def _name(folder: Path, path: Path) -> str:
@@ -132,8 +132,8 @@ def _sources(folder: Path, recordings: set[str]) -> dict[str, Path | Skip]:
             return True
         return str(path.relative_to(folder)) in recordings
 
-    found = walk(folder, is_recording)
-    return {str(path.relative_to(folder)): problem or path for path, problem in found}
+    entries = walk(folder, is_recording)
+    return {str(path.relative_to(folder)): problem or path for path, problem in entries}
 
 
 def _composed(name: str) -> str:

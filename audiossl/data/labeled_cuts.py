@@ -52,8 +52,8 @@ class LabeledCuts:
         chosen = set(self.corpus.select(config.where).tolist())
         seconds = self.corpus.num_samples / SAMPLE_RATE
         cuts, labels = [], []
-        for index, found in enumerate(self.corpus.labels()):
-            label = found.get(config.label, "")
+        for index, labels_of_cut in enumerate(self.corpus.labels()):
+            label = labels_of_cut.get(config.label, "")
             long_enough = config.min_duration <= seconds[index] <= config.max_duration
             if index in chosen and label and long_enough:
                 cuts.append(index)

@@ -87,8 +87,8 @@ def shar_items(cuts: str | Path, *, allow_commands: bool = False) -> Iterator[It
         name, recording = next(values, ("", None))
         item = cut_item(_filled(cut, recording), memory=recording is not None)
         if name != cut.id:
-            found = f"holds {name!r} where {cut.id!r} is expected" if name else "ends too early"
-            item = replace(item, problem=f"{tar}: {found}: copy or write the shard again")
+            fault = f"holds {name!r} where {cut.id!r} is expected" if name else "ends too early"
+            item = replace(item, problem=f"{tar}: {fault}: copy or write the shard again")
         yield _allowed(item, cuts, allow_commands)
     for name, _ in values:
         yield Item(name, "", problem=f"{cuts}: has no cut for {name!r} of {tar}: copy it again")

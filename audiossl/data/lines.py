@@ -40,8 +40,8 @@ def _decoded(row: bytes, where: str) -> str:
     try:
         return row.decode("utf-8").replace("\N{BYTE ORDER MARK}", "")
     except UnicodeDecodeError as error:
-        found = f"byte 0x{row[error.start]:02x} at column {error.start + 1}"
-        raise UserError(f"{where}: not UTF-8 ({found}): save the file as UTF-8") from error
+        byte = f"byte 0x{row[error.start]:02x} at column {error.start + 1}"
+        raise UserError(f"{where}: not UTF-8 ({byte}): save the file as UTF-8") from error
 
 
 def regular_bytes(path: Path) -> bytes:

@@ -71,18 +71,18 @@ def write_pairs(
         The files written, relative to `folder`.
     """
     folder = Path(folder)
-    kept: dict[str, list[np.ndarray]] = {side: [] for side in sides}
+    parts: dict[str, list[np.ndarray]] = {side: [] for side in sides}
     lines = []
     for pair, values in rows:
         lines.append(json.dumps(pair_row(pair), ensure_ascii=False) + "\n")
         for side, facts in sides.items():
-            kept[side].append(_stored(values[side], facts))
+            parts[side].append(_stored(values[side], facts))
     names = [f"parts/pairs.{shard:06d}.jsonl"]
     write_text(folder / names[0], "".join(lines))
     for side, facts in sides.items():
         names.append(_part(side, shard))
-        lengths = np.array([len(rows) for rows in kept[side]], np.int64)
-        values = np.concatenate([_stored(np.zeros((0, facts.size)), facts), *kept[side]])
+        lengths = np.array([len(rows) for rows in parts[side]], np.int64)
+        values = np.concatenate([_stored(np.zeros((0, facts.size)), facts), *parts[side]])
         write_part(folder / names[-1], {"lengths": lengths, "values": values})
     return tuple(names)
 

@@ -82,15 +82,15 @@ def transcript_pairs(corpus: Corpus, cuts: Sequence[int], *, text: str, group: s
         group: Label of what is resampled for intervals; the text where it is missing.
     """
     for _, labels in _labeled(corpus, cuts):
-        said = normalized(labels.get(text, ""))
-        if not said:
+        transcript = normalized(labels.get(text, ""))
+        if not transcript:
             yield Skip(f"{labels['id']}: has no {text} to be paired with")
             continue
         sides = {
             "speech": Reference("sound", labels["id"]),
             "text": Reference("text", labels[text]),
         }
-        yield Pair(labels["id"], sides, said, labels.get(group, said), labels)
+        yield Pair(labels["id"], sides, transcript, labels.get(group, transcript), labels)
 
 
 def reading_pairs(corpus: Corpus, cuts: Sequence[int], *, text: str, voice: str) -> Found:
@@ -104,15 +104,17 @@ def reading_pairs(corpus: Corpus, cuts: Sequence[int], *, text: str, voice: str)
     """
     readings: dict[str, dict[str, dict[str, str]]] = defaultdict(dict)
     for _, labels in _labeled(corpus, cuts):
-        said = normalized(labels.get(text, ""))
-        if not said or voice not in labels:
-            yield Skip(f"{labels['id']}: has no {text if not said else voice}, and no partner")
+        transcript = normalized(labels.get(text, ""))
+        if not transcript or voice not in labels:
+            yield Skip(
+                f"{labels['id']}: has no {text if not transcript else voice}, and no partner"
+            )
             continue
-        readings[said].setdefault(labels[voice], labels)
-    for said, by_voice in readings.items():
+        readings[transcript].setdefault(labels[voice], labels)
+    for transcript, by_voice in readings.items():
         voices = sorted(by_voice)
         if len(voices) < 2:
-            yield Skip(f"{by_voice[voices[0]]['id']}: nobody else reads {said!r}")
+            yield Skip(f"{by_voice[voices[0]]['id']}: nobody else reads {transcript!r}")
             continue
         for first, second in zip(voices, voices[1:] + voices[:1], strict=True):
             one, other = by_voice[first], by_voice[second]
@@ -120,7 +122,7 @@ def reading_pairs(corpus: Corpus, cuts: Sequence[int], *, text: str, voice: str)
                 "voice": Reference("sound", one["id"]),
                 "other_voice": Reference("sound", other["id"]),
             }
-            yield Pair(f"{one['id']}+{other['id']}", sides, said, said, one)
+            yield Pair(f"{one['id']}+{other['id']}", sides, transcript, transcript, one)
 
 
 def score_pairs(

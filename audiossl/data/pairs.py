@@ -107,15 +107,15 @@ def _row(line: str, where: str) -> dict[str, Any]:
 
 def _pair_or_skip(row: dict[str, Any], where: str, sides: tuple[str, ...]) -> Pair | Skip:
     identity = str(row.get("id", f"line-{where.rpartition(' ')[2]}"))
-    found, labels = row.get("sides", {}), row.get("labels", {})
-    if not isinstance(found, dict) or not isinstance(labels, dict):
+    places, labels = row.get("sides", {}), row.get("labels", {})
+    if not isinstance(places, dict) or not isinstance(labels, dict):
         return Skip(f"{where}: pair {identity!r}: sides and labels are no objects")
-    missing = [side for side in sides if not found.get(side)]
-    if missing or len(found) < 2:
+    missing = [side for side in sides if not places.get(side)]
+    if missing or len(places) < 2:
         lacking = f"no side {missing[0]!r}" if missing else "fewer than two sides"
-        return Skip(f"{where}: pair {identity!r} has {lacking} (it has {', '.join(found) or '-'})")
+        return Skip(f"{where}: pair {identity!r} has {lacking} (it has {', '.join(places) or '-'})")
     try:
-        references = {side: _reference(found[side], where) for side in found}
+        references = {side: _reference(places[side], where) for side in places}
     except UserError as error:
         return Skip(str(error))
     return Pair(

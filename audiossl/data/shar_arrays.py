@@ -28,10 +28,10 @@ def shar_array_pairs(
     cuts = Path(cuts)
     files = {"cuts": [str(cuts)]}
     for name in sides.values():
-        found = sorted(cuts.parent.glob(f"{name}.{cuts.name.split('.')[1]}.tar*"))
-        if not found:
+        tars = sorted(cuts.parent.glob(f"{name}.{cuts.name.split('.')[1]}.tar*"))
+        if not tars:
             raise UserError(f"{cuts.parent}: no field {name!r} for shard {cuts.name}")
-        files[name] = [str(found[0])]
+        files[name] = [str(tars[0])]
     for cut in CutSet.from_shar(fields=files):
         try:
             arrays = {side: _array(cut, name) for side, name in sides.items()}

@@ -46,9 +46,9 @@ def write_stems(
         writers = [
             stack.enter_context(FieldWriter(folder, name, shard, encoding)) for name in names
         ]
-        for index, found in zip(corpus.shard_cuts(shard), stems, strict=True):
+        for index, stems_of_cut in zip(corpus.shard_cuts(shard), stems, strict=True):
             for writer in writers:
-                waveform = (found or {}).get(writer.field_name)
+                waveform = (stems_of_cut or {}).get(writer.field_name)
                 if waveform is not None:
                     waveform = _fitted(waveform, int(corpus.num_samples[index]))
                 writer.write(corpus.name(int(index)), waveform)

@@ -44,10 +44,10 @@ class TextUnits:
 
 def text_units(text: str, lexicon: Mapping[str, tuple[str, ...]] | None = None) -> list[str]:
     """Split a text into its units: characters with spaces, or phones, an unknown word as one."""
-    said = normalized(text)
+    normal = normalized(text)
     if lexicon is None:
-        return list(said)
-    return [phone for word in said.split() for phone in lexicon.get(word, (UNKNOWN,))]
+        return list(normal)
+    return [phone for word in normal.split() for phone in lexicon.get(word, (UNKNOWN,))]
 
 
 def vocabulary_of(

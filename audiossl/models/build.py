@@ -41,10 +41,10 @@ def build_encoder(config: EncoderConfig) -> FeatureEncoder:
 def _user_encoder(config: UserDefined) -> FeatureEncoder:
     """Make a user's own: `Class(config)` if it has a `Config`, `Class()` otherwise."""
     kind = config.kind
-    found = python_object(kind)
-    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+    encoder_class = python_object(kind)
+    if not (isinstance(encoder_class, type) and issubclass(encoder_class, nn.Module)):
         raise UserError(f"{kind}: is no class of a torch module")
-    encoder = found() if isinstance(config, NameOnly) else found(config)
+    encoder = encoder_class() if isinstance(config, NameOnly) else encoder_class(config)
     names = ("sample_rate", "frame_rate", "dim", "num_bins", "features", "encode_features")
     if lacking := [name for name in names if not hasattr(encoder, name)]:
         raise UserError(

@@ -110,11 +110,11 @@ def _joined(
     """Take each chunk's frames from the seam before it to the seam behind it."""
     seams = [(start + end) // 2 // hop for (_, end), (start, _) in pairwise(spans)]
     firsts, lasts = [0, *seams], [*seams, None]
-    kept = []
+    inner_parts = []
     for part, (start, _), first, last in zip(parts, spans, firsts, lasts, strict=True):
         offset = start // hop
-        kept.append(part[:, first - offset : None if last is None else last - offset])
-    return torch.cat(kept, dim=1)
+        inner_parts.append(part[:, first - offset : None if last is None else last - offset])
+    return torch.cat(inner_parts, dim=1)
 
 
 def _total(

@@ -246,8 +246,8 @@ class _Block(nn.Module):
             return inner
         whole = len(inner) * distributed.world_size()
         draws = torch.rand(whole, 1, 1, 1, device=inner.device)
-        kept = distributed.own_rows(draws) >= self.drop
-        return inner * kept / (1.0 - self.drop)
+        survives = distributed.own_rows(draws) >= self.drop
+        return inner * survives / (1.0 - self.drop)
 
 
 class _SqueezeExcite(nn.Module):
@@ -264,9 +264,9 @@ class _SqueezeExcite(nn.Module):
         if lengths is None:
             mean = image.mean(dim=(2, 3), keepdim=True)
         else:
-            kept = _without_padding(image, lengths)
+            masked = _without_padding(image, lengths)
             count = lengths.clamp(min=1)[:, None, None, None] * image.shape[3]
-            mean = kept.sum(dim=(2, 3), keepdim=True) / count
+            mean = masked.sum(dim=(2, 3), keepdim=True) / count
         gate = self.excite(F.silu(self.squeeze(mean)))
         return image * gate.sigmoid()
 

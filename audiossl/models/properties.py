@@ -46,10 +46,10 @@ def check_encoder(encoder: nn.Module) -> Iterator[Finding]:
     for name, check in PROPERTIES.items():
         try:
             with torch.inference_mode():
-                holds, found = check(encoder)
+                holds, figures = check(encoder)
         except Exception as error:
-            holds, found = False, f"{type(error).__name__}: {str(error).splitlines()[0]}"
-        yield Finding(name, holds, found)
+            holds, figures = False, f"{type(error).__name__}: {str(error).splitlines()[0]}"
+        yield Finding(name, holds, figures)
 
 
 def moving_sound(seconds: float, sample_rate: int, seed: int = 0) -> Float[Tensor, " samples"]:
@@ -118,18 +118,18 @@ def _lengths(encoder: Encoder) -> tuple[bool, str]:
     sizes = [round(0.05 * encoder.sample_rate + hop * quarter / 4) for quarter in range(17)]
     device = _device(encoder)
     batch = torch.zeros(len(sizes), max(sizes), device=device)
-    told = encoder(batch, torch.tensor(sizes, device=device)).lengths.tolist()
+    reported = encoder(batch, torch.tensor(sizes, device=device)).lengths.tolist()
     counted = []
     for size in sizes:
         alone = encoder(torch.zeros(1, size, device=device), torch.tensor([size], device=device))
         counted.append(alone.vectors.shape[1])
         if int(alone.lengths[0]) != alone.vectors.shape[1]:
             return False, f"{size} samples: {alone.vectors.shape[1]} frames, lengths say otherwise"
-    if told != counted:
-        size, said, is_so = next(
-            row for row in zip(sizes, told, counted, strict=True) if row[1] != row[2]
+    if reported != counted:
+        size, stated, is_so = next(
+            row for row in zip(sizes, reported, counted, strict=True) if row[1] != row[2]
         )
-        return False, f"{size} samples: lengths say {said}, but alone it has {is_so} frames"
+        return False, f"{size} samples: lengths say {stated}, but alone it has {is_so} frames"
     falls = any(later < earlier for earlier, later in pairwise(counted))
     return not falls, f"{counted[0]} to {counted[-1]} frames for 50 ms and up to 4 frames more"
 
@@ -252,9 +252,9 @@ def _distance(single: Frames, batch: Frames, row: int, count: int) -> float:
     return max([*distances, _relative(single.clip[0], batch.clip[row])])
 
 
-def _relative(expected: Tensor, found: Tensor) -> float:
+def _relative(expected: Tensor, actual: Tensor) -> float:
     scale = expected.abs().max().clamp(min=1e-6)
-    return float((expected - found).abs().max() / scale)
+    return float((expected - actual).abs().max() / scale)
 
 
 def _listed(counts: set[int]) -> str:

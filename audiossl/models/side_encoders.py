@@ -190,8 +190,8 @@ class PianoRollEncoder(SideEncoder):
     ) -> Frames:
         """Encode rolls: (pitch, channel) of each frame, one channel after another."""
         valid = valid_mask(lengths, values.shape[1])
-        kept = values.masked_fill(~valid[..., None], 0.0)
-        rolls = kept.unflatten(2, (-1, PITCHES)).transpose(1, 2)
+        masked = values.masked_fill(~valid[..., None], 0.0)
+        rolls = masked.unflatten(2, (-1, PITCHES)).transpose(1, 2)
         chords = F.gelu(self.chords(rolls)) * valid[:, None, :, None]
         patterns = F.gelu(self.thinned(chords)).transpose(1, 2).flatten(2)
         return self.convolutions(patterns, lengths, self.frame_rate)
@@ -296,5 +296,5 @@ class _Residual(nn.Module):
 
     def forward(self, hidden: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         valid = valid_mask(lengths, hidden.shape[1])[..., None]
-        found = F.gelu(self.convolution((self.norm(hidden) * valid).mT).mT)
-        return hidden + self.dropout(self.mix(found)), lengths
+        convolved = F.gelu(self.convolution((self.norm(hidden) * valid).mT).mT)
+        return hidden + self.dropout(self.mix(convolved)), lengths

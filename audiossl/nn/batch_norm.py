@@ -64,16 +64,16 @@ class FrameNorm(nn.Module):
         self, frames: Float[Tensor, "batch frames dim"], valid: Bool[Tensor, "batch frames"]
     ) -> Float[Tensor, "batch frames dim"]:
         """Normalize frames; zeros stand where they are padding."""
-        kept = frames.masked_fill(~valid[..., None], 0.0)
+        masked = frames.masked_fill(~valid[..., None], 0.0)
         mean, variance = self.running_mean, self.running_variance
         if self.training:
-            mean, variance = self._moments(kept, valid)
-        normalized = (kept - mean) * (variance + self.epsilon).rsqrt()
+            mean, variance = self._moments(masked, valid)
+        normalized = (masked - mean) * (variance + self.epsilon).rsqrt()
         return normalized.masked_fill(~valid[..., None], 0.0)
 
-    def _moments(self, kept: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    def _moments(self, masked: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
         # Around the running mean: squares of large means would cancel.
-        centered = (kept - self.running_mean).masked_fill(~valid[..., None], 0.0)
+        centered = (masked - self.running_mean).masked_fill(~valid[..., None], 0.0)
         sums = torch.stack([centered.sum((0, 1)), centered.square().sum((0, 1))])
         count = distributed.total(valid.sum().to(sums)).clamp(min=1.0)
         mean, square = distributed.total(sums) / count

@@ -17,8 +17,8 @@ def masked_mean(
     """Average each sequence over its frames; an empty sequence gives zeros."""
     valid = valid_mask(lengths, frames.shape[1])
     # Padding may hold anything, infinities too: it is replaced, not multiplied by zero.
-    kept = frames.masked_fill(~valid[..., None], 0.0)
-    return kept.sum(dim=1) / lengths.clamp(min=1)[:, None]
+    masked = frames.masked_fill(~valid[..., None], 0.0)
+    return masked.sum(dim=1) / lengths.clamp(min=1)[:, None]
 
 
 def masked_max(

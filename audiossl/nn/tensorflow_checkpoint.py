@@ -93,21 +93,21 @@ def _varint(content: bytes, place: int) -> tuple[int, int]:
 
 def _fields(message: bytes) -> dict[int, int | bytes]:
     """Read the fields of a protocol buffer by number; of those that repeat, the last."""
-    found: dict[int, int | bytes] = {}
+    fields: dict[int, int | bytes] = {}
     place = 0
     while place < len(message):
         tag, place = _varint(message, place)
         number, kind = tag >> 3, tag & 7
         if kind == 0:
-            found[number], place = _varint(message, place)
+            fields[number], place = _varint(message, place)
         elif kind == 2:
             length, place = _varint(message, place)
-            found[number], place = message[place : place + length], place + length
+            fields[number], place = message[place : place + length], place + length
         elif kind == 5:
             place += 4
         else:
             raise ValueError(f"a field of kind {kind}")
-    return found
+    return fields
 
 
 def _tensor(entry: dict[int, int | bytes], values: bytes) -> Tensor:

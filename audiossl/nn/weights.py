@@ -144,9 +144,9 @@ def load_exactly(module: nn.Module, state: Mapping[str, Tensor], source: str) ->
         _list(f"{len(shapes)} mis-shaped", shapes),
         _list(f"{len(kinds)} of other numbers", kinds),
     ]
-    found = [problem for problem in problems if problem]
-    if found:
-        raise UserError(f"{source}: weights do not fit the network: {'; '.join(found)}")
+    mismatches = [problem for problem in problems if problem]
+    if mismatches:
+        raise UserError(f"{source}: weights do not fit the network: {'; '.join(mismatches)}")
     damaged = [name for name in expected if not _is_finite(state[name])]
     if damaged:
         raise UserError(f"{source}: {_list('weights that are NaN or infinite', damaged)}")

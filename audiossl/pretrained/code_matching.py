@@ -134,8 +134,8 @@ class SoundSide(nn.Module):
     ) -> Frames:
         """Encode waveforms; `layers` are the frames before and after the codebook's map."""
         inputs: Frames = self.front(waveforms, lengths)
-        found = self.method.embed(self.side, inputs.vectors, inputs.lengths)
-        frames, assigned = found.frames, found.assigned
+        embedded = self.method.embed(self.side, inputs.vectors, inputs.lengths)
+        frames, assigned = embedded.frames, embedded.assigned
         behind = () if assigned is None else (assigned.frames,)
         layers = (frames.vectors, *behind)
-        return Frames(frames.vectors, frames.lengths, frames.frame_rate, layers, found.clip)
+        return Frames(frames.vectors, frames.lengths, frames.frame_rate, layers, embedded.clip)

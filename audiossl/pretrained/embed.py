@@ -99,8 +99,8 @@ def embed_files(
     listed = list_clips(clips, ready.sample_rate, sample_rate)
     pieces, shown = Pieces(listed, ready, chunk, frames, on_skip), presentation_of(ready)
     keep = frames_of if frames else vectors_of(shown.pooling)
-    for kept in encode_all(ready, pieces, keep, leveled=shown.level != "own", device=chosen):
-        pieces.take(kept)
+    for outputs in encode_all(ready, pieces, keep, leveled=shown.level != "own", device=chosen):
+        pieces.take(outputs)
     if not pieces.result.paths:
         raise UserError(f"none of the files can be read: {pieces.last_reason}")
     return pieces.result

@@ -90,18 +90,18 @@ class Pieces:
             except Skip as reason:
                 self._leave_out(file, reason)
 
-    def take(self, kept: Mapping[str, Tensor]) -> None:
+    def take(self, outputs: Mapping[str, Tensor]) -> None:
         """Take what came out of the next piece; after a file's last, add the file to the result."""
         piece = self.waiting.popleft()
         if piece.file != self.owner:  # the parts of a file that broke off are dropped
             self.owner, self.parts = piece.file, []
         if piece.file in self.left_out:
             return
-        if int(kept["length"]) == 0 and self.encoder.frame_rate > 0 and not self.parts:
+        if int(outputs["length"]) == 0 and self.encoder.frame_rate > 0 and not self.parts:
             name = self.clips[piece.file].name
             self._leave_out(piece.file, Skip(f"{name}: shorter than one frame of its encoder"))
             return
-        self.parts.append(kept["value"][: piece.frames] if self.frames else kept["value"])
+        self.parts.append(outputs["value"][: piece.frames] if self.frames else outputs["value"])
         if piece.last:
             self.result.paths.append(self.clips[piece.file].name)
             self.result.values.append(self._joined())

@@ -162,9 +162,9 @@ def _weight_files(folder: Path) -> list[Path]:
         return [folder / "model.safetensors"]
     files = sorted(folder.glob("*.pt"))
     if len(files) != 1:
-        found = f"{len(files)} .pt files" if files else "no .pt file"
+        other = f"{len(files)} .pt files" if files else "no .pt file"
         raise UserError(
-            f"{folder}: no model.safetensors, and {found}: give a Hugging Face folder, or one file"
+            f"{folder}: no model.safetensors, and {other}: give a Hugging Face folder, or one file"
         )
     return files
 

@@ -89,25 +89,25 @@ def config_from_shapes(weights: Mapping[str, Tensor], source: str) -> ZipformerC
     Raises:
         UserError: A tensor that tells is missing, or shapes contradict each other.
     """
-    found = _found(weights, source)
+    inferred = _found(weights, source)
     for size in PRESETS.values():
-        if _is_part_of(found, size):
-            return replace(size, output_stride=found.output_stride)
-    return found
+        if _is_part_of(inferred, size):
+            return replace(size, output_stride=inferred.output_stride)
+    return inferred
 
 
-def _is_part_of(found: ZipformerConfig, size: ZipformerConfig) -> bool:
+def _is_part_of(inferred: ZipformerConfig, size: ZipformerConfig) -> bool:
     """Whether a network has nothing that one of a public size has not."""
-    stacks = len(found.num_layers)
+    stacks = len(inferred.num_layers)
     begun = replace(
         size,
-        num_layers=found.num_layers,
+        num_layers=inferred.num_layers,
         strides=size.strides[:stacks],
         kernel_sizes=size.kernel_sizes[:stacks],
-        output_stride=found.output_stride,
+        output_stride=inferred.output_stride,
     )
-    counts = zip(found.num_layers, size.num_layers, strict=False)
-    return found == begun and all(here <= there for here, there in counts)
+    counts = zip(inferred.num_layers, size.num_layers, strict=False)
+    return inferred == begun and all(here <= there for here, there in counts)
 
 
 def _found(weights: Mapping[str, Tensor], source: str) -> ZipformerConfig:

@@ -97,7 +97,7 @@ def embed_cuts(
             yield from pieces
 
     rows: dict[str, list[Tensor]] = {}
-    kept = encode_all(
+    outputs = encode_all(
         encoder,
         windows(),
         lambda frames: {LENGTHS: list(frames.lengths), **pooled(frames, config)},
@@ -105,7 +105,7 @@ def embed_cuts(
         device=device,
         batching=batching,
     )
-    for number, vectors in enumerate(kept):
+    for number, vectors in enumerate(outputs):
         if int(vectors.pop(LENGTHS)) == 0 and encoder.frame_rate > 0:
             raise Skip(
                 f"cut {corpus.name(owners[number])}: shorter than one frame of its encoder: leave "
@@ -125,15 +125,15 @@ def pooled(frames: Frames, config: EmbeddingConfig) -> dict[str, list[Tensor]]:
     parts: dict[str, Tensor] = {}
     for wanted in config.layers:
         parts.update(layers_of(frames, wanted))
-    found: dict[str, list[Tensor]] = {}
+    results: dict[str, list[Tensor]] = {}
     if "clip" in config.layers:
-        found["clip"] = list(frames.clip.float())
+        results["clip"] = list(frames.clip.float())
     for name, vectors in parts.items():
         for statistic in config.statistics:
             pool = POOLS[statistic]
             lengths = frames.lengths if name == "output" else frames.lengths_of_layers
-            found[f"{name}.{statistic}"] = list(pool(vectors.float(), lengths))
-    return found
+            results[f"{name}.{statistic}"] = list(pool(vectors.float(), lengths))
+    return results
 
 
 def presentation_for(encoder: Encoder, config: EmbeddingConfig) -> Presentation:

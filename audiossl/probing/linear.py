@@ -102,11 +102,11 @@ def _walk(
         max_iter=config.max_iterations,
         warm_start=True,
     )
-    found = []
+    fitted = []
     for cost in sorted(config.costs):
         model.set_params(C=cost).fit(vectors, labels)
-        found.append((model.coef_.copy(), model.intercept_.copy()))
-    return found
+        fitted.append((model.coef_.copy(), model.intercept_.copy()))
+    return fitted
 
 
 def _multinomial(coefficients: np.ndarray, intercepts: np.ndarray) -> _Weights:

@@ -83,9 +83,9 @@ def frame_retrieval(
         errors.append(np.abs(cdist(one, other).argmin(axis=1) - times))
         apart = np.abs(times[:, None] - times)
         chances.append(np.stack([(apart <= t).mean(axis=1) for t in tolerances]))
-    found, chance = np.concatenate(errors), np.concatenate(chances, axis=1).mean(axis=1)
+    distances, chance = np.concatenate(errors), np.concatenate(chances, axis=1).mean(axis=1)
     return FrameRetrieval(
-        tuple(float((found <= t).mean()) for t in tolerances),
+        tuple(float((distances <= t).mean()) for t in tolerances),
         tuple(float(value) for value in chance),
-        float(np.median(found)),
+        float(np.median(distances)),
     )

@@ -66,7 +66,9 @@ def measure(
         fits[name] = fit_probe(probe, problem, torch.device(device))
     best = max(fits, key=lambda name: fits[name].validation)
     test = _examples(task, embeddings, best, "test", aggregate)
-    runs = np.stack([test.by_item(said) for said in fits[best].predict(test.vectors)])
+    runs = np.stack(
+        [test.by_item(probabilities) for probabilities in fits[best].predict(test.vectors)]
+    )
     return Measured(
         predictions_of(task, encoder, probe.kind, runs),
         {"embedding": best, **fits[best].choice},
@@ -81,13 +83,13 @@ def segments_of(embeddings: Embeddings, task: Task) -> Embeddings:
         UserError: There are none, or of another label.
     """
     assert task.places is not None
-    found = embeddings.segments
-    if found is None or (found.counts(task.cuts) <= task.places).any():
+    segments = embeddings.segments
+    if segments is None or (segments.counts(task.cuts) <= task.places).any():
         raise UserError(
             f"task {task.config.name}: there are no embeddings of the segments in "
             f"{task.config.label!r}: embed with --embedding.segments {task.config.label}"
         )
-    return found
+    return segments
 
 
 def fit_probe(probe: ProbeConfig, problem: Problem, device: torch.device | None = None) -> Fitted:
@@ -138,10 +140,10 @@ def described(task: Task) -> Mapping[str, Any]:
         "metric": task.config.metric,
         "classes": list(task.classes),
         "left_out": list(task.left_out),
-        "items": {split: len(found) for split, found in rows.items()},
-        "groups": {split: len(set(task.groups[found])) for split, found in rows.items()},
+        "items": {split: len(chosen) for split, chosen in rows.items()},
+        "groups": {split: len(set(task.groups[chosen])) for split, chosen in rows.items()},
         "positives": {
-            split: task.targets[found].sum(axis=0).tolist() for split, found in rows.items()
+            split: task.targets[chosen].sum(axis=0).tolist() for split, chosen in rows.items()
         },
     }
 

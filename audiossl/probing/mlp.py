@@ -76,7 +76,8 @@ def fit_mlp(config: MlpConfig, problem: Problem, device: torch.device | None = N
     rate = int(by_rate.mean(dim=1).argmax())
     chosen = slice(rate * config.seeds, (rate + 1) * config.seeds)
     weights = [
-        torch.cat(parts)[chosen] for parts in zip(*(kept for _, kept in trained), strict=True)
+        torch.cat(parts)[chosen]
+        for parts in zip(*(best_weights for _, best_weights in trained), strict=True)
     ]
 
     def predict(vectors: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "runs rows classes"]:
@@ -99,7 +100,7 @@ def _trained(
     """Train networks together; give the best validation score of each, and its weights there."""
     networks = _Networks(config, runs, rows)
     best = torch.full((len(runs),), -1.0, dtype=torch.float64)
-    kept, waited = (
+    best_weights, waited = (
         [weights.detach().clone() for weights in networks.weights],
         torch.zeros(len(runs)),
     )
@@ -112,11 +113,11 @@ def _trained(
         better = (scores > best) & (waited < config.patience)
         best, waited = torch.where(better, scores, best), torch.where(better, 0, waited + 1)
         for run in better.nonzero().flatten().tolist():
-            for old, new in zip(kept, networks.weights, strict=True):
+            for old, new in zip(best_weights, networks.weights, strict=True):
                 old[run] = new.detach()[run]
         if bool((waited >= config.patience).all()):
             break
-    return best, kept
+    return best, best_weights
 
 
 class _Networks:
@@ -166,8 +167,8 @@ class _Networks:
             seed: torch.rand(size, hidden, generator=generator, device=generator.device)
             for seed, generator in generators.items()
         }
-        kept = {seed: (draw >= share) * (1 / (1 - share)) for seed, draw in draws.items()}
-        return torch.stack([kept[run.seed] for run in self.runs])
+        dropout = {seed: (draw >= share) * (1 / (1 - share)) for seed, draw in draws.items()}
+        return torch.stack([dropout[run.seed] for run in self.runs])
 
     def _update(self, gradients: tuple[Tensor, ...]) -> None:
         """Step as Adam does, each network with its own rate."""

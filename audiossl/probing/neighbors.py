@@ -42,7 +42,7 @@ def fit_neighbors(config: NeighborsConfig, problem: Problem) -> Fitted:
         ]
         return [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
 
-    scores = [problem.validation(said) for said in votes(problem.valid.vectors)]
+    scores = [problem.validation(probabilities) for probabilities in votes(problem.valid.vectors)]
     best = int(np.argmax(scores))
     return Fitted({"k": counts[best]}, scores[best], lambda vectors: votes(vectors)[best][None])
 
@@ -58,11 +58,13 @@ def _votes(
     similarity = rows @ known.T
     most = max(counts)
     nearest = np.argpartition(-similarity, most - 1, axis=1)[:, :most]
-    found = np.take_along_axis(similarity, nearest, axis=1)
-    order = np.argsort(-found, axis=1, kind="stable")
-    nearest, found = (np.take_along_axis(part, order, axis=1) for part in (nearest, found))
+    cosines = np.take_along_axis(similarity, nearest, axis=1)
+    order = np.argsort(-cosines, axis=1, kind="stable")
+    nearest, cosines = (np.take_along_axis(part, order, axis=1) for part in (nearest, cosines))
     # Relative to the nearest, so that nothing overflows; shares do not change by it.
-    weights = np.exp((found - found[:, :1]) / temperature) if temperature else np.ones_like(found)
+    weights = (
+        np.exp((cosines - cosines[:, :1]) / temperature) if temperature else np.ones_like(cosines)
+    )
     weighted = weights[..., None] * targets[nearest]
     sums, totals = weighted.cumsum(axis=1), weights.cumsum(axis=1)
     return [sums[:, count - 1] / totals[:, count - 1, None] for count in counts]

@@ -109,7 +109,7 @@ def recall(runs: Sequence[Ranks], k: int, config: BootstrapConfig) -> Interval:
         k: How many candidates are looked at.
         config: Of the interval.
     """
-    return _interval([found.ranks <= k for found in runs], runs[0], config)
+    return _interval([ranks.ranks <= k for ranks in runs], runs[0], config)
 
 
 def recall_difference(
@@ -117,8 +117,8 @@ def recall_difference(
 ) -> Interval:
     """Give recall at k above that of a control on the same queries, seed by seed."""
     gains = [
-        (found.ranks <= k).astype(np.float64) - (other.ranks <= k)
-        for found, other in zip(runs, control, strict=True)
+        (ranks.ranks <= k).astype(np.float64) - (other.ranks <= k)
+        for ranks, other in zip(runs, control, strict=True)
     ]
     return _interval(gains, runs[0], config)
 
@@ -127,12 +127,12 @@ def median_rank(runs: Sequence[Ranks], config: BootstrapConfig) -> Interval:
     """Give the median rank, averaged over runs, with its interval."""
     medians = np.stack(
         [
-            np.concatenate([_medians(found.ranks, w) for w in group_weights(found.groups, config)])
-            for found in runs
+            np.concatenate([_medians(ranks.ranks, w) for w in group_weights(ranks.groups, config)])
+            for ranks in runs
         ]
     )
     replicates = (medians * run_weights(len(runs), config)).sum(axis=0)
-    once = [_medians(found.ranks, np.ones((1, len(found.ranks))))[0] for found in runs]
+    once = [_medians(ranks.ranks, np.ones((1, len(ranks.ranks))))[0] for ranks in runs]
     return Interval(float(np.mean(once)), *percentiles(replicates, config))
 
 
@@ -148,11 +148,11 @@ def _medians(
 
 
 def _interval(
-    values: Sequence[Shaped[np.ndarray, " queries"]], found: Ranks, config: BootstrapConfig
+    values: Sequence[Shaped[np.ndarray, " queries"]], ranks: Ranks, config: BootstrapConfig
 ) -> Interval:
     stacked = np.stack(values).astype(np.float64)
     parts = [
-        stacked @ weights.T / weights.sum(axis=1) for weights in group_weights(found.groups, config)
+        stacked @ weights.T / weights.sum(axis=1) for weights in group_weights(ranks.groups, config)
     ]
     replicates = np.concatenate(parts, axis=1) * run_weights(len(values), config)
     return Interval(float(stacked.mean()), *percentiles(replicates.sum(axis=0), config))

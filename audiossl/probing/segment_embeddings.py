@@ -57,7 +57,7 @@ def embed_segments(
         UserError: The encoder has not the layers that are asked for.
     """
     whole = replace(presentation_of(encoder), window_samples=None)
-    wanted = [(cut, found) for cut, found in zip(cuts, segments, strict=True) if found]
+    wanted = [(cut, present) for cut, present in zip(cuts, segments, strict=True) if present]
 
     def waveforms() -> Iterator[Float[np.ndarray, " samples"]]:
         for cut, _ in wanted:
@@ -66,16 +66,19 @@ def embed_segments(
             yield piece
 
     rows: dict[str, list[Tensor]] = {}
-    kept = encode_all(
+    outputs = encode_all(
         encoder, waveforms(), lambda frames: _timed(frames, config), leveled=whole.level != "own",
         device=device, batching=batching,
     )  # fmt: skip
-    for (_, found), layers in zip(wanted, kept, strict=True):
+    for (_, present), layers in zip(wanted, outputs, strict=True):
         for name, timed in layers.items():
-            pooled = pooled_segments(timed[:, 0], timed[:, 1:], found)
+            pooled = pooled_segments(timed[:, 0], timed[:, 1:], present)
             rows.setdefault(name, []).append(pooled.float())
     tensors = {f"{SEGMENTS}{name}": torch.cat(parts) for name, parts in rows.items()}
-    return {**tensors, f"{SEGMENTS}{ROWS}": torch.tensor([len(found) for found in segments])}
+    return {
+        **tensors,
+        f"{SEGMENTS}{ROWS}": torch.tensor([len(present) for present in segments]),
+    }
 
 
 def pooled_segments(
@@ -97,14 +100,14 @@ def pooled_segments(
 
 def _timed(frames: Frames, config: EmbeddingConfig) -> dict[str, list[Tensor]]:
     """Keep the valid frames of each layer, with the time of its center before each, in float64."""
-    found = {}
+    rows = {}
     for wanted in config.layers:
         for name, layer in layers_of(frames, wanted).items():
             output = name == "output"
             times = (frames.times if output else frames.times_of_layers)[:, None]
             lengths = (frames.lengths if output else frames.lengths_of_layers).tolist()
-            found[name] = [
+            rows[name] = [
                 torch.cat([times[:count], row[:count].float()], dim=1)
                 for row, count in zip(layer, lengths, strict=True)
             ]
-    return found
+    return rows

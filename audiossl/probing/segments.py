@@ -25,7 +25,7 @@ def parse_segments(text: str, cut: str) -> list[Segment]:
     Raises:
         UserError: A piece of it is no segment, or ends before it begins.
     """
-    found = []
+    segments = []
     for piece in filter(None, text.split("|")):
         span, _, name = piece.partition(" ")
         begin, _, end = span.partition("-")
@@ -38,5 +38,5 @@ def parse_segments(text: str, cut: str) -> list[Segment]:
                 f"cut {cut}: {piece!r} is no segment: give begin-end in seconds, a space and a "
                 "class, and '|' between segments, as in 0.51-0.60 e|0.60-0.76 g"
             )
-        found.append(segment)
-    return found
+        segments.append(segment)
+    return segments

@@ -191,8 +191,8 @@ def _classes_of(config: TaskConfig, value: str | None) -> frozenset[str] | None:
     if value is None:
         return frozenset() if config.unlabeled == "negative" else None
     words = [value] if config.kind == "single" else [word for word in value.split("|") if word]
-    kept = frozenset(config.merge.get(word, word) for word in words) - set(config.drop)
-    return kept if kept or config.kind == "multi" else None
+    classes = frozenset(config.merge.get(word, word) for word in words) - set(config.drop)
+    return classes if classes or config.kind == "multi" else None
 
 
 def _check_splits(config: TaskConfig, items: list[_Item]) -> None:
@@ -211,7 +211,7 @@ def _check_groups(config: TaskConfig, items: list[_Item]) -> None:
     splits: dict[str, set[str]] = defaultdict(set)
     for item in items:
         splits[item.group].add(item.split)
-    leaking = sorted(group for group, found in splits.items() if len(found) > 1)
+    leaking = sorted(group for group, splits_of_group in splits.items() if len(splits_of_group) > 1)
     if leaking:
         first = leaking[0]
         where = " and ".join(split for split in SPLITS if split in splits[first])
@@ -225,22 +225,22 @@ def _check_groups(config: TaskConfig, items: list[_Item]) -> None:
 def _classes(config: TaskConfig, items: list[_Item]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Name the classes, and those that cannot be scored."""
     sets = {split: [item.classes for item in items if item.split == split] for split in SPLITS}
-    found = {split: frozenset[str]().union(*classes) for split, classes in sets.items()}
-    every = frozenset[str]().union(*found.values())
+    present = {split: frozenset[str]().union(*classes) for split, classes in sets.items()}
+    every = frozenset[str]().union(*present.values())
     if config.kind == "multi":
         # What all items of a split have cannot be learnt there, or is found without looking.
         shared = [frozenset.intersection(*classes) for classes in sets.values()]
-        kept = frozenset.intersection(*found.values()).difference(*shared)
+        scored = frozenset.intersection(*present.values()).difference(*shared)
     else:
-        kept = found["train"]
-        if unseen := sorted(every - kept):
+        scored = present["train"]
+        if unseen := sorted(every - scored):
             raise UserError(
                 f"task {config.name}: nothing to learn {', '.join(unseen[:5])} from: no such item "
                 "in train; merge these classes, or drop them"
             )
-    if len(kept) < (2 if config.kind == "single" else 1):
+    if len(scored) < (2 if config.kind == "single" else 1):
         raise UserError(
-            f"task {config.name}: {len(kept)} classes ({', '.join(sorted(kept))}): nothing to tell "
-            "apart"
+            f"task {config.name}: {len(scored)} classes ({', '.join(sorted(scored))}): nothing to "
+            "tell apart"
         )
-    return tuple(sorted(kept)), tuple(sorted(every - kept))
+    return tuple(sorted(scored)), tuple(sorted(every - scored))

@@ -48,10 +48,10 @@ def code_words(
     tokens: Counter[str] = Counter()
     fired: dict[int, Counter[str]] = defaultdict(Counter)
     inside: dict[int, Counter[str]] = defaultdict(Counter)
-    for clip, said in zip(codes, words, strict=True):
+    for clip, words_of_clip in zip(codes, words, strict=True):
         uses.update(clip.tolist())
         covered: dict[str, set[int]] = defaultdict(set)
-        for word, start, end in said:
+        for word, start, end in words_of_clip:
             frames = range(*_frames(start, end, frame_rate, len(clip)))
             tokens[word] += 1
             covered[word].update(frames)
@@ -60,18 +60,18 @@ def code_words(
         for word, places in covered.items():
             for code, count in Counter(clip[sorted(places)].tolist()).items():
                 inside[code][word] += count
-    found = [
+    words_of_codes = [
         _best_first(
             CodeWord(code, word, count / uses[code], fired[code][word] / tokens[word], uses[code])
             for word, count in counts.items()
         )
         for code, counts in inside.items()
     ]
-    return sorted(found, key=lambda one: (-one[0].f1, one[0].code))
+    return sorted(words_of_codes, key=lambda one: (-one[0].f1, one[0].code))
 
 
-def _best_first(found: Iterable[CodeWord]) -> list[CodeWord]:
-    return sorted(found, key=lambda one: (-one.f1, one.word))
+def _best_first(words_of_code: Iterable[CodeWord]) -> list[CodeWord]:
+    return sorted(words_of_code, key=lambda one: (-one.f1, one.word))
 
 
 def _frames(start: float, end: float, frame_rate: float, count: int) -> tuple[int, int]:

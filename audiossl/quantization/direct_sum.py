@@ -87,8 +87,8 @@ class DirectSumQuantizer(CodebookQuantizer):
             )
         num_codebooks, codebook_size, dim = state["centers"].shape
         quantizer = cls(dim, num_codebooks, codebook_size).to(state["centers"].dtype)
-        kept = {name: value for name, value in state.items() if name != "id_buf"}
-        load_exactly(quantizer, kept, "quantizer of the multi_quantization library")
+        parameters = {name: value for name, value in state.items() if name != "id_buf"}
+        load_exactly(quantizer, parameters, "quantizer of the multi_quantization library")
         return quantizer.eval()
 
     def settings(self) -> dict[str, int]:

@@ -116,15 +116,15 @@ class EmaCodebook(CodebookQuantizer):
         """
         flat = frames.reshape(-1, self.dim)
         valid = torch.ones_like(frames[..., 0], dtype=torch.bool) if valid is None else valid
-        kept = valid.reshape(-1)
+        flat_valid = valid.reshape(-1)
         with torch.autocast(frames.device.type, enabled=False):
             codes = nearest_entries(flat.detach().to(self.entries), self.entries)
         chosen = self.entries[codes].to(flat)
-        distances = (flat - chosen).square().mean(dim=1).masked_fill(~kept, 0.0)
-        commitment = distances.sum() / kept.sum().clamp(min=1)
+        distances = (flat - chosen).square().mean(dim=1).masked_fill(~flat_valid, 0.0)
+        commitment = distances.sum() / flat_valid.sum().clamp(min=1)
         approximation = flat + (chosen - flat).detach()
         if self.training and torch.is_grad_enabled():
-            self.update(flat.detach().to(self.entries)[kept], codes[kept])
+            self.update(flat.detach().to(self.entries)[flat_valid], codes[flat_valid])
         return Quantized(codes.view(valid.shape), approximation.view_as(frames), commitment)
 
     @torch.no_grad()

@@ -225,16 +225,16 @@ class SharedCodebook(nn.Module):
             codes = nearest_entries(flat.detach(), entries)
             log_probabilities = frame_log_probabilities(flat, entries)
         chosen = entries[codes]
-        kept = valid.flatten()
-        distances = (flat - chosen).square().mean(dim=1).masked_fill(~kept, 0.0)
-        self.entries.collect(side, flat[kept], codes[kept])
+        flat_valid = valid.flatten()
+        distances = (flat - chosen).square().mean(dim=1).masked_fill(~flat_valid, 0.0)
+        self.entries.collect(side, flat[flat_valid], codes[flat_valid])
         return Assigned(
             frames=projected,
             codes=codes.view(valid.shape),
             valid=valid,
             quantized=(flat + (chosen - flat).detach()).view_as(projected),
             log_probabilities=log_probabilities.view(*valid.shape, -1),
-            commitment=distances.sum() / kept.sum().clamp(min=1),
+            commitment=distances.sum() / flat_valid.sum().clamp(min=1),
         )
 
     def update_ema(self) -> None:

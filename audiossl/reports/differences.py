@@ -18,8 +18,8 @@ def overview_of_differences(tasks: Sequence[Task]) -> str:
     head = "".join(task_head(task) for task in tasks)
     lines = []
     for pair in pairs:
-        found = [next((r for r in _first_probe(t) if _pair(r) == pair), None) for t in tasks]
-        cells = "".join(_cell(task, row) for task, row in zip(tasks, found, strict=True))
+        rows = [next((r for r in _first_probe(t) if _pair(r) == pair), None) for t in tasks]
+        cells = "".join(_cell(task, row) for task, row in zip(tasks, rows, strict=True))
         lines.append(f"<tr><th>{_said(*pair)}</th>{cells}</tr>")
     return (
         f'<div class="wide"><table class="glance"><thead><tr><th>difference</th>{head}</tr></thead>'
@@ -49,9 +49,13 @@ def verdict(row: Row) -> str:
 
 def signed(row: Row) -> tuple[str, str]:
     """Write a difference and its interval."""
-    found = row["difference"]
-    interval = f"{found['low']:+.3f} to {found['high']:+.3f}" if found["low"] is not None else ""
-    return f"{found['score']:+.3f}", interval
+    difference = row["difference"]
+    interval = (
+        f"{difference['low']:+.3f} to {difference['high']:+.3f}"
+        if difference["low"] is not None
+        else ""
+    )
+    return f"{difference['score']:+.3f}", interval
 
 
 def _forest(rows: Sequence[Row], probe: str, most: float) -> str:
@@ -69,13 +73,16 @@ def _forest(rows: Sequence[Row], probe: str, most: float) -> str:
 
 
 def _line(row: Row, most: float) -> str:
-    found = row["difference"]
-    low, high = (found["score"] if found[end] is None else found[end] for end in ("low", "high"))
+    difference = row["difference"]
+    low, high = (
+        difference["score"] if difference[end] is None else difference[end]
+        for end in ("low", "high")
+    )
     width = 100 * (high - low) / (2 * most)
     marks = (
         f'<i class="chance" style="left:50%"></i><i class="interval" '
         f'style="left:{_place(low, most)};width:{width:.2f}%"></i>'
-        f'<i class="dot" style="left:{_place(found["score"], most)}"></i>'
+        f'<i class="dot" style="left:{_place(difference["score"], most)}"></i>'
     )
     return (
         f'<tr class="{verdict(row)}"><th>{_said(*_pair(row))}</th>'

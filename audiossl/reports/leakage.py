@@ -29,10 +29,10 @@ def leakage_warnings(fitted: Path, cuts: Path, runs: Mapping[str, Record | None]
     ids |= {name.rpartition("@")[0] for name in ids}
     tested = np.array([i for i in range(len(test)) if test.name(i) in ids], np.int64)
     return [
-        _sentence(name, path, found)
+        _sentence(name, path, overlap)
         for name, record in runs.items()
         for path, where in _corpora(record)
-        if (found := _overlap(path, where, test, tested))
+        if (overlap := _overlap(path, where, test, tested))
     ]
 
 
@@ -52,10 +52,10 @@ def _overlap(
     return overlap(corpus, corpus.select(where), test, tested)
 
 
-def _sentence(name: str, path: Path, found: Overlap) -> str:
+def _sentence(name: str, path: Path, overlap: Overlap) -> str:
     shared = [
-        f"{label} of {count} of {found.test_cuts} test cuts"
-        for label, count in found.shared.items()
+        f"{label} of {count} of {overlap.test_cuts} test cuts"
+        for label, count in overlap.shared.items()
         if count
     ]
     return (

@@ -40,9 +40,9 @@ def maps_section(maps: Maps) -> str:
         f'role="img" aria-label="map of {escape(name)}"></svg><output></output></div></figure>'
         for name in maps.places
     )
-    said = f"{KINDS.get(maps.projection, maps.projection)} {len(maps.ids)} cuts; nothing is"
+    caption = f"{KINDS.get(maps.projection, maps.projection)} {len(maps.ids)} cuts; nothing is"
     return (
-        f"<div data-maps>{paragraph(f'{said} measured on it.', 'meta')}"
+        f"<div data-maps>{paragraph(f'{caption} measured on it.', 'meta')}"
         f'<script type="application/json">{text}</script>'
         f'<div class="controls"><label>colored by <select>{options}</select></label></div>'
         f'<ul class="legend"></ul><div class="panels">{panels}</div>'

@@ -75,7 +75,7 @@ def pair_controls(pairs: Sequence[Pair], identity: str) -> str:
         "loudest source first": "dbfs down",
         "by recording": "recording up",
     }
-    options = "".join(f'<option value="{key}">{said}</option>' for said, key in orders.items())
+    options = "".join(f'<option value="{key}">{label}</option>' for label, key in orders.items())
     sources = "".join(
         f"<option>{escape(name)}</option>" for name in sorted({pair.source for pair in pairs})
     )
@@ -102,10 +102,10 @@ def _shown(pairs: Sequence[Pair], most: int) -> list[Pair]:
 
 def _card(pair: Pair) -> str:
     anchor = sound(pair.anchor, f"anchor, {pair.starts[0]:.1f} s")
-    said = f"{pair.source}, {pair.starts[1]:.1f} s"
+    caption = f"{pair.source}, {pair.starts[1]:.1f} s"
     positive = '<div class="absent">silent</div>'
     if np.abs(pair.positive).max() > 0:
-        positive = sound(pair.positive, said if pair.active else f"{said} (absent)")
+        positive = sound(pair.positive, caption if pair.active else f"{caption} (absent)")
     level = f"{pair.dbfs:.0f} dBFS" if np.isfinite(pair.dbfs) else "silent"
     facts = {
         "source": escape(pair.source),

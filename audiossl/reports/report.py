@@ -71,8 +71,8 @@ def read_report(
         raise UserError(f"{fitted}: not the output of a finished recipes.probe.fit{stage}")
     inputs = {name: Path(entry["path"]) for name, entry in record["inputs"].items()}
     behind = {"cuts": inputs["cuts"], **runs, "embed": inputs["embeddings"]}
-    found = {name: _record(folder) for name, folder in behind.items()}
-    records = {name: entry for name, entry in found.items() if entry} | {"fit": record}
+    by_stage = {name: _record(folder) for name, folder in behind.items()}
+    records = {name: entry for name, entry in by_stage.items() if entry} | {"fit": record}
     scores = read_object(fitted / "scores.json", encoders=dict, tasks=list, bootstrap=dict)
     return Report(
         title=title,
@@ -82,7 +82,7 @@ def read_report(
         pairs=pairs,
         pages=pages,
         records=records,
-        warnings=leakage_warnings(fitted, inputs["cuts"], {name: found[name] for name in runs}),
+        warnings=leakage_warnings(fitted, inputs["cuts"], {name: by_stage[name] for name in runs}),
     )
 
 
@@ -114,7 +114,7 @@ def report_page(report: Report) -> str:
 
 def _how(report: Report) -> str:
     bootstrap = report.scores["bootstrap"]
-    said = (
+    note = (
         "Encoders are frozen. Probes are fitted on train, everything is chosen on valid, and test "
         f"is scored once. Ranges hold {bootstrap['confidence']:.0%} of "
         f"{bootstrap['replicates']} bootstrap draws of whole groups (recordings, songs) and of "
@@ -123,7 +123,7 @@ def _how(report: Report) -> str:
         "zero are bold."
     )
     warnings = "".join(paragraph(warning, "flag") for warning in report.warnings)
-    return warnings + paragraph(said, "note")
+    return warnings + paragraph(note, "note")
 
 
 def _training(runs: Mapping[str, Rows]) -> str:
@@ -141,17 +141,17 @@ def _training(runs: Mapping[str, Rows]) -> str:
 def _pairs(report: Report) -> str:
     if not any(report.pairs.values()):
         return ""
-    said = (
+    note = (
         "Some of what the runs learn from: an anchor, and the positive that it should find. Click "
         "a spectrogram to hear it; sounds are played at one loudness. Surprise is how little the "
         "trained network expects the pair, in nats."
     )
     parts = []
-    for name, found in report.pairs.items():
+    for name, pairs in report.pairs.items():
         page_of = report.pages.get(name)
         link = f' <a class="meta" href="{escape(page_of)}">more pairs</a>' if page_of else ""
-        parts.append(f"<h3>{escape(name)}{link}</h3>{pair_cards(found)}")
-    return paragraph(said, "meta") + "".join(parts)
+        parts.append(f"<h3>{escape(name)}{link}</h3>{pair_cards(pairs)}")
+    return paragraph(note, "meta") + "".join(parts)
 
 
 def _record(folder: Path) -> Record | None:

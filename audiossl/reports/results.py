@@ -67,10 +67,10 @@ def _named(task: Task, name: str, role: str) -> str:
 
 
 def _score(task: Task, name: str, probe: str) -> str:
-    found = [r for r in task["rows"] if r["encoder"] == name and r["probe"] in (probe, "none")]
-    if not found:
+    rows = [r for r in task["rows"] if r["encoder"] == name and r["probe"] in (probe, "none")]
+    if not rows:
         return ""
-    figure = found[0]["scores"][task["metric"]]
+    figure = rows[0]["scores"][task["metric"]]
     text = f"{figure['score']:.3f}"
     if figure.get("low") is not None and figure["low"] != figure["high"]:
         text += f" [{figure['low']:.3f}, {figure['high']:.3f}]"

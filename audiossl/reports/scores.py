@@ -48,8 +48,8 @@ def task_scores(task: Task, extra: str = "") -> str:
     if items["test"] < FEW:
         notes.append(f"Only {items['test']} test items: read the intervals, not the digits.")
     if means := {row["encoder"]: row["seeds"] for row in task["rows"] if "seeds" in row}:
-        said = ", ".join(f"{name} of {count} seeds" for name, count in means.items())
-        notes.append(f"Means: {said}; small marks are the seeds.")
+        listed = ", ".join(f"{name} of {count} seeds" for name, count in means.items())
+        notes.append(f"Means: {listed}; small marks are the seeds.")
     if task["left_out"]:
         notes.append(
             f"Left out, because a split has none or nothing else: {', '.join(task['left_out'])}."
@@ -97,10 +97,10 @@ def task_head(task: Task) -> str:
 
 def label(name: str, role: str) -> str:
     """Say what a row is."""
-    said = {"log-mel": "log-mel statistics", "majority": "most frequent class"}
+    baselines = {"log-mel": "log-mel statistics", "majority": "most frequent class"}
     if role == "random":
         return name.replace("random", "random encoder", 1) if name.startswith("random") else name
-    return said.get(role, name)
+    return baselines.get(role, name)
 
 
 def _first(task: Task, name: str) -> Row | None:

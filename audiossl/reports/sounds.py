@@ -32,17 +32,17 @@ def sound(
     """
     picture = base64.b64encode(spectrogram_png(waveform)).decode()
     audio = base64.b64encode(flac_bytes(audible(waveform), SAMPLE_RATE)).decode()
-    said = escape(caption)
+    escaped = escape(caption)
     bars = "".join(
         f'<b style="left:{100 * first:.2f}%;width:{100 * (last - first):.2f}%"></b>'
         for first, last in marks
     )
     return (
-        f'<figure class="sound"><button type="button" aria-label="play {said}">'
-        f'<img alt="spectrogram of {said}" src="data:image/png;base64,{picture}">'
+        f'<figure class="sound"><button type="button" aria-label="play {escaped}">'
+        f'<img alt="spectrogram of {escaped}" src="data:image/png;base64,{picture}">'
         f"{bars}<i></i></button>"
         f'<audio controls preload="none" src="data:audio/flac;base64,{audio}"></audio>'
-        f"<figcaption>{said}</figcaption></figure>"
+        f"<figcaption>{escaped}</figcaption></figure>"
     )
 
 

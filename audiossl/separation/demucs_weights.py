@@ -117,17 +117,17 @@ def _read_bag(folder: Path, name: str) -> _Bag:
 
 
 def _file_of(folder: Path, name: str, signature: str) -> Path:
-    found = _candidates(folder, signature)
-    if not found:
+    candidates = _candidates(folder, signature)
+    if not candidates:
         raise UserError(
             f"{folder}: no weights {signature} for {name}: put {signature}.safetensors or "
             f"{signature}-<checksum>.th there; the folder holds {_listing(folder)}"
         )
-    safe = [path for path in found if path.suffix == ".safetensors"]
-    if len(safe or found) > 1:
-        names = " and ".join(path.name for path in found)
+    safe = [path for path in candidates if path.suffix == ".safetensors"]
+    if len(safe or candidates) > 1:
+        names = " and ".join(path.name for path in candidates)
         raise UserError(f"{folder}: {names} are both {signature}: keep one")
-    return (safe or found)[0]
+    return (safe or candidates)[0]
 
 
 def _candidates(folder: Path, signature: str) -> list[Path]:
@@ -170,10 +170,10 @@ def _check_sum(path: Path) -> None:
     with path.open("rb") as file:
         while block := file.read(2**20):
             digest.update(block)
-    found = digest.hexdigest()[: len(expected)]
-    if found != expected:
+    actual = digest.hexdigest()[: len(expected)]
+    if actual != expected:
         raise UserError(
-            f"{path}: damaged or incomplete, its checksum is {found} and not {expected} as its "
+            f"{path}: damaged or incomplete, its checksum is {actual} and not {expected} as its "
             "name says: copy or download it again"
         )
 

@@ -85,18 +85,18 @@ class GivenStems:
         folder, name = recording.parent, recording.stem
         if recording.is_dir():
             folder, name = recording, recording.name
-        found, missing = {}, []
+        present, missing = {}, []
         for stem in self.config.sources:
             files = self._candidates(folder, name, stem)
             if len(files) > 1:
                 both = " and ".join(file.name for file in files)
                 raise Skip(f"{recording}: {both} are both the stem {stem}: remove one")
             if files:
-                found[stem] = files[0]
+                present[stem] = files[0]
             else:
                 missing.append(stem)
-        self._check_missing(recording, missing, bool(found))
-        return found
+        self._check_missing(recording, missing, bool(present))
+        return present
 
     def _candidates(self, folder: Path, name: str, stem: str) -> list[Path]:
         place, _, last = self.config.pattern.rpartition("/")

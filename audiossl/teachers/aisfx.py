@@ -45,12 +45,12 @@ def load(place: str = "") -> "AisfxTeacher":
     path = Path(place) if place else file_of_wheel(WHEEL, FILE)
     # Beside the weights lies a table of data sets with NumPy integers in it: data, not code.
     with torch.serialization.safe_globals(array_globals()):
-        found = read_weights(path)
-    state = found[0] if isinstance(found, tuple) else found
+        content = read_weights(path)
+    state = content[0] if isinstance(content, tuple) else content
     teacher = AisfxTeacher()
     prefix = "embedding_net."  # beside it are the heads of the nine libraries
-    kept = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
-    load_exactly(teacher, kept, str(path))
+    weights = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
+    load_exactly(teacher, weights, str(path))
     return teacher
 
 

@@ -206,11 +206,11 @@ class _Attention(nn.Module):
 
 def _shape(state: dict[str, Tensor], config: dict[str, Any], source: str) -> DashengShape:
     for name, expected in FIXED.items():
-        found = config.get(name, expected)
-        found = list(found) if isinstance(found, tuple) else found
-        if found != expected:
+        value = config.get(name, expected)
+        value = list(value) if isinstance(value, tuple) else value
+        if value != expected:
             raise UserError(
-                f"{source}: a Dasheng with {name} = {found}, where only {expected} is known here"
+                f"{source}: a Dasheng with {name} = {value}, where only {expected} is known here"
             )
     embedding = state.get("time_pos_embed")
     if embedding is None or embedding.ndim != 4:

@@ -47,8 +47,8 @@ def load(place: str = "") -> "Ge2eTeacher":
     state = state.get("model_state", state)
     teacher = Ge2eTeacher()
     # The scale and offset of the training's similarity have no use here.
-    kept = {name: value for name, value in state.items() if not name.startswith("similarity_")}
-    load_exactly(teacher, kept, str(path))
+    weights = {name: value for name, value in state.items() if not name.startswith("similarity_")}
+    load_exactly(teacher, weights, str(path))
     return teacher
 
 

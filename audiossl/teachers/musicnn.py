@@ -154,8 +154,8 @@ class _Layer(nn.Module):
     def forward(
         self, frames: Float[Tensor, "batch frames before"], valid: Bool[Tensor, "batch frames"]
     ) -> Float[Tensor, "batch frames width"]:
-        kept = frames.masked_fill(~valid[..., None], 0.0).transpose(1, 2)
-        answers: Tensor = self.norm(F.relu(self.conv(kept)))
+        masked = frames.masked_fill(~valid[..., None], 0.0).transpose(1, 2)
+        answers: Tensor = self.norm(F.relu(self.conv(masked)))
         return answers.transpose(1, 2)
 
 

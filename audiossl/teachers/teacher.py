@@ -60,17 +60,17 @@ def faults(frames: Frames, names: Sequence[str]) -> dict[int, Skip]:
     """
     valid = valid_mask(frames.lengths, frames.vectors.shape[1])
     bad = (~frames.vectors.isfinite().all(dim=2) & valid).cpu()
-    found = {}
+    skips = {}
     for row, (name, length) in enumerate(zip(names, frames.lengths.tolist(), strict=True)):
         if length == 0:
-            found[row] = Skip(f"{name}: shorter than one frame of its teacher")
+            skips[row] = Skip(f"{name}: shorter than one frame of its teacher")
         elif bad[row].any():
             first = int(bad[row].int().argmax())
-            found[row] = Skip(
+            skips[row] = Skip(
                 f"{name}: its teacher gave NaN or infinity in {int(bad[row].sum())} of {length} "
                 f"frames, first in frame {first}"
             )
-    return found
+    return skips
 
 
 def check_frames(frames: Frames, names: Sequence[str]) -> Frames:

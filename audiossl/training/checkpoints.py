@@ -56,11 +56,11 @@ def read_last_checkpoint(
         UserError: It is of another sharding.
     """
     for _, path in reversed(_checkpoints(folder)):
-        found: Sharding = "full" if path.is_dir() else "none"
-        if sharding not in (None, found):
+        written: Sharding = "full" if path.is_dir() else "none"
+        if sharding not in (None, written):
             raise UserError(
-                f"{path}: was written with resources.sharding {found}, which cannot go on with "
-                f"{sharding}: keep to {found}, or begin in another output"
+                f"{path}: was written with resources.sharding {written}, which cannot go on with "
+                f"{sharding}: keep to {written}, or begin in another output"
             )
         try:
             return read_sharded(path, layout or {}) if path.is_dir() else dict(read_weights(path))
@@ -70,8 +70,8 @@ def read_last_checkpoint(
 
 
 def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
-    found = []
+    checkpoints = []
     for path in (folder / FOLDER).glob("step-*"):
         if match := re.fullmatch(r"step-(\d+)(\.pt)?", path.name):
-            found.append((int(match[1]), path))
-    return sorted(found)
+            checkpoints.append((int(match[1]), path))
+    return sorted(checkpoints)

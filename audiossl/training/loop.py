@@ -140,7 +140,7 @@ class _Run:
         self.optimizer = build_optimizer(config.optimizer, method, config.rate_scales)
         self.means = RunningMeans()
         self.step, self.position = 0, Position()
-        self.told: set[str] | None = None
+        self.headline_metrics: set[str] | None = None
         self.averager: Averager | None = None
         if config.averaging:
             encoder = method.get_submodule("encoder")
@@ -211,7 +211,7 @@ class _Run:
         """Log and save where it is time, and stop if somebody asked for it."""
         resources, end = self.place.resources, self.step == self.config.steps
         if self.step % resources.log_every == 0 or end:
-            records.write(self.step, self.means.take(), self.told)
+            records.write(self.step, self.means.take(), self.headline_metrics)
         stop = distributed.any_rank(bool(flag))
         if self.step % resources.save_every == 0 or end or stop:
             state = self.state()
@@ -257,7 +257,9 @@ class _Run:
     def _note(self, results: list[Losses], norm: Tensor, rate: float) -> None:
         """Add the figures of a step to the running means."""
         headlines = results[0].headlines
-        self.told = None if headlines is None else {"loss", "gradient_norm", "rate", *headlines}
+        self.headline_metrics = (
+            None if headlines is None else {"loss", "gradient_norm", "rate", *headlines}
+        )
         for losses in results:
             self.means.add("loss", losses.total, losses.weight)
             for name, value in losses.metrics.items():

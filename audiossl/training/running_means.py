@@ -20,8 +20,8 @@ class RunningMeans:
         """
         value = value.detach().double()
         finite = torch.isfinite(value)
-        kept = torch.where(finite, value * weight, torch.zeros_like(value))
-        self.sums[name] = self.sums.get(name, 0) + kept
+        weighted = torch.where(finite, value * weight, torch.zeros_like(value))
+        self.sums[name] = self.sums.get(name, 0) + weighted
         self.weights[name] = self.weights.get(name, 0) + finite * weight
 
     def take(self) -> dict[str, float]:

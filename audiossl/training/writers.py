@@ -26,8 +26,8 @@ class Records:
         if not self.writes:
             return
         self._path = folder / METRICS
-        kept = [row for row in read_metrics(folder) if row["step"] <= step]
-        write_text(self._path, "".join(json.dumps(row) + "\n" for row in kept))
+        rows = [row for row in read_metrics(folder) if row["step"] <= step]
+        write_text(self._path, "".join(json.dumps(row) + "\n" for row in rows))
         # Imported here: TensorBoard takes seconds to import.
         from torch.utils.tensorboard import SummaryWriter
 
@@ -37,16 +37,18 @@ class Records:
         )
 
     def write(
-        self, step: int, figures: dict[str, float], told: Collection[str] | None = None
+        self, step: int, figures: dict[str, float], headlines: Collection[str] | None = None
     ) -> None:
-        """Write figures of the steps up to `step`; the line has those of the names `told`."""
+        """Write figures of the steps up to `step`; the line has `headlines` only."""
         if not self.writes:
             return
         with self._path.open("a") as file:
             file.write(json.dumps({"step": step, **figures}) + "\n")
         for name, value in figures.items():
             self._board.add_scalar(name, value, step)
-        shown = figures if told is None else {n: v for n, v in figures.items() if n in told}
+        shown = (
+            figures if headlines is None else {n: v for n, v in figures.items() if n in headlines}
+        )
         text = " ".join(f"{name}={value:.4g}" for name, value in shown.items())
         self._bar.set_postfix_str(text, refresh=False)
         if self._bar.disable:

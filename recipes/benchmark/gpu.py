@@ -63,8 +63,8 @@ def main(arguments: list[str]) -> int:
         row = _row(build, mode == "compiled", device, options.rehearse)
         record["rows"].append({"case": name, "mode": mode, **row})
         write_json(options.output, record)
-        said = row.get("error") or Figures(**row).line(record["matrix_teraflops"])
-        print(f"{name:<38} {mode:<9} {said}")
+        line = row.get("error") or Figures(**row).line(record["matrix_teraflops"])
+        print(f"{name:<38} {mode:<9} {line}")
     print(f"written to {options.output}")
     return int(any("error" in row for row in record["rows"]))
 

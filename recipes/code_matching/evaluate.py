@@ -132,12 +132,12 @@ def _fusion_weights(
 
 
 def _retrieval_lines(system: SystemScores) -> Iterator[str]:
-    for found in system.retrieval:
-        if found.condition.both:
+    for scores in system.retrieval:
+        if scores.condition.both:
             yield (
-                f"R@{HEADLINE_K} {_interval(found.recall[HEADLINE_K])}, chance "
-                f"{found.chance[HEADLINE_K]:.3f}, median rank {found.median_rank.score:g} "
-                f"({found.condition})"
+                f"R@{HEADLINE_K} {_interval(scores.recall[HEADLINE_K])}, chance "
+                f"{scores.chance[HEADLINE_K]:.3f}, median rank {scores.median_rank.score:g} "
+                f"({scores.condition})"
             )
 
 

@@ -238,9 +238,9 @@ def _shar_facts(
     if set(kind.fields) != set(facts) or any(f.modality != "array" for f in facts.values()):
         raise UserError("pairs of kind shar: name a field for each side, all of kind array")
     for task in tasks:
-        for found in shar_array_pairs(task.payload, kind.fields):
-            if not isinstance(found, Skip):
-                sizes = {side: values.shape[-1] for side, values in found[1].items()}
+        for row in shar_array_pairs(task.payload, kind.fields):
+            if not isinstance(row, Skip):
+                sizes = {side: values.shape[-1] for side, values in row[1].items()}
                 return {s: SideFacts(**{**asdict(f), "size": sizes[s]}) for s, f in facts.items()}
     raise UserError("no cut of the Shar folder has a value in every field")
 
@@ -253,8 +253,8 @@ def _worker(
 
     def work(task: Task) -> Outcome:
         skipped: list[dict[str, str]] = []
-        found = _read_shar if isinstance(config.pairs, Shar) else _read
-        rows = list(found(config, task.payload, fronts, facts, skipped))
+        read = _read_shar if isinstance(config.pairs, Shar) else _read
+        rows = list(read(config, task.payload, fronts, facts, skipped))
         files = write_pairs(rows, config.output, task.index, facts)
         seconds = sum(
             len(values[side]) / facts[side].frame_rate
@@ -304,11 +304,11 @@ def _read_shar(
     skipped: list[dict[str, str]],
 ) -> Rows:
     assert isinstance(config.pairs, Shar)
-    for found in shar_array_pairs(cuts, config.pairs.fields):
+    for row in shar_array_pairs(cuts, config.pairs.fields):
         try:
-            if isinstance(found, Skip):
-                raise found
-            pair, arrays = found
+            if isinstance(row, Skip):
+                raise row
+            pair, arrays = row
             yield (
                 pair,
                 {

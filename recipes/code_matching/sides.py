@@ -130,12 +130,12 @@ class Sounds(Front):
             raise UserError("a side of sound needs the output of a prepare stage as cuts")
         self.sounds, self.device = PairSounds(*corpora), device
         self.encoder = load_encoder(config.encoder).to(device)
-        found = cast(Encoder, self.encoder)
-        if found.sample_rate != SAMPLE_RATE:
+        encoder = cast(Encoder, self.encoder)
+        if encoder.sample_rate != SAMPLE_RATE:
             raise UserError(
-                f"{config.encoder} wants {found.sample_rate} Hz; corpora here have {SAMPLE_RATE}"
+                f"{config.encoder} wants {encoder.sample_rate} Hz; corpora here have {SAMPLE_RATE}"
             )
-        self.facts = SideFacts("sound", found.dim, found.frame_rate, config.encoder)
+        self.facts = SideFacts("sound", encoder.dim, encoder.frame_rate, config.encoder)
 
     def values(self, reference: Reference) -> Values:
         """Encode a piece of a cut."""

@@ -62,13 +62,13 @@ def with_baselines(
 
 def folders_of(encoders: Mapping[str, str]) -> dict[str, Path]:
     """Find the files and folders that sources name: inputs, which may change."""
-    found: dict[str, Path] = {}
+    folders: dict[str, Path] = {}
     for name, source in encoders.items():
         paths = paths_of(source)
         # With one path, the name that records of earlier runs have for it.
         named = {f"encoders.{name}.{number}": path for number, path in enumerate(paths)}
-        found |= named if len(paths) > 1 else {f"encoders.{name}": path for path in paths}
-    return found
+        folders |= named if len(paths) > 1 else {f"encoders.{name}": path for path in paths}
+    return folders
 
 
 def _seeded(twin: Row, seed: int, count: int) -> Row:

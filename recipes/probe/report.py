@@ -57,7 +57,7 @@ def _report(config: Config, stage: Stage) -> dict[str, Any]:
         title=config.title,
         runs=config.runs,
         rows={name: read_metrics(path) for name, path in config.runs.items()},
-        pairs={name: some_of_each(found, config.pairs) for name, found in pairs.items()},
+        pairs={name: some_of_each(inspected, config.pairs) for name, inspected in pairs.items()},
         pages={name: f"pairs-{name}.html" for name in runs},
     )
     written = write_report(content, config.output)

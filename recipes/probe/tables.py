@@ -81,7 +81,7 @@ def task_differences(
     asked = [name for name, seeds in systems.items() if roles[seeds[0]] == "encoder"]
     rows = []
     for probe in probes:
-        found = {
+        predictions = {
             system: merge_seeds(
                 read_predictions(_file(output, task.config.name, name, probe)) for name in names
             )[0]
@@ -91,7 +91,7 @@ def task_differences(
             references = asked[:1] + [other for other in systems if other not in asked]
             for reference in references:
                 if reference != name:
-                    compared = compare(found[name], found[reference], bootstrap)
+                    compared = compare(predictions[name], predictions[reference], bootstrap)
                     facts = {"probe": probe, "encoder": name, "reference": reference}
                     rows.append(facts | asdict(compared))
     return rows

@@ -130,7 +130,7 @@ def _worker(config: Config, device: str) -> Callable[[Task], Outcome]:
             {"id": corpus.name(cut), "reason": str(fault)} for cut, fault in sorted(faults.items())
         )
         hours = float(corpus.num_samples[rows].sum()) / SAMPLE_RATE / 3600
-        figures = {"frames": float(sum(len(found.values) for found in codes.values()))}
+        figures = {"frames": float(sum(len(coded.values) for coded in codes.values()))}
         return Outcome(files, len(rows), hours, skipped, figures)
 
     return work
@@ -153,8 +153,8 @@ class _Encoder:
                 pieces.setdefault(cut, {})[start] = values
         rate = self.teacher.frame_rate
         codes = {
-            cut: Codes(torch.cat([found[s] for s in sorted(found)]), self.quantizer_id, rate)
-            for cut, found in pieces.items()
+            cut: Codes(torch.cat([coded[s] for s in sorted(coded)]), self.quantizer_id, rate)
+            for cut, coded in pieces.items()
             if cut not in faults
         }
         return codes, faults

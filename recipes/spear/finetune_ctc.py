@@ -36,20 +36,25 @@ def finetune(config: Config, stage: Stage) -> dict[str, Any]:
     )  # fmt: skip
     method = Transcription(open_encoder(config), config.method, len(symbols.characters))
     figures = pretrain(method, TextCuts(cuts, symbols, plan), config, stage)
-    found = [symbols.decode(reply) for reply in answers(method, test, method.transcribe, stage)]
-    said = [normalized(label) for label in test.labels]
-    words, characters = word_error_rate(said, found), character_error_rate(said, found)
+    hypotheses = [
+        symbols.decode(reply) for reply in answers(method, test, method.transcribe, stage)
+    ]
+    references = [normalized(label) for label in test.labels]
+    words, characters = (
+        word_error_rate(references, hypotheses),
+        character_error_rate(references, hypotheses),
+    )
     scores = {
         "wer": words.rate, "cer": characters.rate, "words": words.count,
-        "characters": characters.count, "cuts": len(said),
+        "characters": characters.count, "cuts": len(references),
     }  # fmt: skip
-    stage.log.info("WER %.4f, CER %.4f on %d cuts", words.rate, characters.rate, len(said))
+    stage.log.info("WER %.4f, CER %.4f on %d cuts", words.rate, characters.rate, len(references))
     write_head(stage, method)
     if distributed.is_first():
         names = [test.corpus.name(int(cut)) for cut in test.cuts]
         rows = [
-            {"id": name, "said": one, "found": other}
-            for name, one, other in zip(names, said, found, strict=True)
+            {"id": name, "reference": one, "hypothesis": other}
+            for name, one, other in zip(names, references, hypotheses, strict=True)
         ]
         lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
         write_text(stage.output / "transcripts.jsonl", lines)

@@ -36,11 +36,11 @@ def finetune(config: Config, stage: Stage) -> dict[str, Any]:
     )
     method = Tagging(open_encoder(config), config.method, len(tags))
     figures = pretrain(method, TagCuts(cuts, tags, plan), config, stage)
-    found = torch.stack(
+    probabilities = torch.stack(
         answers(method, test, lambda *heard: list(method.tag(*heard).cpu().unbind()), stage)
     )
     true = tag_matrix(test, tags).numpy().astype(bool)
-    precision = plain(METRICS["pr_auc"], true, found.numpy().astype(np.float64))
+    precision = plain(METRICS["pr_auc"], true, probabilities.numpy().astype(np.float64))
     stage.log.info("mean average precision %.4f on %d cuts", precision, len(true))
     scores = {"map": precision, "cuts": len(true), "tags": int(true.any(axis=0).sum())}
     write_head(stage, method)

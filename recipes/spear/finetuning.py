@@ -64,13 +64,13 @@ def answers(
 ) -> list[Answer]:
     """Ask a trained network about every cut, in order, like lengths together."""
     method.eval()
-    found: dict[int, Answer] = {}
+    answers_by_cut: dict[int, Answer] = {}
     for items in cuts.in_order(batch_duration=60.0):
         lengths = torch.from_numpy(cuts.lengths[items])
         waveforms = cuts.waveforms(items, int(lengths.max()))
         replies = ask(waveforms.to(stage.device), lengths.to(stage.device))
-        found |= dict(zip(items, replies, strict=True))
-    return [found[item] for item in range(len(cuts.cuts))]
+        answers_by_cut |= dict(zip(items, replies, strict=True))
+    return [answers_by_cut[item] for item in range(len(cuts.cuts))]
 
 
 def write_head(stage: Stage, method: nn.Module) -> None:

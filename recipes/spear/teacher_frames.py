@@ -161,15 +161,15 @@ class TeacherFrames:
         resampled = resample(waveforms.to(self.device), SAMPLE_RATE, rate)
         with self._autocast():
             frames = self.teacher(resampled, -(-lengths * rate // SAMPLE_RATE))
-        found = faults(frames, [f"cut {self.corpus.name(span.cut)}" for span in spans])
-        bad = {spans[row].cut: fault for row, fault in found.items()}
-        kept = []
+        skips = faults(frames, [f"cut {self.corpus.name(span.cut)}" for span in spans])
+        bad = {spans[row].cut: fault for row, fault in skips.items()}
+        valid_frames = []
         for row, (span, length) in enumerate(zip(spans, frames.lengths.tolist(), strict=True)):
             given = self._at_rate(frames.vectors[row, :length].float(), span)
             rows = given[span.drop : span.drop + span.keep]
             bad |= self._misfit(span, len(rows)) if span.cut not in bad else {}
-            kept.append(rows if span.cut not in bad else rows[:0])
-        return SpanFrames(spans, kept, bad)
+            valid_frames.append(rows if span.cut not in bad else rows[:0])
+        return SpanFrames(spans, valid_frames, bad)
 
     def _at_rate(self, frames: Float[Tensor, "_ dim"], span: Span) -> Float[Tensor, "_ dim"]:
         """Bring frames to the rate that is asked for, up to the end of the span."""

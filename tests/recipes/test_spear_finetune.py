@@ -53,7 +53,7 @@ def _settings(folder, output, label, **changes):
     }  # fmt: skip
 
 
-def test_it_transcribes_and_writes_what_it_heard(folder, tmp_path):
+def test_it_transcribes_and_writes_transcripts(folder, tmp_path):
     method = TranscriptionConfig(dropout=0.0, augmentation=PLAIN)
     config = finetune_ctc.Config(**_settings(folder, tmp_path, "text", method=method))
     record = run(config, finetune_ctc.finetune, "recipes.spear.finetune_ctc")
@@ -63,7 +63,7 @@ def test_it_transcribes_and_writes_what_it_heard(folder, tmp_path):
     assert scores["cer"] >= 0
     lines = (tmp_path / "transcripts.jsonl").read_text(encoding="utf-8").splitlines()
     rows = [json.loads(line) for line in lines]
-    assert [row["said"] for row in rows] == ["low", "low", "high", "high"]
+    assert [row["reference"] for row in rows] == ["low", "low", "high", "high"]
     assert read_json(tmp_path / "symbols.json") == list("ghilow")
     assert (tmp_path / "head.safetensors").exists()
     assert (tmp_path / "encoder.safetensors").exists()

@@ -135,8 +135,8 @@ class _Sampler:
     def skips(self, rates: list[list[float]]) -> list[list[SequenceMask | None]]:
         """Draw masks of skips, given their probabilities; None where one is 0."""
         flat = torch.tensor(list(itertools.chain.from_iterable(rates)), device=self.device)
-        kept = (self.rows(len(flat)) >= flat).float()[..., None, None]
-        columns = iter(kept.unbind(dim=1))
+        survives = (self.rows(len(flat)) >= flat).float()[..., None, None]
+        columns = iter(survives.unbind(dim=1))
         # The column is drawn where it is not used, too: later draws do not depend on schedules.
         pairs = [[(rate, next(columns)) for rate in group] for group in rates]
         return [[keep if rate else None for rate, keep in group] for group in pairs]
