@@ -31,6 +31,11 @@ def contrastive_loss(name: str) -> ContrastiveLoss:
 
     Raises:
         UserError: There is none of that name.
+
+    Example:
+        >>> import torch
+        >>> contrastive_loss("info_nce")(torch.zeros(4, 4))  # ln 4: guessing among four
+        tensor(1.3863)
     """
     if name in CONTRASTIVE:
         return CONTRASTIVE[name]

@@ -94,6 +94,11 @@ def code_similarity(
         second: Log-distributions of candidates.
         stop_gradient: The distribution outside the logarithm is taken as given: each side learns
             to predict the other, and none is pulled to be easier to predict. Not in the paper.
+
+    Example:
+        >>> uniform = torch.full((1, 4), 1 / 4).log()
+        >>> code_similarity(uniform, uniform)  # -2 ln 4
+        tensor([[-2.7726]])
     """
     shares, other_shares = first.exp(), second.exp()
     if stop_gradient:

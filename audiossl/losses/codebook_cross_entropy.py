@@ -54,6 +54,13 @@ def codebook_cross_entropy(
         codes: Entry of each codebook; where it is `IGNORED`, the others count as they would.
         frame_weights: How much each frame counts in the loss.
         portion: Frames scored at once.
+
+    Example:
+        >>> weight, bias = torch.zeros(2, 8, 4), torch.zeros(2, 8)  # of 2 codebooks with 8 entries
+        >>> codes = torch.tensor([[0, 7], [3, 3], [5, 1]])
+        >>> scores = codebook_cross_entropy(torch.ones(3, 4), weight, bias, codes, torch.ones(3))
+        >>> scores.loss, scores.negative_log.shape  # 3 ln 8: the sum over frames
+        (tensor(6.2383), torch.Size([3, 2]))
     """
     known = codes != IGNORED
     with torch.autocast(frames.device.type, enabled=False):

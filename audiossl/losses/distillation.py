@@ -62,6 +62,11 @@ def model_contrast(
         released: Of the released (in federation: the global) network, for the same input.
         previous: Of the network as it was before, for the same input.
         temperature: t, above 0.
+
+    Example:
+        >>> same = torch.ones(1, 3)
+        >>> model_contrast(same, same, same)  # ln 2: neither nearer to one than to the other
+        tensor([0.6931])
     """
     near = F.cosine_similarity(vectors, released.detach(), dim=1) / temperature
     far = F.cosine_similarity(vectors, previous.detach(), dim=1) / temperature

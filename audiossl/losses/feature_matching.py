@@ -37,6 +37,12 @@ def feature_matching(
 
     Returns:
         The loss, and the mean cosine; 0 where nothing is valid.
+
+    Example:
+        >>> targets, valid = torch.ones(2, 5, 3), torch.ones(2, 5, dtype=torch.bool)
+        >>> loss, cosine = feature_matching(3 * targets, targets, valid)
+        >>> round(float(loss), 4), round(float(cosine), 4)  # squares of 2, and one direction
+        (4.0, 1.0)
     """
     predictions = predictions.float().masked_fill(~valid[..., None], 0.0)
     targets = targets.float().masked_fill(~valid[..., None], 0.0)

@@ -30,6 +30,11 @@ def margin_softmax(
         margin: By how much a positive must win.
         offset: Column of the first anchor's positive.
         excluded: Pairs that are no negatives, such as two readings of one text.
+
+    Example:
+        >>> scores = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+        >>> margin_softmax(scores, margin=1.0)  # ln 2: a positive that wins by the margin alone
+        tensor(0.6931)
     """
     targets = torch.arange(len(scores), device=scores.device) + offset
     own = F.one_hot(targets, scores.shape[1]).to(scores)

@@ -28,6 +28,12 @@ def source_association(
         positives: Embeddings of a stem of each mixture, or of the null input.
         weight: W.
         active: Whether each positive's source sounds.
+
+    Example:
+        >>> mixtures, stems = torch.eye(3), 100 * torch.eye(3)
+        >>> active = torch.tensor([True, True, False])  # the third looks for the null target
+        >>> source_association(mixtures, stems, torch.eye(3), active)
+        tensor(0.)
     """
     candidates = torch.cat([positives, null_target(positives, active)[None]])
     scores, targets = association_scores(anchors @ weight @ candidates.T, active)

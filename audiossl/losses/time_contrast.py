@@ -34,6 +34,12 @@ def time_contrast(
 
     Returns:
         Zero where a frame is not valid.
+
+    Example:
+        >>> frames = torch.eye(4)[None]  # each frame is unlike all others
+        >>> valid = torch.ones(1, 4, dtype=torch.bool)
+        >>> bool(time_contrast(frames, frames, valid, guard=1).max() < 1e-3)
+        True
     """
     batch, size, dim = first.shape
     scores = first.reshape(-1, dim) @ second.reshape(-1, dim).T / temperature

@@ -60,7 +60,12 @@ def build_method(config: Any, encoder: nn.Module, data: DataFacts | None = None)
 
 
 def read_method_config(content: Mapping[str, Any], source: str) -> Any:
-    """Read the config of a method; one from before there were kinds is told by its settings."""
+    """Read the config of a method; one from before there were kinds is told by its settings.
+
+    Example:
+        >>> read_method_config({"kind": "cola", "projection_dim": 64}, "an example").loss
+        'info_nce'
+    """
     if "kind" not in content:
         configs = configs_of(MethodConfig)
         fields = {kind: {f.name for f in dataclasses.fields(c)} for kind, c in configs.items()}

@@ -87,7 +87,15 @@ class Embedded:
 
 
 class CodeMatching(nn.Module):
-    """Encoders of the sides, their heads, and the codebook between them."""
+    """Encoders of the sides, their heads, and the codebook between them.
+
+    Example:
+        >>> from audiossl.models.side_encoders import TextConfig, build_side_encoder
+        >>> texts = {name: build_side_encoder(TextConfig(), 9, 1.0) for name in ("chars", "phones")}
+        >>> method = CodeMatching(texts, CodeMatchingConfig(embedding_dim=8)).eval()
+        >>> method.embed("phones", torch.tensor([[3, 1, 4]]), torch.tensor([3])).clip.shape
+        torch.Size([1, 8])
+    """
 
     def __init__(
         self,

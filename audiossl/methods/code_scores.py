@@ -72,6 +72,12 @@ def pair_code_loss(
         second: The second side.
         excluded: Pairs of clips that are no negatives.
         config: How.
+
+    Example:
+        >>> choices = Choices((9 * torch.eye(4)).log_softmax(1)[:, None], torch.ones(4, 1), 50.0)
+        >>> own = torch.zeros(4, 4, dtype=torch.bool)
+        >>> float(pair_code_loss(choices, choices, own, CodeScoresConfig()).accuracy)
+        1.0
     """
     count = _num_windows(first, second, config.window)
     (own, kept), (other, other_kept) = (_cut(side, count, config) for side in (first, second))

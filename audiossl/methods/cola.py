@@ -45,7 +45,16 @@ class ColaConfig(ContrastConfig):
 
 
 class Cola(nn.Module):
-    """Encoder, projection head and similarity, trained to tell recordings apart by their crops."""
+    """Encoder, projection head and similarity, trained to tell recordings apart by their crops.
+
+    Example:
+        >>> from audiossl.models.log_mel_statistics import LogMelStatistics
+        >>> cola = Cola(LogMelStatistics(), ColaConfig(projection_dim=8))
+        >>> crops = torch.randn(3, 16000)
+        >>> batch = ViewBatch(crops, crops, torch.ones(3, dtype=torch.bool), torch.arange(3))
+        >>> cola.score_pairs(batch, Context()).values.shape
+        torch.Size([3, 3])
+    """
 
     def __init__(
         self, encoder: FeatureEncoder, config: ContrastConfig, data: DataFacts | None = None

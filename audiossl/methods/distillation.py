@@ -304,6 +304,12 @@ def vectors_at(
     Args:
         frames: Of a teacher; a row without frames gives what stands in its padding.
         times: Seconds, of each row or of all.
+
+    Example:
+        >>> frames = Frames(torch.tensor([[[0.0], [1.0]]]), torch.tensor([2]), frame_rate=50.0)
+        >>> vectors_at(frames, torch.tensor([[0.02, 0.03]]))  # frames are centered on 10 and 30 ms
+        tensor([[[0.5000],
+                 [1.0000]]])
     """
     first = frames.times[0] if frames.vectors.shape[1] else 0.0
     places = (times - first) * frames.frame_rate

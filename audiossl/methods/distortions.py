@@ -122,7 +122,12 @@ def at_ratio(
     added: Float[Tensor, "batch samples"],
     ratios: Float[Tensor, " batch"],
 ) -> Float[Tensor, "batch samples"]:
-    """Scale what is added so that the waveform is `ratios` decibels above it."""
+    """Scale what is added so that the waveform is `ratios` decibels above it.
+
+    Example:
+        >>> at_ratio(torch.ones(1, 4), 5 * torch.ones(1, 4), torch.tensor([20.0]))
+        tensor([[0.1000, 0.1000, 0.1000, 0.1000]])
+    """
     own, other = (x.square().mean(dim=1).sqrt() for x in (waveforms, added))
     return added * (own / other.clamp(min=1e-5) * decibels(-ratios))[:, None]
 

@@ -229,7 +229,14 @@ class MaskedCodes(nn.Module):
 
 
 class CodebookHeads(nn.Module):
-    """One linear classifier a codebook, all in one product."""
+    """One linear classifier a codebook, all in one product.
+
+    Example:
+        >>> heads = CodebookHeads(dim=8, num_codebooks=2, codebook_size=16)
+        >>> codes = torch.zeros(5, 2, dtype=torch.int64)
+        >>> heads(torch.randn(5, 8), codes, torch.ones(5)).negative_log.shape
+        torch.Size([5, 2])
+    """
 
     def __init__(self, dim: int, num_codebooks: int, codebook_size: int) -> None:
         super().__init__()

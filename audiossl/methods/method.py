@@ -38,7 +38,12 @@ torch.export.register_dataclass(Losses)
 
 @dataclass(frozen=True)
 class Scores:
-    """Anchors of a batch against candidates."""
+    """Anchors of a batch against candidates.
+
+    Example:
+        >>> Scores(torch.tensor([[0.9, 0.1], [0.6, 0.2]]), torch.tensor([0, 1])).accuracy
+        tensor(0.5000)
+    """
 
     values: Float[Tensor, "batch candidates"]
     """Similarity; minus infinity for what is no candidate."""

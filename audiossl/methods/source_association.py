@@ -35,7 +35,18 @@ class SourceAssociationConfig(ContrastConfig):
 
 
 class SourceAssociation(Cola):
-    """COLA whose positives are stems, with one null target for those that are silent."""
+    """COLA whose positives are stems, with one null target for those that are silent.
+
+    Example:
+        >>> import torch
+        >>> from audiossl.models.log_mel_statistics import LogMelStatistics
+        >>> config = SourceAssociationConfig(projection_dim=8)
+        >>> method = SourceAssociation(LogMelStatistics(), config)
+        >>> crops, active = torch.randn(3, 16000), torch.tensor([True, True, False])
+        >>> batch = ViewBatch(crops, crops, active, torch.arange(3))
+        >>> method.score_pairs(batch, Context()).targets  # the last column is the null target
+        tensor([0, 1, 3])
+    """
 
     config: SourceAssociationConfig
 

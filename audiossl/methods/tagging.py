@@ -47,7 +47,14 @@ class TaggingConfig:
 
 
 class Tagging(nn.Module):
-    """An encoder and a classifier of clips."""
+    """An encoder and a classifier of clips.
+
+    Example:
+        >>> from audiossl.models.log_mel_statistics import LogMelStatistics
+        >>> tagging = Tagging(LogMelStatistics(), TaggingConfig(), num_tags=5)
+        >>> tagging.tag(torch.randn(2, 16000), torch.tensor([16000, 8000])).shape
+        torch.Size([2, 5])
+    """
 
     def __init__(self, encoder: FeatureEncoder, config: TaggingConfig, num_tags: int) -> None:
         super().__init__()

@@ -111,5 +111,10 @@ def can_be_spelled(
 
 
 def collapsed(symbols: Int[Tensor, " frames"]) -> list[int]:
-    """Join runs of one symbol, and drop blanks."""
+    """Join runs of one symbol, and drop blanks.
+
+    Example:
+        >>> collapsed(torch.tensor([0, 3, 3, 0, 3, 1]))  # 0 is the blank
+        [3, 3, 1]
+    """
     return [s for s in torch.unique_consecutive(symbols).tolist() if s != BLANK]

@@ -79,7 +79,13 @@ def encode_all(
 
 
 def batches_of(lengths: np.ndarray, batching: Batching, sample_rate: int) -> list[list[int]]:
-    """Put waveforms with `lengths` samples into batches, longest first."""
+    """Put waveforms with `lengths` samples into batches, longest first.
+
+    Example:
+        >>> seconds = np.array([1, 9, 1, 2])
+        >>> batches_of(seconds * 16000, Batching(batch_seconds=10.0), 16000)
+        [[1], [3], [0, 2]]
+    """
     room = int(batching.batch_seconds * sample_rate)
     batches: list[list[int]] = []
     longest = 0

@@ -24,6 +24,12 @@ def build_encoder(config: EncoderConfig) -> FeatureEncoder:
 
     Raises:
         UserError: A user's class is not found, or is not what methods can train.
+
+    Example:
+        >>> import torch
+        >>> encoder = build_encoder(PatchTransformerConfig(layers=1)).eval()
+        >>> encoder(torch.zeros(1, 16000), torch.tensor([16000])).clip.shape
+        torch.Size([1, 192])
     """
     match config:
         case EfficientNetConfig():

@@ -82,6 +82,10 @@ def chunk_spans(num_samples: int, chunk: int, overlap: int, unit: int) -> list[t
 
     Raises:
         UserError: The overlap is not shorter than the chunk.
+
+    Example:
+        >>> chunk_spans(10, chunk=6, overlap=2, unit=2)
+        [(0, 6), (4, 10)]
     """
     if not 0 < overlap < chunk:
         raise UserError(

@@ -28,7 +28,13 @@ LEAST_FRAMES = 9
 
 
 class ConvSubsampling(nn.Module):
-    """Features to frames of half the rate; names of modules are those of public checkpoints."""
+    """Features to frames of half the rate; names of modules are those of public checkpoints.
+
+    Example:
+        >>> from audiossl.models.zipformer.training.step import FrontEndStep
+        >>> ConvSubsampling(80, 32)(torch.randn(1, 107, 80), FrontEndStep()).shape
+        torch.Size([1, 50, 32])
+    """
 
     def __init__(self, num_bins: int, dim: int) -> None:
         super().__init__()

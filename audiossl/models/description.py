@@ -14,7 +14,13 @@ FILE = "encoder.json"
 
 
 def described(encoder: FeatureEncoder) -> dict[str, Any]:
-    """Describe an encoder, all but its weights."""
+    """Describe an encoder, all but its weights.
+
+    Example:
+        >>> from audiossl.models.log_mel_statistics import LogMelStatistics
+        >>> sorted(described(LogMelStatistics()))
+        ['encoder', 'presentation']
+    """
     return {
         "encoder": plain(encoder.user_config or encoder.config),
         "presentation": plain(presentation_of(encoder)),

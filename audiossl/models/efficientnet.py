@@ -69,6 +69,12 @@ class EfficientNet(FeatureEncoder):
 
     `Frames.vectors` is the last activation, its maximum over frequency, at 3.125 Hz; `layers` are
     the seven stages and the top, likewise pooled over frequency, and over time to the same rate.
+
+    Example:
+        >>> encoder = EfficientNet(EfficientNetConfig(width=0.25, depth=0.25)).eval()
+        >>> frames = encoder(torch.randn(2, 16000), torch.tensor([16000, 8000]))
+        >>> frames.vectors.shape, frames.lengths, frames.clip.shape
+        (torch.Size([2, 3, 320]), tensor([3, 1]), torch.Size([2, 320]))
     """
 
     def __init__(self, config: EfficientNetConfig) -> None:

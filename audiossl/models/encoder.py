@@ -33,7 +33,13 @@ class Encoder(Protocol):
 
 
 def presentation_of(encoder: nn.Module | Encoder) -> Presentation:
-    """Return how clips are presented to an encoder; by default whole."""
+    """Return how clips are presented to an encoder; by default whole.
+
+    Example:
+        >>> from audiossl.models.log_mel_statistics import LogMelStatistics
+        >>> presentation_of(LogMelStatistics()).sample_rate
+        16000
+    """
     presentation = getattr(encoder, "presentation", None)
     rate: Any = encoder.sample_rate
     return presentation or Presentation(sample_rate=rate)

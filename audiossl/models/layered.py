@@ -63,6 +63,15 @@ class Layered(FeatureEncoder):
     """Waveforms at 16 kHz to standardized layers at 50 Hz, and their statistics.
 
     `Frames.vectors` are the chosen layers in order; `Frames.layers` are those of the network.
+
+    Example:
+        >>> network = ZipformerConfig(
+        ...     dim=32, feed_forward_dim=32, num_layers=(1, 1), strides=(1, 2), kernel_sizes=(5, 5),
+        ...     num_heads=2, query_dim=4, value_dim=4, position_dim=8, unmasked_dim=16, num_bins=80,
+        ... )
+        >>> encoder = Layered(LayeredConfig(network=network)).eval()
+        >>> encoder(torch.randn(1, 16000), torch.tensor([16000])).vectors.shape
+        torch.Size([1, 46, 112])
     """
 
     def __init__(self, config: LayeredConfig) -> None:

@@ -19,6 +19,11 @@ class LogMelStatistics(FeatureEncoder):
     """Log-mel frames at 100 Hz; clip vectors are their mean and standard deviation (128 values).
 
     Waveforms are not leveled: how loud a recording is belongs to what it gives away.
+
+    Example:
+        >>> frames = LogMelStatistics()(torch.randn(2, 16000), torch.tensor([16000, 8000]))
+        >>> frames.vectors.shape, frames.lengths, frames.clip.shape
+        (torch.Size([2, 98, 64]), tensor([98, 48]), torch.Size([2, 128]))
     """
 
     def __init__(self, config: LogMelConfig | None = None) -> None:

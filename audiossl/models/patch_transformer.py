@@ -73,6 +73,12 @@ class PatchTransformer(FeatureEncoder):
     """Waveforms to frames of `dim` x bands values, at 6.25 Hz with patches of 16 frames.
 
     The clip vector is the mean of the tokens over time, and over bands too: of `dim` values.
+
+    Example:
+        >>> encoder = PatchTransformer(PatchTransformerConfig(layers=1)).eval()
+        >>> frames = encoder(torch.randn(1, 32000), torch.tensor([32000]))
+        >>> frames.vectors.shape, frames.clip.shape, frames.frame_rate
+        (torch.Size([1, 13, 1536]), torch.Size([1, 192]), 6.25)
     """
 
     def __init__(self, config: PatchTransformerConfig) -> None:

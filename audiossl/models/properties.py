@@ -53,7 +53,12 @@ def check_encoder(encoder: nn.Module) -> Iterator[Finding]:
 
 
 def moving_sound(seconds: float, sample_rate: int, seed: int = 0) -> Float[Tensor, " samples"]:
-    """Make a sound that changes all the time: gliding partials under a tremolo, and some noise."""
+    """Make a sound that changes all the time: gliding partials under a tremolo, and some noise.
+
+    Example:
+        >>> moving_sound(0.5, 16000).shape
+        torch.Size([8000])
+    """
     generator = torch.Generator().manual_seed(seed)
     time = torch.arange(round(seconds * sample_rate)) / sample_rate
     pitch = 150 * (1 + seed % 5) * (1 + 0.3 * torch.sin(2 * torch.pi * 0.7 * time))

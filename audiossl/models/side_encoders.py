@@ -105,6 +105,12 @@ def build_side_encoder(config: SideConfig, size: int, frame_rate: float) -> Side
         config: Which, and how large.
         size: Dimension of the side's frames, or number of different tokens.
         frame_rate: Frames a second, or 1 where there is no time.
+
+    Example:
+        >>> import torch
+        >>> encoder = build_side_encoder(TextConfig(), size=30, frame_rate=1.0).eval()
+        >>> encoder(torch.tensor([[3, 1, 4]]), torch.tensor([3])).vectors.shape
+        torch.Size([1, 3, 256])
     """
     match config:
         case FramesConfig():

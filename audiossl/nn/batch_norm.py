@@ -49,6 +49,11 @@ class FrameNorm(nn.Module):
     """Batch norm of frames that leaves padding out: mean 0 and variance 1 a dimension, no scale.
 
     In training over the valid frames of all ranks, in evaluation with running averages.
+
+    Example:
+        >>> norm, valid = FrameNorm(1), torch.tensor([[True, True, False]])
+        >>> norm(torch.tensor([[[2.0], [4.0], [99.0]]]), valid)[0, :2, 0]
+        tensor([-1.0000,  1.0000])
     """
 
     running_mean: Float[Tensor, " dim"]

@@ -75,6 +75,12 @@ def block_masks(
 
     Returns:
         True where hidden: of each valid area the drawn share, and less than one block more.
+
+    Example:
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> hidden = block_masks(torch.tensor([40]), 50, 16, BlockMaskConfig(), generator)
+        >>> hidden.shape, hidden[:, 40:].any()
+        (torch.Size([1, 50, 16]), tensor(False))
     """
     masks = torch.zeros(len(lengths), num_frames, num_channels, dtype=torch.bool)
     for mask, length in zip(masks, lengths.tolist(), strict=True):

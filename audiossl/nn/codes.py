@@ -84,5 +84,10 @@ def read_codes(values: np.ndarray, receipt: dict[str, Any], name: str) -> Codes:
 
 
 def checksum(values: Integer[Tensor, "*shape"]) -> str:
-    """CRC-32 of the values as 8 hex digits, the same for every integer type that holds them."""
+    """CRC-32 of the values as 8 hex digits, the same for every integer type that holds them.
+
+    Example:
+        >>> checksum(torch.tensor([[1, 2]])) == checksum(torch.tensor([[1, 2]], dtype=torch.uint8))
+        True
+    """
     return f"{zlib.crc32(values.to('cpu', torch.int32).contiguous().numpy().data):08x}"

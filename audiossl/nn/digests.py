@@ -13,6 +13,11 @@ def digest_of_tensors(state: Mapping[str, Tensor]) -> str:
 
     Returns:
         16 hexadecimal digits.
+
+    Example:
+        >>> one, two = {"weight": torch.zeros(2)}, {"bias": torch.zeros(2)}
+        >>> digest_of_tensors(one) == digest_of_tensors(two)
+        False
     """
     return digest_of_bytes(_contents(state))
 

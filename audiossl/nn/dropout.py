@@ -16,6 +16,10 @@ def dropout(
         x: Values of this rank's rows.
         rate: Probability of a value to be zeroed, below 1.
         generator: Source of chance, seeded alike on all ranks.
+
+    Example:
+        >>> dropout(torch.ones(1, 6), 0.5, torch.Generator().manual_seed(0))
+        tensor([[0., 2., 0., 0., 0., 2.]])
     """
     if rate == 0:
         return x

@@ -5,7 +5,13 @@ from torch import Tensor, nn
 
 
 class TanhProjection(nn.Module):
-    """Dense layer, layer norm, tanh: the projection head of COLA, with values in (-1, 1)."""
+    """Dense layer, layer norm, tanh: the projection head of COLA, with values in (-1, 1).
+
+    Example:
+        >>> import torch
+        >>> TanhProjection(8, 4)(torch.randn(2, 8)).shape
+        torch.Size([2, 4])
+    """
 
     def __init__(self, dim: int, projection_dim: int) -> None:
         super().__init__()

@@ -26,7 +26,13 @@ def check_lengths(lengths: Tensor, batch: int, size: int) -> None:
 
 
 def valid_mask(lengths: Int[Tensor, " batch"], num_frames: int) -> Bool[Tensor, "batch frames"]:
-    """Mark with True the frames that belong to each sequence."""
+    """Mark with True the frames that belong to each sequence.
+
+    Example:
+        >>> valid_mask(torch.tensor([2, 0]), 3)
+        tensor([[ True,  True, False],
+                [False, False, False]])
+    """
     return torch.arange(num_frames, device=lengths.device) < lengths[:, None]
 
 

@@ -14,7 +14,12 @@ Pool = Callable[[Tensor, Tensor], Tensor]
 def masked_mean(
     frames: Float[Tensor, "batch frames dim"], lengths: Int[Tensor, " batch"]
 ) -> Float[Tensor, "batch dim"]:
-    """Average each sequence over its frames; an empty sequence gives zeros."""
+    """Average each sequence over its frames; an empty sequence gives zeros.
+
+    Example:
+        >>> masked_mean(torch.tensor([[[1.0], [3.0], [99.0]]]), torch.tensor([2]))
+        tensor([[2.]])
+    """
     valid = valid_mask(lengths, frames.shape[1])
     # Padding may hold anything, infinities too: it is replaced, not multiplied by zero.
     masked = frames.masked_fill(~valid[..., None], 0.0)

@@ -22,7 +22,13 @@ class BilinearSimilarity(nn.Module):
 
 
 class CosineSimilarity(nn.Module):
-    """Cosine of the angle between anchor and candidate, divided by a temperature."""
+    """Cosine of the angle between anchor and candidate, divided by a temperature.
+
+    Example:
+        >>> CosineSimilarity(temperature=0.5)(torch.eye(2), 7 * torch.eye(2))
+        tensor([[2., 0.],
+                [0., 2.]])
+    """
 
     def __init__(self, temperature: float = 0.2) -> None:
         super().__init__()

@@ -37,6 +37,14 @@ def span_masks(
 
     Returns:
         True where hidden.
+
+    Example:
+        >>> draws = torch.rand(1, 9, generator=torch.Generator().manual_seed(0))
+        >>> hidden = span_masks(
+        ...     torch.tensor([8]), 8, probability=0.4, span=3, min_spans=1, draws=draws
+        ... )
+        >>> hidden.int()
+        tensor([[0, 1, 1, 1, 0, 0, 0, 0]], dtype=torch.int32)
     """
     wanted = (probability * lengths / span + draws[:, 0]).floor().long()
     wanted = torch.minimum(wanted.clamp(min=min_spans), lengths // span)

@@ -124,6 +124,12 @@ def load_exactly(module: nn.Module, state: Mapping[str, Tensor], source: str) ->
 
     Raises:
         UserError: Tensors are missing, unknown, mis-shaped or not finite; names all kinds at once.
+
+    Example:
+        >>> layer = torch.nn.Linear(2, 1)
+        >>> load_exactly(layer, {"weight": torch.ones(1, 2), "bias": torch.zeros(1)}, "an example")
+        >>> layer(torch.ones(1, 2)).item()
+        2.0
     """
     expected = module.state_dict()
     missing = [name for name in expected if name not in state]

@@ -17,6 +17,10 @@ def file_of_wheel(name: str, path_in_wheel: str) -> Path:
     Raises:
         UserError: The distribution is not installed, has another version, or lacks the file; the
             message ends with the line of pip that mends it.
+
+    Example:
+        >>> file_of_wheel("torch", "torch/__init__.py").name
+        '__init__.py'
     """
     project, _, wanted = name.partition("==")
     install = f"install it with: python -m pip install --no-deps {name}"

@@ -78,7 +78,12 @@ def run_weights(count: int, config: BootstrapConfig) -> Float[np.ndarray, "runs 
 
 
 def percentiles(values: Values, config: BootstrapConfig) -> tuple[float, float]:
-    """Give the ends of the interval; replicates in which nothing is defined are left out."""
+    """Give the ends of the interval; replicates in which nothing is defined are left out.
+
+    Example:
+        >>> percentiles(np.arange(101.0), BootstrapConfig(confidence=0.5))
+        (25.0, 75.0)
+    """
     tail = (1 - config.confidence) / 2
     defined = values[np.isfinite(values)]
     if not len(defined):

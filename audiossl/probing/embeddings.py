@@ -121,7 +121,14 @@ def embed_cuts(
 
 
 def pooled(frames: Frames, config: EmbeddingConfig) -> dict[str, list[Tensor]]:
-    """Pool frames to the vectors that are asked for."""
+    """Pool frames to the vectors that are asked for.
+
+    Example:
+        >>> frames = Frames(torch.ones(2, 5, 4), torch.tensor([5, 3]), frame_rate=50.0)
+        >>> config = EmbeddingConfig(layers=("output",), statistics=("mean", "mean_std"))
+        >>> {name: rows[0].shape for name, rows in pooled(frames, config).items()}
+        {'output.mean': torch.Size([4]), 'output.mean_std': torch.Size([8])}
+    """
     parts: dict[str, Tensor] = {}
     for wanted in config.layers:
         parts.update(layers_of(frames, wanted))

@@ -52,7 +52,16 @@ class _Weights:
 
 
 def fit_linear(config: LinearConfig, problem: Problem) -> Fitted:
-    """Fit the path of C and keep the one with the best validation score, the smallest if equal."""
+    """Fit the path of C and keep the one with the best validation score, the smallest if equal.
+
+    Example:
+        >>> from audiossl.probing.probe import Examples
+        >>> rows = np.float32([[0], [1], [10], [11]])
+        >>> examples = Examples(rows, np.arange(4), np.eye(2, dtype=bool)[[0, 0, 1, 1]])
+        >>> problem = Problem(examples, examples, "single", "accuracy")
+        >>> fit_linear(LinearConfig(costs=(1.0,)), problem).predict(np.float32([[9]])).argmax()
+        np.int64(1)
+    """
     scaled = Standardizer(problem.train.vectors)
     train, valid = scaled(problem.train.vectors), scaled(problem.valid.vectors)
     targets = problem.train.row_targets

@@ -76,6 +76,11 @@ def frame_retrieval(
         queries: Frames of one modality of every clip.
         candidates: Frames of the other, as many.
         tolerances: Frames that the nearest one may be off.
+
+    Example:
+        >>> clip = np.eye(10, dtype=np.float32)
+        >>> frame_retrieval([clip], [np.roll(clip, 1, axis=0)]).recall  # one frame late
+        (0.0, 0.9, 0.9)
     """
     errors, chances = [], []
     for one, other in zip(queries, candidates, strict=True):

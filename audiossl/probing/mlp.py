@@ -61,7 +61,16 @@ class _Rows:
 
 
 def fit_mlp(config: MlpConfig, problem: Problem, device: torch.device | None = None) -> Fitted:
-    """Train `seeds` networks for each rate, and keep the rate that validates best."""
+    """Train `seeds` networks for each rate, and keep the rate that validates best.
+
+    Example:
+        >>> rows = np.float32([[0], [1], [10], [11]])
+        >>> examples = Examples(rows, np.arange(4), np.eye(2, dtype=bool)[[0, 0, 1, 1]])
+        >>> config = MlpConfig(hidden=8, rates=(0.01,), seeds=2, max_epochs=3)
+        >>> fitted = fit_mlp(config, Problem(examples, examples, "single", "accuracy"))
+        >>> fitted.predict(rows).shape  # seeds, rows, classes
+        (2, 4, 2)
+    """
     device = device or torch.device("cpu")
     scaled = Standardizer(problem.train.vectors)
     train, valid = _on(device, scaled, problem.train), _on(device, scaled, problem.valid)

@@ -28,6 +28,11 @@ def modality_leakage(
     Returns:
         Accuracy, of which chance is 1 over the number of modalities; NaN with fewer than two
         groups.
+
+    Example:
+        >>> speech, text = np.eye(4)[[0] * 10], np.eye(4)[[3] * 10]  # no code in both
+        >>> modality_leakage([speech, text], np.arange(10))
+        1.0
     """
     count = min(folds, len(np.unique(groups)))
     if count < 2:

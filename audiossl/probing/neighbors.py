@@ -28,7 +28,16 @@ class NeighborsConfig:
 
 
 def fit_neighbors(config: NeighborsConfig, problem: Problem) -> Fitted:
-    """Keep the k with the best validation score, the smallest if equal."""
+    """Keep the k with the best validation score, the smallest if equal.
+
+    Example:
+        >>> from audiossl.probing.probe import Examples
+        >>> rows = np.float32([[0, 1], [1, 1], [9, -5], [8, -5]])
+        >>> examples = Examples(rows, np.arange(4), np.eye(2, dtype=bool)[[0, 0, 1, 1]])
+        >>> problem = Problem(examples, examples, "single", "accuracy")
+        >>> fit_neighbors(NeighborsConfig(counts=(1, 3)), problem).choice
+        {'k': 1}
+    """
     scaled = Standardizer(problem.train.vectors)
     known = _unit(scaled(problem.train.vectors))
     targets = problem.train.row_targets.astype(np.float32)

@@ -141,7 +141,12 @@ def choose_weight(
 
 
 def draw_pools(count: int, pool: int, draws: int, seed: int) -> list[Int[np.ndarray, " drawn"]]:
-    """Draw pools of pairs; all pairs, once, where there are no more than a pool holds."""
+    """Draw pools of pairs; all pairs, once, where there are no more than a pool holds.
+
+    Example:
+        >>> [pool.shape for pool in draw_pools(5, pool=3, draws=2, seed=0)]
+        [(3,), (3,)]
+    """
     if count <= pool:
         return [np.arange(count)]
     generator = np.random.default_rng(seed)

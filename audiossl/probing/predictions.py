@@ -81,7 +81,12 @@ def predictions_of(
 
 
 def seedless(encoder: str) -> str:
-    """Name the system that an encoder is one seed of: "cola" for "cola#0"."""
+    """Name the system that an encoder is one seed of: "cola" for "cola#0".
+
+    Example:
+        >>> seedless("cola#0")
+        'cola'
+    """
     return encoder.partition("#")[0]
 
 

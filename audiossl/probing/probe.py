@@ -12,7 +12,14 @@ from audiossl.probing.metrics import TaskKind, metric_of, plain
 
 @dataclass(frozen=True)
 class Examples:
-    """Embeddings of the items of a split: one row each, or one for each of their windows."""
+    """Embeddings of the items of a split: one row each, or one for each of their windows.
+
+    Example:
+        >>> targets = np.array([[True, False], [False, True]])
+        >>> windows = Examples(np.float32([[0], [2], [5]]), np.array([0, 0, 1]), targets)
+        >>> windows.averaged().vectors.tolist()
+        [[1.0], [5.0]]
+    """
 
     vectors: Float[np.ndarray, "rows dim"]
     items: Int[np.ndarray, " rows"]

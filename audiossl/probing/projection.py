@@ -27,6 +27,10 @@ def project(
 
     Returns:
         Coordinates in [0, 1].
+
+    Example:
+        >>> project(np.random.default_rng(0).normal(size=(10, 6)).astype(np.float32), "pca").shape
+        (10, 2)
     """
     scaled = Standardizer(vectors)(vectors) if len(vectors) > 1 else np.zeros((1, 1))
     # Of one point, or of points that are all the same, there is no map; t-SNE would crash on them.

@@ -59,6 +59,11 @@ def rank_queries(
         relevant: Which candidates are right.
         groups: Of the queries.
         pool: Candidates that a query is to choose from, its right ones apart; all by default.
+
+    Example:
+        >>> similarity = np.array([[0.9, 0.1], [0.8, 0.2]])  # query 1 prefers candidate 0
+        >>> rank_queries(similarity, np.eye(2, dtype=bool), np.arange(2)).ranks
+        array([1, 2])
     """
     allowed = relevant if pool is None else relevant | pool
     if pool is None:

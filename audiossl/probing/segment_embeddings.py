@@ -86,7 +86,14 @@ def pooled_segments(
     frames: Float[Tensor, "frames dim"],
     segments: Sequence[Segment],
 ) -> Float[Tensor, "segments dim"]:
-    """Average the frames whose centers lie in each segment; if there is none, take the nearest."""
+    """Average the frames whose centers lie in each segment; if there is none, take the nearest.
+
+    Example:
+        >>> times, frames = torch.tensor([0.5, 1.5, 2.5]), torch.tensor([[0.0], [1.0], [5.0]])
+        >>> pooled_segments(times, frames, [Segment(0.0, 2.0, "a"), Segment(2.0, 3.0, "b")])
+        tensor([[0.5000],
+                [5.0000]])
+    """
     bounds = torch.tensor([[segment.begin, segment.end] for segment in segments]).to(times)
     begin, end = torch.searchsorted(times.contiguous(), bounds).unbind(dim=1)
     middle = bounds.mean(dim=1)

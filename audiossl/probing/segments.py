@@ -24,6 +24,10 @@ def parse_segments(text: str, cut: str) -> list[Segment]:
 
     Raises:
         UserError: A piece of it is no segment, or ends before it begins.
+
+    Example:
+        >>> parse_segments("0.51-0.60 e|0.60-0.76 g", "cut")[1]
+        Segment(begin=0.6, end=0.76, name='g')
     """
     segments = []
     for piece in filter(None, text.split("|")):

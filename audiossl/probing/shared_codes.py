@@ -88,6 +88,10 @@ def agreement(
         first: Codes of one modality.
         second: Codes of the other, frame by frame.
         tolerance: Frames that a partner may be early or late.
+
+    Example:
+        >>> agreement(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]))
+        Agreement(share=0.75, kappa=0.5)
     """
     agrees = np.zeros(len(first), bool)
     for shift in range(-tolerance, tolerance + 1):

@@ -114,6 +114,16 @@ def build_task(config: TaskConfig, cuts: Iterable[Mapping[str, str]]) -> Task:
     Raises:
         UserError: No cut has the label, a split is empty, a class has nothing to learn from, or a
             group is in two splits.
+
+    Example:
+        >>> cuts = [
+        ...     {"id": split + genre, "recording": split + genre, "genre": genre, "split": split}
+        ...     for split in ("train", "valid", "test")
+        ...     for genre in ("folk", "jazz")
+        ... ]
+        >>> task = build_task(TaskConfig(name="genre", label="genre"), cuts)
+        >>> task.classes, task.targets.shape
+        (('folk', 'jazz'), (6, 2))
     """
     items = _items(config, cuts)
     _check_splits(config, items)

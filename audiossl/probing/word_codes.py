@@ -43,6 +43,12 @@ def code_words(
         codes: Of each clip.
         words: Of each clip, in seconds from its beginning (or in tokens, where rates are by token).
         frame_rate: Frames a second (or a token).
+
+    Example:
+        >>> words = [[AlignedWord("hi", 0.0, 0.2), AlignedWord("you", 0.2, 0.4)]]
+        >>> first, second = code_words([np.array([5, 5, 7, 7])], words, frame_rate=10.0)
+        >>> first[0].word, first[0].f1
+        ('hi', 1.0)
     """
     uses: Counter[int] = Counter()
     tokens: Counter[str] = Counter()

@@ -68,6 +68,13 @@ def beam_search(
         with_frames: Inner product of each entry with each frame.
         products: Inner products between entries.
         refinements: Passes; 0 returns `codes`.
+
+    Example:
+        >>> entries = torch.tensor([[[0.0], [3.0]], [[0.0], [1.0]]])  # 2 codebooks of 2 entries
+        >>> frames, start = torch.tensor([[4.0]]), torch.tensor([[0, 0]])
+        >>> with_frames = frames @ entries.view(4, 1).T
+        >>> beam_search(start, with_frames, entry_products(entries), refinements=1)
+        tensor([[1, 1]])
     """
     codes = codes.clone()
     moving = torch.arange(len(codes), device=codes.device)

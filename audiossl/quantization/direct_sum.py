@@ -49,7 +49,14 @@ class DirectSumLosses:
 
 
 class DirectSumQuantizer(CodebookQuantizer):
-    """Jointly chosen codebooks whose entries add up."""
+    """Jointly chosen codebooks whose entries add up.
+
+    Example:
+        >>> quantizer = DirectSumQuantizer(dim=8, num_codebooks=4, codebook_size=16)
+        >>> codes = quantizer.encode(torch.randn(2, 10, 8))
+        >>> codes.shape, quantizer.decode(codes).shape
+        (torch.Size([2, 10, 4]), torch.Size([2, 10, 8]))
+    """
 
     kind: ClassVar[str] = "direct_sum"
     frames_per_chunk: ClassVar[Mapping[str, int]] = {"cpu": 256, "cuda": 8192}

@@ -37,6 +37,12 @@ class EmaCodebook(CodebookQuantizer):
 
     It learns in training mode and where gradients are recorded; evaluation of a frozen encoder in
     training mode, under `no_grad`, leaves it alone.
+
+    Example:
+        >>> codebook = EmaCodebook(dim=4, codebook_size=8)
+        >>> quantized = codebook(torch.randn(2, 5, 4))
+        >>> quantized.codes.shape, quantized.approximation.shape
+        (torch.Size([2, 5]), torch.Size([2, 5, 4]))
     """
 
     kind: ClassVar[str] = "ema_codebook"

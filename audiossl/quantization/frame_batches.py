@@ -16,6 +16,11 @@ class FrameBatches:
 
     The batch of a step depends on the seed and the step alone, so that a resumed training sees
     what an uninterrupted one would have seen, and every rank the same.
+
+    Example:
+        >>> batches = FrameBatches(np.arange(6.0, dtype=np.float32)[:, None], 4, seed=0)
+        >>> sorted(torch.cat([batches.batch(step) for step in range(3)]).flatten().tolist())
+        [0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 4.0, 5.0, 5.0]
     """
 
     def __init__(

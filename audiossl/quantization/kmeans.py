@@ -25,7 +25,14 @@ DEAD_SHARE = 0.01
 
 
 class KMeansQuantizer(CodebookQuantizer):
-    """A frame is its nearest centroid."""
+    """A frame is its nearest centroid.
+
+    Example:
+        >>> quantizer = KMeansQuantizer.from_entries(torch.tensor([[0.0], [10.0]]))
+        >>> codes = quantizer.encode(torch.tensor([[1.0], [8.0], [9.0]]))
+        >>> codes.flatten().tolist(), quantizer.decode(codes).flatten().tolist()
+        ([0, 1, 1], [0.0, 10.0, 10.0])
+    """
 
     kind: ClassVar[str] = "kmeans"
     num_codebooks = 1

@@ -11,6 +11,10 @@ def nearest_entries(
     """Find, for each frame, the entry at the smallest Euclidean distance.
 
     By one matrix product: ‖x - c‖² = ‖x‖² - 2⟨x, c⟩ + ‖c‖², where ‖x‖² is the same for all entries.
+
+    Example:
+        >>> nearest_entries(torch.tensor([[1.0], [9.0]]), torch.tensor([[0.0], [10.0]]))
+        tensor([0, 1])
     """
     frames, entries = around_mean(frames, entries)
     half_norms = 0.5 * entries.square().sum(dim=1)

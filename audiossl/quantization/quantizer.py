@@ -169,7 +169,12 @@ def content_id(kind: str, settings: Mapping[str, Any], state: Mapping[str, Tenso
 
 
 def code_dtype(codebook_size: int) -> torch.dtype:
-    """Choose the smallest type that holds the codes of a codebook."""
+    """Choose the smallest type that holds the codes of a codebook.
+
+    Example:
+        >>> code_dtype(256), code_dtype(257)
+        (torch.uint8, torch.int16)
+    """
     if codebook_size <= 2**8:
         return torch.uint8
     return torch.int16 if codebook_size <= 2**15 else torch.int32

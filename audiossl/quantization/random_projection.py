@@ -20,6 +20,11 @@ class RandomProjectionQuantizer(CodebookQuantizer):
     """Frozen random codebooks.
 
     Frames should be standardized, else the mean's direction decides most codes.
+
+    Example:
+        >>> quantizer = RandomProjectionQuantizer(80, num_codebooks=2, codebook_size=64, seed=1)
+        >>> quantizer.encode(torch.randn(3, 100, 80)).shape
+        torch.Size([3, 100, 2])
     """
 
     kind: ClassVar[str] = "random_projection"

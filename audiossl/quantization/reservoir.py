@@ -10,6 +10,13 @@ class Reservoir:
 
     Every frame draws a number, and those with the smallest stay (reservoir sampling with equal
     weights): a batch costs a few operations, not one a frame.
+
+    Example:
+        >>> reservoir = Reservoir(size=3, dim=1, generator=torch.Generator().manual_seed(0))
+        >>> for part in torch.arange(100.0).view(10, 10, 1):
+        ...     reservoir.add(part)
+        >>> reservoir.frames.shape
+        torch.Size([3, 1])
     """
 
     def __init__(

@@ -17,7 +17,14 @@ from audiossl.quantization.quantizer import CodebookQuantizer
 
 
 class ResidualQuantizer(CodebookQuantizer):
-    """Codebooks applied one after another to the remainder."""
+    """Codebooks applied one after another to the remainder.
+
+    Example:
+        >>> entries = torch.tensor([[[0.0], [10.0]], [[-1.0], [1.0]]])
+        >>> quantizer = ResidualQuantizer.from_entries(entries)
+        >>> quantizer.encode(torch.tensor([[9.2]])).tolist()  # 10, then -1
+        [[1, 0]]
+    """
 
     kind: ClassVar[str] = "residual"
     entries: Float[Tensor, "codebooks size dim"]

@@ -166,7 +166,16 @@ class SharedEntries(EmaCodebook):
 
 
 class SharedCodebook(nn.Module):
-    """Maps and norms of the sides before one codebook."""
+    """Maps and norms of the sides before one codebook.
+
+    Example:
+        >>> config = SharedCodebookConfig(codebook_size=16, dim=4)
+        >>> codebook = SharedCodebook({"speech": 8, "text": 6}, config)
+        >>> valid = torch.ones(2, 5, dtype=torch.bool)
+        >>> assigned = codebook("text", torch.randn(2, 5, 6), valid)
+        >>> assigned.codes.shape, assigned.log_probabilities.shape
+        (torch.Size([2, 5]), torch.Size([2, 5, 16]))
+    """
 
     def __init__(self, side_dims: Mapping[str, int], config: SharedCodebookConfig) -> None:
         """Start from normal entries and random maps.

@@ -76,6 +76,10 @@ def frame_statistics(
     Args:
         frames: (frames, dim).
         rows_at_once: Rows in memory at a time.
+
+    Example:
+        >>> frame_statistics(np.array([[0.0], [2.0]], np.float32))
+        (tensor([1.]), tensor([1.]))
     """
     count, mean, squares = 0, np.zeros(frames.shape[1]), np.zeros(frames.shape[1])
     for start in range(0, len(frames), rows_at_once):

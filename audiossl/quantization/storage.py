@@ -72,6 +72,12 @@ def build_quantizer(kind: str, settings: dict[str, Any]) -> CodebookQuantizer:
 
     Raises:
         UserError: The kind is unknown.
+
+    Example:
+        >>> import torch
+        >>> settings = {"dim": 4, "codebook_size": 8}
+        >>> build_quantizer("kmeans", settings).encode(torch.randn(6, 4)).shape
+        torch.Size([6, 1])
     """
     if kind == Standardized.kind:
         return Standardized(build_quantizer(**settings["inner"]))

@@ -51,6 +51,14 @@ def train_quantizer(
     Returns:
         The training: `state_dict()` to go on from, `quantizer` as it is now, and `step`, which is
         `config.total_steps` once it is complete.
+
+    Example:
+        >>> import numpy as np
+        >>> config = KMeansConfig(codebook_size=2, num_steps=3, batch_size=8)
+        >>> frames = np.float32([[0.0], [0.1], [9.9], [10.0]])
+        >>> training = train_quantizer(batches_for(config, frames), config)
+        >>> training.step, sorted(training.quantizer.entries.round().flatten().tolist())
+        (3, [0.0, 10.0])
     """
     match config:
         case DirectSumConfig():

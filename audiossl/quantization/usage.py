@@ -30,7 +30,13 @@ def count_codes(
 
 
 def code_usage(counts: Int64[Tensor, "codebooks size"]) -> CodeUsage:
-    """Describe counts of chosen entries, all from the same number of frames."""
+    """Describe counts of chosen entries, all from the same number of frames.
+
+    Example:
+        >>> usage = code_usage(count_codes(torch.tensor([[0], [1], [1], [0]]), 4))
+        >>> usage.code_perplexity, usage.num_dead
+        (tensor([2.], dtype=torch.float64), tensor([2]))
+    """
     shares = counts.double() / counts.sum(dim=1, keepdim=True).clamp(min=1)
     entropy = -torch.xlogy(shares, shares).sum(dim=1)
     return CodeUsage(entropy.exp(), (counts == 0).sum(dim=1), shares.amax(dim=1))

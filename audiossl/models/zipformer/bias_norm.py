@@ -32,7 +32,12 @@ class BiasNorm(nn.Module):
 def bias_norm(
     x: Float[Tensor, "*batch dim"], bias: Float[Tensor, " dim"], log_scale: Float[Tensor, ""]
 ) -> Float[Tensor, "*batch dim"]:
-    """Compute x · mean((x - bias)²)^(-1/2) · exp(log_scale), statistics in fp32 at least."""
+    """Compute x · mean((x - bias)²)^(-1/2) · exp(log_scale), statistics in fp32 at least.
+
+    Example:
+        >>> bias_norm(torch.tensor([[3.0, 3.0]]), torch.zeros(2), torch.tensor(0.0))  # rms 1
+        tensor([[1., 1.]])
+    """
     return _BiasNorm.apply(x, bias, log_scale)
 
 

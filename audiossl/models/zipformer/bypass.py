@@ -44,7 +44,12 @@ def mix(
     changed: Float[Tensor, "batch frames dim"],
     scale: Float[Tensor, "*broadcast dim"],
 ) -> Float[Tensor, "batch frames dim"]:
-    """Compute original + (changed - original) · scale."""
+    """Compute original + (changed - original) · scale.
+
+    Example:
+        >>> mix(torch.zeros(1, 2, 1), torch.ones(1, 2, 1), torch.tensor([0.25])).flatten()
+        tensor([0.2500, 0.2500])
+    """
     return _Mix.apply(original, changed, scale)
 
 

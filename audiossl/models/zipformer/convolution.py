@@ -18,7 +18,13 @@ from audiossl.models.zipformer.training.regularizers import (
 
 
 class ConvolutionModule(nn.Module):
-    """Frames to frames: out(SwooshR(depthwise(a · sigmoid(b)))), with a and b projected."""
+    """Frames to frames: out(SwooshR(depthwise(a · sigmoid(b)))), with a and b projected.
+
+    Example:
+        >>> padding = torch.tensor([[False, False, True]])
+        >>> ConvolutionModule(8, kernel_size=5)(torch.randn(1, 3, 8), padding).shape
+        torch.Size([1, 3, 8])
+    """
 
     def __init__(self, dim: int, kernel_size: int) -> None:
         super().__init__()

@@ -38,7 +38,12 @@ class Downsample(nn.Module):
 def upsample(
     frames: Float[Tensor, "batch frames dim"], stride: int, length: int
 ) -> Float[Tensor, "batch length dim"]:
-    """Repeat each frame `stride` times, and keep the first `length`."""
+    """Repeat each frame `stride` times, and keep the first `length`.
+
+    Example:
+        >>> upsample(torch.tensor([[[1.0], [2.0]]]), stride=2, length=3).flatten()
+        tensor([1., 1., 2.])
+    """
     return frames.repeat_interleave(stride, dim=1)[:, :length]
 
 

@@ -14,7 +14,13 @@ from audiossl.models.zipformer.training.regularizers import (
 
 
 class FeedForward(nn.Module):
-    """out(SwooshL(in(x))), each frame for itself."""
+    """out(SwooshL(in(x))), each frame for itself.
+
+    Example:
+        >>> import torch
+        >>> FeedForward(8, 16)(torch.randn(2, 5, 8)).shape
+        torch.Size([2, 5, 8])
+    """
 
     def __init__(self, dim: int, hidden_dim: int, balanced: Balance | None = None) -> None:
         """Make the linear maps; `balanced` says how the output is, if it is (in training)."""

@@ -43,6 +43,15 @@ class Zipformer(FeatureEncoder):
 
     `Frames.layers` are the outputs of all layers, repeated to 50 Hz where they are of a lower rate;
     at 25 Hz, their valid frames are counted by `Frames.layer_lengths`.
+
+    Example:
+        >>> config = ZipformerConfig(
+        ...     dim=32, feed_forward_dim=32, num_layers=(1, 1), strides=(1, 2), kernel_sizes=(5, 5),
+        ...     num_heads=2, query_dim=4, value_dim=4, position_dim=8, unmasked_dim=16, num_bins=80,
+        ... )
+        >>> frames = Zipformer(config).eval()(torch.randn(2, 16000), torch.tensor([16000, 8000]))
+        >>> frames.vectors.shape, frames.lengths, len(frames.layers)
+        (torch.Size([2, 46, 32]), tensor([46, 21]), 2)
     """
 
     def __init__(self, config: ZipformerConfig) -> None:

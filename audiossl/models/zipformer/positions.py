@@ -15,7 +15,12 @@ from torch import Tensor
 def relative_positions(
     length: int, dim: int, device: torch.device | None = None
 ) -> Float[Tensor, "differences dim"]:
-    """Encode the 2 · length - 1 differences between frames, from -(length - 1) to length - 1."""
+    """Encode the 2 · length - 1 differences between frames, from -(length - 1) to length - 1.
+
+    Example:
+        >>> relative_positions(5, dim=8).shape  # differences from -4 to 4
+        torch.Size([9, 8])
+    """
     width = math.sqrt(dim)
     difference = torch.arange(1 - length, length, device=device, dtype=torch.float32)
     squashed = width * difference.sign() * torch.log1p(difference.abs() / width)

@@ -36,7 +36,12 @@ def swoosh_l(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 
 def swoosh_r(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Compute log(1 + exp(x - 1)) - 0.08 x - 0.313261687, which is zero at zero."""
+    """Compute log(1 + exp(x - 1)) - 0.08 x - 0.313261687, which is zero at zero.
+
+    Example:
+        >>> swoosh_r(torch.tensor([-10.0, 10.0]))
+        tensor([0.4868, 7.8869])
+    """
     return activate(x - SWOOSH_R.shift, SWOOSH_R)
 
 

@@ -25,7 +25,12 @@ def runs_on_caches(x: Tensor) -> bool:
 
 
 def slices(total: int, size: int) -> Iterator[slice]:
-    """Cut `total` into slices of at most `size`."""
+    """Cut `total` into slices of at most `size`.
+
+    Example:
+        >>> list(slices(7, 3))
+        [slice(0, 3, None), slice(3, 6, None), slice(6, 7, None)]
+    """
     return (slice(start, min(start + size, total)) for start in range(0, total, size))
 
 

@@ -20,7 +20,14 @@ def depthwise_frames(
     weight: Float[Tensor, "dim 1 kernel"],
     bias: Float[Tensor, " dim"],
 ) -> Float[Tensor, "batch frames dim"]:
-    """Convolve each channel over time with its own odd kernel, to as many frames."""
+    """Convolve each channel over time with its own odd kernel, to as many frames.
+
+    Example:
+        >>> kernel = torch.tensor([[[1.0, 0.0, 0.0]]])  # takes the frame before
+        >>> frames = torch.tensor([[[1.0], [2.0], [3.0]]])
+        >>> depthwise_frames(frames, kernel, torch.zeros(1)).flatten()
+        tensor([0., 1., 2.])
+    """
     if frames.device.type == "cpu":
         return depthwise_image(frames.mT.unsqueeze(2), weight.unsqueeze(2), bias).squeeze(2).mT
     padding = weight.shape[-1] // 2

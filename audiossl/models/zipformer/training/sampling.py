@@ -62,6 +62,13 @@ def sample_step(
         device: Where the network is.
         generator: Source of chance, which all ranks have seeded alike: each draws for the rows of
             all and keeps its own. Without one, each rank draws from torch's global state.
+
+    Example:
+        >>> step = sample_step(
+        ...     ZipformerConfig(), Progress(0, 0.0), batch=2, length=50, device=torch.device("cpu")
+        ... )
+        >>> len(step.stacks)
+        7
     """
     sampler = _Sampler(batch, device, generator)
     layer_skips = schedules.layer_skips(config.strides, config.num_layers)

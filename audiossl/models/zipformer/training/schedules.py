@@ -33,7 +33,13 @@ FINISHED = Progress(step=1, batch_count=math.inf)
 
 
 class Schedule:
-    """A value that is linear between given points of `batch_count`, and constant beyond them."""
+    """A value that is linear between given points of `batch_count`, and constant beyond them.
+
+    Example:
+        >>> skips = Schedule((0, 0.5), (4000, 0.05), (16000, 0.0))
+        >>> [skips.at(Progress(0, count)) for count in (0.0, 2000.0, 20000.0)]
+        [0.5, 0.275, 0.0]
+    """
 
     def __init__(self, *points: tuple[int | float, float]) -> None:
         self.points = points

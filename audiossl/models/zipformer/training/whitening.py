@@ -44,7 +44,13 @@ def whiten(
 
 
 def whitening_metric(x: Float[Tensor, "*batch channels"], groups: int = 1) -> Float[Tensor, ""]:
-    """Compute the metric, over all groups: at least 1, and 1 if the covariance is white."""
+    """Compute the metric, over all groups: at least 1, and 1 if the covariance is white.
+
+    Example:
+        >>> white = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+        >>> whitening_metric(white), whitening_metric(white[:, :1].repeat(1, 2))
+        (tensor(1.), tensor(2.))
+    """
     centered = _centered(x, groups)
     return _metric(centered.mT @ centered)[0]
 
