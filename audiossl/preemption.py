@@ -73,9 +73,3 @@ def safe_point() -> None:
 def stop_requested() -> bool:
     """Whether this process was asked to stop."""
     return bool(_flags and _flags[-1])
-
-
-def leave_signals_to_parent() -> None:
-    """Ignore, in a process that loads for another one, what that one answers and ends it for."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)

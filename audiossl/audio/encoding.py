@@ -2,13 +2,11 @@
 
 import io
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 import soundfile
 from jaxtyping import Float, Int16
 
-from audiossl.atomic_files import atomic_write
 from audiossl.errors import UserError
 
 _STEPS = 2**15
@@ -69,17 +67,6 @@ def flac_bytes(waveform: Float[np.ndarray, " samples"], sample_rate: int) -> byt
     file = io.BytesIO()
     soundfile.write(file, pcm16(waveform), sample_rate, format="FLAC", subtype="PCM_16")
     return file.getvalue()
-
-
-def write_flac(path: Path, waveform: Float[np.ndarray, " samples"], sample_rate: int) -> None:
-    """Write mono audio as FLAC of 16 bits, whole or not at all.
-
-    Raises:
-        UserError: It would clip (see `pcm16`), or the disk is full.
-    """
-    content = flac_bytes(waveform, sample_rate)
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(content)
 
 
 def _energy(waveform: Float[np.ndarray, " samples"]) -> float:

@@ -73,17 +73,6 @@ def faults(frames: Frames, names: Sequence[str]) -> dict[int, Skip]:
     return skips
 
 
-def check_frames(frames: Frames, names: Sequence[str]) -> Frames:
-    """Give back what a teacher gave if all of it can be targets.
-
-    Raises:
-        Skip: Names the first row that cannot.
-    """
-    for fault in faults(frames, names).values():
-        raise fault
-    return frames
-
-
 def zero_padding(
     waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
 ) -> Float[Tensor, "batch samples"]:

@@ -1,4 +1,3 @@
-import pytest
 import torch
 from torch import nn
 
@@ -6,7 +5,7 @@ from audiossl.errors import Skip
 from audiossl.models.encoder import Encoder
 from audiossl.nn.frames import Frames
 from audiossl.teachers.spectral import LogMelTeacher
-from audiossl.teachers.teacher import check_frames, faults
+from audiossl.teachers.teacher import faults
 
 
 def test_every_teacher_is_an_encoder_whose_frames_say_what_they_are():
@@ -27,16 +26,14 @@ def test_faulty_rows_are_named_and_the_others_are_not():
     assert all(isinstance(fault, Skip) for fault in found.values())
     assert "b: its teacher gave NaN or infinity in 2 of 4 frames, first in frame 2" in str(found[1])
     assert "d: shorter than one frame" in str(found[3])
-    with pytest.raises(Skip, match="b: its teacher gave NaN"):
-        check_frames(frames, ["a", "b", "c", "d"])
 
 
 def test_whole_batches_pass():
     frames = Frames(torch.randn(2, 5, 2), torch.tensor([5, 1]), 50.0)
-    assert check_frames(frames, ["a", "b"]) is frames
+    assert faults(frames, ["a", "b"]) == {}
 
 
-def test_a_teacher_that_hears_nan_is_found_out():
+def test_a_teacher_that_gets_nan_is_found_out():
     waveforms = torch.randn(2, 8000)
     waveforms[1, 4000] = float("nan")
     found = faults(LogMelTeacher()(waveforms, torch.tensor([8000, 8000])), ["good", "bad"])
