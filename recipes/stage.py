@@ -43,11 +43,12 @@ class Resources:
     """What a stage works with: none of it changes the result."""
 
     device: str = "auto"
-    """auto (an accelerator if there is one), cpu, cuda, cuda:1, ..."""
+    """Device: auto (an accelerator if there is one), cpu, cuda, cuda:1, ..."""
     workers: Whole = 0
-    """Processes that work beside this one, or actors on a cluster; 0 does all the work here."""
+    """Number of processes that work beside this one, or of actors on a cluster; 0 does all the work
+    here."""
     engine: Literal["local", "ray"] = "local"
-    """What launches the work of sharded stages: processes here, or a Ray cluster."""
+    """Launcher of the work of sharded stages: processes here, or a Ray cluster."""
     verify: bool = False
     """Whether to read again all that is finished: inputs that are not as their stage wrote them are
     refused, shards that are not, or whose sources changed, made anew. Otherwise names and sizes are
@@ -61,7 +62,7 @@ class Stage:
     output: Path
     """The directory it owns."""
     device: torch.device
-    """Where to compute."""
+    """Device to compute on."""
     resumed: bool
     """Whether an earlier, unfinished run left something here."""
     log: logging.Logger

@@ -53,13 +53,13 @@ class CodeMatchingConfig:
     codebook: SharedCodebookConfig = SharedCodebookConfig()
     """Codebook that the modalities share."""
     alpha: Nonnegative = 0.1
-    """Weight of code matching; 0 is the control whose codebook splits by side."""
+    """Weight of code matching; 0 is the control whose codebook splits by modality."""
     matching: CodeScoresConfig = CodeScoresConfig()
     """Comparison of the modalities' codes."""
     margin: float = 0.001
     """Margin of the loss on embeddings."""
     directions: Literal["both", "first"] = "both"
-    """Directions of the loss on embeddings: the mean over both, or the first side's anchors."""
+    """Directions of the loss on embeddings: the mean over both, or the first modality's anchors."""
     code_heads: Literal["random", "zero"] = "random"
     """Initialization of the maps from pooled entries to the embedding: random (the paper), or zero,
     so that a warm start is at first what it was, and short training spends nothing on it."""

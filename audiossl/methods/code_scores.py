@@ -26,18 +26,18 @@ class CodeScoresConfig:
     """Comparison of the modalities' codes."""
 
     symmetric: bool = False
-    """Whether both directions are averaged; the paper has first sides as anchors only, which gives
-    candidates with few entries an advantage."""
+    """Whether both directions are averaged; the paper has only the first modality as anchors, which
+    gives candidates with few entries an advantage."""
     stop_gradient: bool = False
-    """Whether each side predicts the other's distribution without gradient through that."""
+    """Whether each modality predicts the other's distribution without gradient through that."""
     score: Literal["mutual", "covering"] = "mutual"
-    """mutual: minus the symmetric cross-entropy (the paper); covering: the first side (a mixture)
-    is to hold what the second (a stem) has, and may hold more."""
+    """Score of two clips. mutual: minus the symmetric cross-entropy (the paper); covering: the
+    first modality (a mixture) is to hold what the second (a stem) has, and may hold more."""
     run_length: bool = False
     """Whether runs of equal codes count as one frame, so that speech counts like its text."""
     window: Positive | None = None
-    """Length of windows that both sides are cut into, seconds, for pairs that lie on one time axis;
-    null: whole clips (the paper)."""
+    """Duration in seconds of windows that both modalities are cut into, for pairs that lie on one
+    time axis; null: whole clips (the paper)."""
     gap: Whole = 2
     """Least distance, in windows, of windows of one clip that are negatives of each other."""
 
@@ -57,7 +57,7 @@ class Choices:
 
     log_probabilities: Float[Tensor, "batch frames size"]
     weights: Float[Tensor, "batch frames"]
-    """How much each frame counts; 0 for padding."""
+    """Weight of each frame; 0 for padding."""
     frame_rate: float
     """Frames a second."""
 

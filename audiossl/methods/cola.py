@@ -26,9 +26,10 @@ class ContrastConfig:
     """Settings of COLA and of methods that differ from it in their pairs."""
 
     projection_dim: Count = 512
-    """Dimension in which crops are compared."""
+    """Dimension of the projections in which crops are compared."""
     similarity: Literal["bilinear", "cosine"] = "bilinear"
-    """a' W p without temperature, or the cosine over 0.2 (on the dense layer's output alone)."""
+    """Similarity of two projections: a' W p without temperature, or the cosine over 0.2 (on the
+    dense layer's output alone)."""
     loss: str = "info_nce"
     """Contrastive loss: info_nce, dcl, or python:module:function of scores, targets, excluded."""
     noise: Nonnegative = 0.001

@@ -49,17 +49,17 @@ class TeacherConfig:
     """One teacher, and which cuts have its features as targets."""
 
     source: str
-    """What `load_encoder` takes: "ge2e:", "aisfx:/weights/checkpoint.pth"."""
+    """Source as `load_encoder` takes it: "ge2e:", "aisfx:/weights/checkpoint.pth"."""
     domains: tuple[str, ...] = ()
     """Domains of cuts that have its features as targets; all of them by default."""
     weight: float = 1.0
-    """Of the loss of its frames."""
+    """Weight of the loss of its frames."""
     clip_weight: float = 1.0
-    """Of the loss of its clip vectors, where it has its own."""
+    """Weight of the loss of its clip vectors, where it has its own."""
     shortest: float = 0.0
-    """Seconds of a crop, at least, that has its features as targets."""
+    """Minimum duration in seconds of a crop that has its features as targets."""
     power: float = 1.0
-    """Its features are raised to it, signs kept: 0.5 for those that are mostly zero."""
+    """Exponent of its features, signs kept: 0.5 for those that are mostly zero."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,18 +68,18 @@ class DistillationConfig:
 
     kind: Literal["distillation"] = "distillation"
     teachers: dict[str, TeacherConfig] = field(default_factory=dict)
-    """By name."""
+    """Teachers by name."""
     distance: Distance = "square"
-    """Of predicted and standardized features."""
+    """Distance of predicted and standardized features."""
     angle_weight: float = 1.0
-    """Of one minus their cosine."""
+    """Weight of one minus their cosine."""
     speeds: tuple[float, ...] = (1.0,)
     """Factors of speed, and so of pitch, of which each batch has one: for teachers, too."""
     mixtures: dict[str, float] = field(default_factory=dict)
     """Probability, by domain, that a crop is mixed with another one of its batch, up to 10 dB
     louder or softer: new sounds for teachers and student."""
     distortions: DistortionsConfig = DistortionsConfig()
-    """Of the student's input alone."""
+    """Distortions of the student's input alone."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class _Crops:
 
     rows: Int[Tensor, " some"]
     frames: Frames
-    """The teacher's, of the crops or of the excerpts that they are part of."""
+    """Frames of the teacher, of the crops or of the excerpts that they are part of."""
     offsets: Float[Tensor, " some"]
     """Seconds from the first sample that the teacher encoded to that of the crop."""
 

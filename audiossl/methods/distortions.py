@@ -22,27 +22,28 @@ class DistortionsConfig:
     """How much of what; a probability of 0 leaves a distortion out."""
 
     probability: float = 0.7
-    """Probability that a crop is distorted at all."""
+    """Probability of distorting a crop at all."""
     gain: float = 10.0
-    """Decibels up or down, at most."""
+    """Largest change of level in decibels, up or down."""
     mixing_probability: float = 0.3
-    """Probability that a distorted crop has another of the batch mixed in."""
+    """Probability that a distorted crop is mixed with another of the batch."""
     noise_probability: float = 0.3
-    """Probability that a distorted crop has white noise added."""
+    """Probability of adding white noise to a distorted crop."""
     ratio: tuple[float, float] = (3.0, 25.0)
-    """Decibels, least and most, by which a crop is above what is mixed in or added."""
+    """Lowest and highest signal-to-noise ratio in decibels of a crop and what is added to it."""
     equalizer: float = 6.0
-    """Deviation in decibels of each of the cosines over mel bins that make a random channel."""
+    """Standard deviation in decibels of each of the cosines over mel bins that make a random
+    channel."""
     equalizer_terms: int = 4
-    """How many of them."""
+    """Number of those cosines."""
     time_probability: float = 0.15
-    """About the share of feature frames that are hidden in a distorted crop."""
+    """Approximate share of feature frames that are masked in a distorted crop."""
     time_span: int = 15
-    """Feature frames that are hidden at once."""
+    """Number of feature frames in a masked span."""
     channel_probability: float = 0.1
-    """About the share of mel bins that are hidden in a distorted crop."""
+    """Approximate share of mel bins that are masked in a distorted crop."""
     channel_span: int = 8
-    """Mel bins that are hidden at once."""
+    """Number of mel bins in a masked band."""
 
 
 def distort_waveforms(

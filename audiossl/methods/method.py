@@ -20,14 +20,14 @@ class Losses:
     total: Float[Tensor, ""]
     """Mean over this rank's items; what is minimized."""
     weight: float = 1.0
-    """How many items (pairs, frames) `total` is a mean of; ranks and accumulated batches are
-    averaged with it, so that splitting a batch changes nothing. 0 where nothing counts,
-    with a `total` of 0."""
+    """Number of items (pairs, frames) that `total` is a mean of; ranks and accumulated batches are
+    averaged with it, so that splitting a batch changes nothing. 0 where nothing counts, with a
+    `total` of 0."""
     metrics: Mapping[str, Float[Tensor, "*figures"]] = field(default_factory=dict)
     """Named figures for the log, detached, the same names in every batch: means over the items, or
     vectors of such, one a codebook, say. NaN where a batch has nothing of the kind."""
     metric_weights: Mapping[str, Float[Tensor, ""]] = field(default_factory=dict)
-    """How many items a metric is a mean of, where that is another number than `weight`."""
+    """Number of items a metric is a mean of, where that is another number than `weight`."""
     headlines: tuple[str, ...] | None = None
     """Metrics of log lines; None: all. Records have all of them."""
 

@@ -52,15 +52,16 @@ class MixingConfig:
     noise_overlap: tuple[Share, Share] = (1.0, 1.0)
     """Share of the cut over which noise sounds."""
     utterance_snr: tuple[float, float] = (-5.0, 5.0)
-    """Ratio of the power of the cut to that of the other, dB."""
+    """Signal-to-noise ratio of the cut and the other, dB."""
     mix_codes: bool = False
     """Whether the other cut comes whole and with its codes; a piece without codes otherwise."""
     utterance_overlap: tuple[Share, Share] = (0.2, 0.5)
     """Share of the cut over which a piece of the other sounds."""
     longest_delay: Nonnegative = 2.0
-    """Greatest delay of a whole other cut, seconds."""
+    """Maximum delay of a whole other cut, seconds."""
     block: Count = 2
-    """Neighboring rows that are partners of each other; every share of a batch has a multiple."""
+    """Number of neighboring rows that are partners of each other; every share of a batch has a
+    multiple."""
 
     def __post_init__(self) -> None:
         """Check what values alone can tell.

@@ -28,13 +28,13 @@ class TaggingConfig:
 
     kind: Literal["tagging"] = "tagging"
     dropout: Share = 0.1
-    """Of the clip vector."""
+    """Dropout probability of the clip vector."""
     mixup_probability: Share = 0.5
-    """Of a cut to be mixed with its neighbor in the batch."""
+    """Probability of mixing a cut with its neighbor in the batch."""
     mixup_beta: Positive = 10.0
-    """Shares of the mixture are drawn from Beta(b, b)."""
+    """Parameter b of Beta(b, b), from which the shares of the mixture are drawn."""
     augmentation: SpecAugmentConfig = field(default_factory=SpecAugmentConfig)
-    """What is hidden from the encoder."""
+    """SpecAugment masks of the encoder's input."""
 
     def __post_init__(self) -> None:
         """Check what values alone can tell.

@@ -34,9 +34,9 @@ class TranscriptionConfig:
 
     kind: Literal["transcription"] = "transcription"
     dropout: Share = 0.1
-    """Of the encoder's output."""
+    """Dropout probability of the encoder's output."""
     augmentation: SpecAugmentConfig = field(default_factory=SpecAugmentConfig)
-    """What is hidden from the encoder."""
+    """SpecAugment masks of the encoder's input."""
 
 
 class Transcription(nn.Module):

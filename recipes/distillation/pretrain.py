@@ -25,7 +25,7 @@ class Config(PretrainConfig):
     """Distill several frozen teachers into one encoder."""
 
     crops: CropsConfig
-    """What a batch holds."""
+    """Composition of batches of crops."""
     encoder: EncoderConfig = LayeredConfig()
     """Student to train."""
     method: CropMethodConfig = DistillationConfig()

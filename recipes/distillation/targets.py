@@ -41,33 +41,34 @@ class Config:
     cuts: Path
     """Output of a `prepare` stage."""
     output: Path
-    """Where the targets go."""
+    """Folder of the targets."""
     teacher: str
     """Network that supplies the targets, as `audiossl.load_encoder` takes it."""
     hours: dict[str, float]
-    """Hours of audio of each domain, at most: {sounds: 9, music: 3}."""
+    """Maximum hours of audio of each domain: {sounds: 9, music: 3}."""
     label: str = "domain"
-    """The label of a cut that names its domain."""
+    """Label that names the domain of a cut."""
     spread: str = "package"
-    """The label whose values take turns in giving excerpts."""
+    """Label whose values take turns in giving excerpts."""
     where: dict[str, list[str]] = field(default_factory=dict)
-    """Which cuts take part: labels and their values, as in {split: [train]}; all if empty."""
+    """Labels and their values of the cuts that take part, as in {split: [train]}; all cuts if
+    empty."""
     excerpt_duration: Positive = 10.0
     """Seconds of an excerpt; longer cuts are divided, and a rest below half of it is left out."""
     min_duration: Positive = 0.1
-    """Seconds of an excerpt, at least."""
+    """Minimum duration of an excerpt in seconds."""
     frame_rate: Positive = 12.5
     """Frames a second, about: so many frames of a faster teacher are averaged."""
     batch_duration: Positive = 40.0
-    """Seconds that are encoded at once, padding included."""
+    """Seconds of audio that are encoded at once, padding included."""
     seed: Whole = 0
-    """Of the choice of excerpts."""
+    """Random seed of the choice of excerpts."""
     threads: Count = 1
     """Threads of each process on a CPU; rounding depends on their number."""
     max_skipped: Share = 0.02
     """Largest share of excerpts that may be left out before the stage fails."""
     resources: Resources = Resources()
-    """What to work with."""
+    """Device and worker processes."""
 
     def extra_inputs(self) -> dict[str, Path]:
         """Files and folders that `teacher` names; they are fingerprinted as inputs."""
