@@ -41,7 +41,7 @@ class TeacherFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class DataFacts:
-    """What a method may need to know of the data that it is trained on, the same in all batches."""
+    """Facts of the data that a method is trained on, the same in all batches."""
 
     seconds_per_step: float = 0.0
     """Audio that is encoded in a step, over all ranks: what schedules of encoders count."""

@@ -124,7 +124,7 @@ def plain(value: Any) -> Any:
 def from_plain(kind: Any, value: Any, source: str) -> Any:
     """Build a config of type `kind` from plain content; the inverse of `plain`.
 
-    Unions of configs are told apart by their field `kind`; one with the member `UserDefined` also
+    Unions of configs are tagged by their field `kind`; one with the member `UserDefined` also
     takes `python:module:Class`. A config inside another one may name a few of its fields: the
     others keep the values of the default. Numbers may be text ("1e-3", which YAML takes for text);
     nothing else is converted.

@@ -1,4 +1,4 @@
-"""How methods are run, stage by stage; knows no corpus."""
+"""How methods are run, stage by stage, independent of corpora."""
 
 import sys
 

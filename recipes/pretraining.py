@@ -54,7 +54,7 @@ class InitialWeights:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig(InitialWeights, TrainingConfig):
-    """Settings of a pretraining stage that learns from one corpus without targets."""
+    """Settings of a pretraining stage on one corpus without targets."""
 
     cuts: Path
     """Output of a `prepare` stage."""

@@ -32,7 +32,7 @@ def read_settings(
     """Build a config of `kind` from `--config` files in order, and `--field value` pairs.
 
     Args:
-        kind: A frozen dataclass; unions in it are told apart by their `kind` field.
+        kind: A frozen dataclass; unions in it are tagged by their `kind` field.
         program: How the program is called, for `--help`.
         words: The command line; by default that of this process.
 

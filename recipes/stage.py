@@ -176,7 +176,7 @@ def _open(
                 _verify(Path(entry["path"]) for entry in record["inputs"].values())
         except UserError as error:
             problem = str(error)
-    # Every rank must hear of a refusal, or the others would wait for the first forever.
+    # Every rank must learn of a refusal, or the others would wait for the first forever.
     record, previous, problem = distributed.agree((record, previous, problem))
     if problem:
         raise UserError(problem)

@@ -1,1 +1,1 @@
-"""Arithmetic of sound; knows no model."""
+"""Arithmetic of sound, independent of models."""

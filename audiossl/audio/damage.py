@@ -11,7 +11,7 @@ import soundfile
 from audiossl.audio.joined import joined, mp3_bytes, skip_tags
 from audiossl.errors import Skip
 
-# Writers to a pipe do not know the size and promise the most they can.
+# Writers to a pipe cannot state the size in advance and promise the largest.
 _UNKNOWN_SIZE = 0x7FFF0000
 _SIZES = re.compile(
     r"^\s*(?P<chunk>[\w ]+?)\s*:\s*(?P<promised>\d+) \(should be (?P<found>\d+)\)", re.M

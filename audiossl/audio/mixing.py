@@ -18,7 +18,7 @@ def gain_for(
     """Amplitude by which `other` is multiplied so that `main` is `snr` dB above it.
 
     Args:
-        main: Powers of what is heard.
+        main: Powers of the main signals.
         other: Powers of what is added; silence is left as it is.
         snr: Signal-to-noise ratio, dB.
     """

@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _systems(folders: list[Path]) -> Systems:
-    """Read all predictions; encoders of several folders are told apart by the folder's name."""
+    """Read all predictions; encoders of several folders carry the folder's name."""
     systems: Systems = {}
     for folder in folders:
         files = sorted((folder / "predictions").glob("*/*.npz"))

@@ -1,4 +1,4 @@
-"""Write a page of results from finished stages, or a page of a run's pairs to hear and see.
+"""Write a page of results from finished stages, or a page of the pairs of a run, with audio.
 
 FOLDER is the output of recipes.probe.fit, or, with --pairs, of a stage that pretrains on pairs; a
 run that is still going on will do.

@@ -3,8 +3,8 @@
 A folder inside it that holds a file named `mixture` is one recording, and so is a folder that the
 labels name: the other audio files in it are its stems, and without a mixture their sum is one.
 
-Audio is told by its name, and a file of another name by how it begins. A file is one item, however
-often links lead to it and however its path is spelled in a table.
+Audio is recognized by its suffix, and a file of another name by its first bytes. A file is one
+item, however often links lead to it and however its path is spelled in a table.
 """
 
 import os

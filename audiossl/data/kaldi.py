@@ -100,7 +100,7 @@ def _labels(utterance: str, tables: Mapping[str, _Table], genders: _Table) -> di
 
 
 def _unmatched(utterances: set[str], tables: Mapping[str, _Table]) -> Iterator[Item]:
-    """Make an item with a problem of every utterance that only labels know."""
+    """Make an item with a problem of every utterance that appears in labels only."""
     seen: set[str] = set(utterances)
     for table in tables.values():
         for name, entry in table.items():

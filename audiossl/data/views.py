@@ -4,7 +4,7 @@ COLA takes two random crops of one recording. Musical source association takes a
 and a crop of one of its stems, from the same segment of a few seconds, at independent offsets:
 
 * the source is drawn once per mini-batch, so that negatives are of the same source (a pair's stem
-  could otherwise be told from the others by its kind of instrument);
+  could otherwise be distinguished from the others by its kind of instrument);
 * a batch is either active (distinct segments in which the source sounds) or mixed (the next
   segments of the epoch's permutation, of which some lack the source);
 * whether a source sounds is measured on the segment's own samples of the stem, before leveling, and

@@ -60,7 +60,7 @@ def build_method(config: Any, encoder: nn.Module, data: DataFacts | None = None)
 
 
 def read_method_config(content: Mapping[str, Any], source: str) -> Any:
-    """Read the config of a method; one from before there were kinds is told by its settings.
+    """Read the config of a method; an old one without `kind` is recognized by its settings.
 
     Example:
         >>> read_method_config({"kind": "cola", "projection_dim": 64}, "an example").loss

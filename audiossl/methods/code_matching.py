@@ -132,7 +132,7 @@ class CodeMatching(nn.Module):
         """Compute the losses of finding each clip's other side, by embedding and by codes."""
         rows = len(batch.concepts)
         if rows * distributed.world_size() < 2:
-            raise UserError("a batch of one pair has nothing to be told from: batch_size >= 2")
+            raise UserError("a batch of one pair has no negatives: batch_size >= 2")
         context = context_of(step, self.data, generator)
         found = {s: self.embed(s, batch.sides[s], batch.lengths[s], context) for s in self.sides}
         excluded = batch.concepts[:, None] == distributed.gather(batch.concepts)

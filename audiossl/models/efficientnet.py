@@ -200,7 +200,7 @@ class _ConvNorm(nn.Sequential):
         activation: bool,
         groups: int = 1,
     ) -> None:
-        # Stride 2 pads as TensorFlow does where it does not know the size: less before than after.
+        # Stride 2 pads as TensorFlow does where the size is unknown: less before than after.
         before = kernel // 2 - (stride - 1)
         padding = (before, kernel // 2)
         parts: list[nn.Module] = [] if stride == 1 else [nn.ZeroPad2d(padding + padding)]

@@ -16,7 +16,7 @@ from audiossl.python_objects import UserDefined
 
 @runtime_checkable
 class Encoder(Protocol):
-    """A network from waveforms to frames; probes, teachers and exports know no more than this."""
+    """A network from waveforms to frames: all that probes, teachers and exports rely on."""
 
     sample_rate: int
     """Samples a second that the waveforms must have."""

@@ -1,1 +1,1 @@
-"""Layers that know no sound."""
+"""Layers independent of audio."""

@@ -26,5 +26,5 @@ def _contents(state: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]:
     for name in sorted(state):
         value = state[name].detach().cpu().contiguous()
         yield f"{name} {value.dtype} {tuple(value.shape)} ".encode()
-        # As bytes, because numpy does not know bfloat16.
+        # As bytes, because numpy has no bfloat16.
         yield value.reshape(-1).view(torch.uint8).numpy().data

@@ -1,4 +1,4 @@
-"""Eden: a learning rate that falls with the root of the steps and with the root of the audio heard.
+"""Eden: a learning rate that falls with the roots of the steps and of the hours of audio.
 
 Source: Zipformer (Yao et al., 2024), section 3.5, eq. 9, and its public implementation, as SPEAR
 uses it: epochs are counted in hours of audio.

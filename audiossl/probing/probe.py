@@ -48,7 +48,7 @@ class Examples:
 
 @dataclass(frozen=True)
 class Problem:
-    """What a probe learns from, and what it chooses its settings on."""
+    """Training examples of a probe, and validation examples that select its settings."""
 
     train: Examples
     valid: Examples

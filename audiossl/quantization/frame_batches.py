@@ -46,7 +46,7 @@ class FrameBatches:
         """
         if frames.ndim != 2 or not len(frames):
             raise UserError(
-                f"a quantizer learns from an array of (frames, dim), got one of shape "
+                f"a quantizer is trained on an array of (frames, dim), got one of shape "
                 f"{tuple(frames.shape)}"
             )
         self.frames, self.batch_size, self.device = frames, batch_size, torch.device(device)

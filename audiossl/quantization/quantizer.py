@@ -17,7 +17,7 @@ from audiossl.nn.digests import digest_of_tensors
 
 @runtime_checkable
 class Quantizer(Protocol):
-    """Frames to codes and back; stages, methods and stored codes know no more than this."""
+    """Frames to codes and back: all that stages, methods and stored codes rely on."""
 
     dim: int
     """Dimension of a frame."""
@@ -184,4 +184,6 @@ def _check_finite(frames: Float[Tensor, "frames dim"], start: int) -> None:
     finite = frames.isfinite().all(dim=1)
     if not finite.all():
         first = start + int(finite.int().argmin())
-        raise Skip(f"frame {first} is NaN or infinite and has no code: what did its teacher hear?")
+        raise Skip(
+            f"frame {first} is NaN or infinite and has no code: check the input of its teacher"
+        )

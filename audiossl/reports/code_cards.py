@@ -1,4 +1,4 @@
-"""Cards of codes of a shared codebook: what each fires on in every modality, to hear and to see."""
+"""Cards of codes of a shared codebook: where each fires in every modality, as audio and text."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

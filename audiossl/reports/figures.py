@@ -13,7 +13,7 @@ from audiossl.reports.maps import Maps
 from audiossl.reports.scores import label, ordered
 
 PALETTE = ("#1f6fb5", "#d0761b", "#2c9265", "#b0427f", "#7355b3", "#b8453a")
-"""Colors of series; in a page they are the variables --s0, --s1, ..., which know day and night."""
+"""Colors of series; in a page they are variables --s0, --s1, ... of the light or dark theme."""
 _BASELINE = "#8d949b"
 
 

@@ -1,4 +1,4 @@
-"""Pairs to hear and see: anchors and positives as training draws them, the strangest first.
+"""Pairs with audio and spectrograms: anchors and positives as in training, the strangest first.
 
 A contrastive method is only as good as its pairs, and wrong ones (a stem that is another
 instrument's leakage, a gate that closes too late, two copies of one recording) do not show in a

@@ -20,7 +20,7 @@ def sound(
     caption: str,
     marks: Sequence[tuple[float, float]] = (),
 ) -> str:
-    """Show a sound and let it be heard.
+    """Show a sound as a spectrogram that plays it.
 
     It is played at a common loudness, whatever its own: what was leveled for training would be
     too faint to hear.

@@ -1,7 +1,7 @@
 """Demucs networks from a local folder: every way in which that goes wrong is said in one line.
 
 Demucs' own loader ends the process where the folder is missing, runs the code in any `.th` file,
-goes to the network where nothing is said, and knows no safetensors in folders. This one reads the
+uses the network by default, and does not read safetensors in folders. This one reads the
 same files: `<signature>.safetensors` (class and arguments in its metadata), `<signature>.th` or
 `<signature>-<checksum>.th`, and `<name>.yaml` for a bag of several networks.
 """

@@ -11,7 +11,7 @@ from torch import Tensor
 class Separator(Protocol):
     """Takes windows of mixtures apart.
 
-    One window is one item of a batch, and no item knows of another: the stems of a mixture do not
+    One window is one item of a batch, independent of all others: the stems of a mixture do not
     depend on what it is batched with, beyond rounding. `audiossl.separation.recordings` cuts
     recordings of any length into windows and joins the stems again.
     """

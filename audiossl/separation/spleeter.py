@@ -61,7 +61,7 @@ class Spleeter:
         if not 0 <= overlap < 1:
             raise UserError(f"spleeter: overlap={overlap}: expected at least 0 and below 1")
         self.networks = nn.ModuleList(networks[name] for name in _NAMES).to(device).eval()
-        # Makes the convolutions some 1.4 times faster on a CPU; torch's stubs do not know it.
+        # Makes the convolutions some 1.4 times faster on a CPU; torch's stubs lack it.
         self.networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.overlap = overlap
         self.device = torch.device(device)

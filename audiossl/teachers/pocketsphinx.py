@@ -1,11 +1,11 @@
 """PocketSphinx: which state of which English phone a frame sounds like.
 
 The acoustic model of the PyPI wheel `pocketsphinx`, trained on transcribed English, as a teacher of
-what is said; GE2E, the other small teacher of speech, knows who says it. Its Gaussian mixtures are
-phonetically tied: each of 42 phones and noises has its own 3 x 128 Gaussians, one set each for 13
-cepstra, their first and their second differences, and each of its three states has its own weights
-of them. Only these 126 context-independent states are used; the 5000 that depend on neighboring
-phones are for a decoder.
+what is spoken; GE2E, the other small teacher of speech, represents the speaker. Its Gaussian
+mixtures are phonetically tied: each of 42 phones and noises has its own 3 x 128 Gaussians, one set
+each for 13 cepstra, their first and their second differences, and each of its three states has its
+own weights of them. Only these 126 context-independent states are used; the 5000 that depend on
+neighboring phones are for a decoder.
 
 Conventions. The front end is that of Sphinx: samples as 16-bit integers, pre-emphasis of 0.97 over
 the whole waveform, Hamming windows of 410 samples each 160 that lie in the waveform, power spectrum

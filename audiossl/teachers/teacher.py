@@ -38,7 +38,7 @@ class FrozenTeacher(nn.Module):
         return replace(frames, layer_convention=self.convention)
 
     def train(self, mode: bool = True) -> "FrozenTeacher":  # noqa: ARG002 - it is not asked
-        """Stay in evaluation mode, whatever a student around it is told."""
+        """Stay in evaluation mode, whatever the mode of a student around it."""
         return super().train(False)
 
     @abstractmethod

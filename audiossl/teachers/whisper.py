@@ -51,7 +51,7 @@ class WhisperTeacher(FrozenTeacher):
         self.mel = MelSpectrogram(dialect, filters)
         self.convention = (
             f"whisper {described(layer, len(encoder.layers))}; windows of "
-            f"{self.window / 16000:g} s that do not hear each other"
+            f"{self.window / 16000:g} s that are encoded independently"
         )
         self.eval().requires_grad_(False)
 

@@ -73,7 +73,7 @@ def read_sharded(path: Path, layout: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _by_first(act: Callable[[], Any]) -> None:
-    """Let the first rank act while the others wait, and hear of its failure."""
+    """Let the first rank act while the others wait, and share its failure."""
     problem = None
     if distributed.is_first():
         try:

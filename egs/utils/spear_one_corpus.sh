@@ -1,6 +1,6 @@
 # shellcheck shell=bash disable=SC2154
 # Sourced by spear/run.sh of a single corpus: its stages from manifests to pretraining. Wants domain (speech or audio), sample
-# (which cuts the quantizer learns from), and the options of those scripts.
+# (cuts that the quantizer is trained on), and the options of those scripts.
 
 [[ $exp_dir == /* || $exp_dir == exp ]] || exp_dir=$invoked_from/$exp_dir
 recipe=../../../recipes/spear/conf

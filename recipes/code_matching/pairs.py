@@ -82,7 +82,7 @@ class Scores:
 
 @dataclass(frozen=True, kw_only=True)
 class Encoders:
-    """One clip, as two encoders or front ends hear it; the sides have any names."""
+    """One clip under two encoders or front ends; the modalities have any names."""
 
     kind: Literal["encoders"] = "encoders"
     window: Positive = 5.0

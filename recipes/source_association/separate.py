@@ -130,24 +130,24 @@ class _Mixtures:
     def estimated(self, separator: Separator) -> Iterator[Stems | None]:
         """Yield what a separator makes of the mixtures, many windows at once."""
         rate = separator.sample_rate if self.config.originals else SAMPLE_RATE
-        heard: deque[int] = deque()
+        read_cuts: deque[int] = deque()
         separated = separate_recordings(
             separator,
-            self._mixtures(rate, heard),
+            self._mixtures(rate, read_cuts),
             sample_rate=rate,
             batch_size=self.config.batch_size,
         )
         stems = next(separated, None)
         for cut in self.cuts:
             # Mixtures that could not be read have no stems: those at hand are of a later cut.
-            if heard and heard[0] == cut:
+            if read_cuts and read_cuts[0] == cut:
                 yield stems
-                heard.popleft()
+                read_cuts.popleft()
                 stems = next(separated, None)
             else:
                 yield None
 
-    def _mixtures(self, rate: int, heard: deque[int]) -> Iterator[np.ndarray]:
+    def _mixtures(self, rate: int, read_cuts: deque[int]) -> Iterator[np.ndarray]:
         """Read the mixtures one by one, and note which could be read."""
         for cut in self.rows:
             try:
@@ -155,7 +155,7 @@ class _Mixtures:
             except Skip as error:
                 self._skip(cut, error)
                 continue
-            heard.append(cut)
+            read_cuts.append(cut)
             yield mixture
 
     def _mixture(self, cut: int, rate: int) -> np.ndarray:

@@ -37,7 +37,7 @@ def finetune(config: Config, stage: Stage) -> dict[str, Any]:
     method = Tagging(open_encoder(config), config.method, len(tags))
     figures = pretrain(method, TagCuts(cuts, tags, plan), config, stage)
     probabilities = torch.stack(
-        answers(method, test, lambda *heard: list(method.tag(*heard).cpu().unbind()), stage)
+        answers(method, test, lambda *batch: list(method.tag(*batch).cpu().unbind()), stage)
     )
     true = tag_matrix(test, tags).numpy().astype(bool)
     precision = plain(METRICS["pr_auc"], true, probabilities.numpy().astype(np.float64))

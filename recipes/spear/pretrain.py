@@ -76,7 +76,7 @@ def build(config: Config, source: CodedCuts) -> nn.Module:
 
 
 def with_seconds(loop: LoopConfig, seconds: float) -> LoopConfig:
-    """Tell a schedule that counts hours of audio how much a step hears."""
+    """Give a schedule that counts hours of audio the seconds of audio of a step."""
     schedule = loop.optimizer.schedule
     if not isinstance(schedule, EdenConfig):
         return loop

@@ -18,7 +18,7 @@ Outputs = tuple[Float[Tensor, "batch frames dim"], ...]
 
 @dataclass(frozen=True)
 class StackContext:
-    """What a stack has to know of its frames."""
+    """Properties of the frames that a stack depends on."""
 
     positions: Float[Tensor, "differences encoding_dim"]
     """Encodings of at least the differences between frames."""

@@ -36,7 +36,7 @@ corpora=
 for name in $names; do
   corpora+="${corpora:+, }{cuts: $exp_dir/cuts/$name, codes: [$exp_dir/codes/$name], domain: speech}"
 done
-# A quantizer learns from the first part of the first corpus.
+# A quantizer is trained on the first part of the first corpus.
 first=libriheavy_${libriheavy_parts%% *}
 
 if stage 0 "manifests: $corpus_dir -> $exp_dir/cuts"; then

@@ -1,6 +1,6 @@
 """One training step of a Zipformer: everything that chance and schedules decide, before it runs.
 
-`sampling` draws it; the network itself draws nothing and knows no schedule. In evaluation, and in a
+`sampling` draws it; the network itself draws nothing and has no schedule. In evaluation, and in a
 network without machinery, nothing is skipped, dropped, masked, limited or regularized. A mask is
 multiplied, so that every parameter has a gradient in every step; the mask of a skip whose schedule
 has come to an end is None.
