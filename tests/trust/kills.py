@@ -114,11 +114,17 @@ def second_run_is_refused(stage: str, here: Path, scratch: Path) -> bool:
 
 
 def content(folder: Path) -> dict[str, str]:
-    """Digest every file of an output, without what tells about the run rather than the result."""
+    """Digest every file of an output, without what tells about the run rather than the result.
+
+    A stop writes a checkpoint of its own, which takes the place of an older one: the newest counts.
+    """
     found = {}
+    older = sorted((folder / "checkpoints").glob("step-*"))[:-1]
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
         if path.is_dir() or path.name in PASSED_OVER or name.startswith("tensorboard/"):
+            continue
+        if path in older:
             continue
         found[name] = hashlib.sha256(_told(path, folder)).hexdigest()
     return found

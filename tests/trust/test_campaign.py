@@ -23,8 +23,11 @@ def _campaign(*words: str) -> None:
     assert done.returncode == 0, "\n".join(problems) or done.stderr[-4000:]
 
 
+@pytest.mark.timeout(1500)
 def test_bad_input_mutated_files_and_killed_stages():
-    _campaign("--moments", "1", "--mutations", "2", "--every", "5", "--ranks", "1")
+    _campaign(
+        "--moments", "2", "--mutations", "1", "--every", "6", "--ranks", "1", "--minutes", "2"
+    )  # fmt: skip
 
 
 @pytest.mark.long
