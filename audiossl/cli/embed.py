@@ -17,7 +17,7 @@ from audiossl.atomic_files import atomic_write, remove_leftovers_of
 from audiossl.audio.presentation import CHUNK
 from audiossl.cli.terminal import as_is, warn
 from audiossl.errors import Skip, UserError
-from audiossl.pretrained.embed import UNTRAINED, embed_files
+from audiossl.pretrained.embed import DEFAULT, embed_files
 from audiossl.pretrained.pieces import Embedded
 
 INCOMPLETE = 3
@@ -31,8 +31,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='audio files, folders, or patterns ("clips/**/*.wav")',
     )  # fmt: skip
     parser.add_argument(
-        "--encoder", default=UNTRAINED,
-        help="folder of ours, or kind:path; default %(default)s, statistics of log-mel frames",
+        "--encoder", default=DEFAULT,
+        help="folder of ours, or kind:path; default %(default)s, which comes with this package",
     )  # fmt: skip
     parser.add_argument(
         "--output", type=Path, default=Path("embeddings.npz"),

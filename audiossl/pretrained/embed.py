@@ -18,13 +18,13 @@ from audiossl.pretrained.load import load_encoder
 from audiossl.pretrained.pieces import Embedded, Pieces, frames_of, vectors_of
 from audiossl.pretrained.sounds import Clips, list_clips, without_padding
 
-UNTRAINED = "log_mel_statistics:"
-"""What embeds where no encoder is named: mean and deviation of log-mel frames."""
+DEFAULT = "audiossl:small"
+"""What embeds where no encoder is named: the small encoder that comes with this package."""
 
 
 def embed(
     clips: Clips,
-    encoder: nn.Module | str | Path = UNTRAINED,
+    encoder: nn.Module | str | Path = DEFAULT,
     *,
     sample_rate: int | None = None,
     lengths: Lengths | None = None,
@@ -40,7 +40,7 @@ def embed(
 
     >>> import numpy as np
     >>> embed(np.zeros(16000)).shape
-    torch.Size([1, 128])
+    torch.Size([1, 928])
     >>> embed(np.zeros((2, 8000)), "log_mel:40", sample_rate=8000, lengths=[8000, 5000]).shape
     torch.Size([2, 40])
 
@@ -48,8 +48,8 @@ def embed(
         clips: Audio files: a path, a pattern ("clips/**/*.wav"), a folder (all audio in it, at any
             depth), or several of them. Or waveforms in memory, of NumPy or torch: one (samples,), a
             batch (clips, samples), or a list of arrays.
-        encoder: What `load_encoder` returns, or what it takes. By default statistics of log-mel
-            frames.
+        encoder: What `load_encoder` returns, or what it takes. By default the small encoder that
+            comes with this package.
         sample_rate: Rate of waveforms in memory, Hz; None: that of the encoder.
         lengths: Valid samples of each waveform of a batch; None: all.
         chunk: Seconds that are encoded at once of longer clips.

@@ -49,6 +49,8 @@ SCHEMES: dict[str, Scheme] = {
     "python": Scheme("audiossl.pretrained.python:load"),
 }
 """Every kind, in the order in which messages list them."""
+SHIPPED = {"small": Path(__file__).parent / "weights" / "small"}
+"""Encoders that come with this package: `audiossl:small`; each folder has its model card."""
 ALIASES = {"log-mel": "log_mel_statistics"}
 """Deprecated spellings. "log-mel:" was never "log_mel:": it is the baseline of tables."""
 
@@ -72,6 +74,8 @@ def parse_source(source: str | Path) -> Source:
     Source(kind='hf', place='models/wavlm-large', layer=21)
     >>> parse_source("exp/pretrain")
     Source(kind='audiossl', place='exp/pretrain', layer=None)
+    >>> parse_source("audiossl:small").place == str(SHIPPED["small"])
+    True
 
     Raises:
         UserError: The kind is unknown.
@@ -86,6 +90,9 @@ def parse_source(source: str | Path) -> Source:
             f"{source}: unknown kind of encoder {kind!r}{did_you_mean(kind, SCHEMES)} "
             f"(known: {', '.join(f'{known}:' for known in SCHEMES)}, or a folder of this package)"
         )
+    if separator and kind == OWN and place.partition("#")[0] in SHIPPED:
+        name, mark, rest = place.partition("#")
+        place = f"{SHIPPED[name]}{mark}{rest}"
     before, mark, layer = place.rpartition("#")
     if not mark or SCHEMES[kind].keeps_hash or Path(place).exists():
         return Source(kind, place)

@@ -35,17 +35,29 @@ if stage 2 "cuts: $exp_dir/items -> $exp_dir/cuts"; then
     --only_labeled true --resources.workers "$jobs" --output "$exp_dir/cuts"
 fi
 
+embed() {
+  name=$1
+  shift
+  run $launch recipes.probe.embed --config conf/embed.yaml --encoders.small "$encoder" --cuts "$exp_dir/cuts" "$@" \
+    --resources.cache "$exp_dir/cache" --resources.workers "$jobs" --output "$exp_dir/embeddings/$name"
+}
+
 if stage 3 "embeddings: $exp_dir/cuts -> $exp_dir/embeddings"; then
-  run $launch recipes.probe.embed --config conf/embed.yaml --encoders.small "$encoder" --cuts "$exp_dir/cuts" \
-    --resources.cache "$exp_dir/cache" --resources.workers "$jobs" --output "$exp_dir/embeddings"
+  embed clips
+  embed phones --where "{package: [festvox-ru]}" --embedding.layers "[output]" --embedding.segments phones
 fi
 
 if stage 4 "probes: $exp_dir/embeddings -> $exp_dir/probes"; then
-  run $launch recipes.probe.fit --config conf/tasks.yaml --cuts "$exp_dir/cuts" --embeddings "$exp_dir/embeddings" \
-    --resources.workers "$jobs" --output "$exp_dir/probes"
+  run $launch recipes.probe.fit --config conf/tasks.yaml --cuts "$exp_dir/cuts" --resources.workers "$jobs" \
+    --embeddings "$exp_dir/embeddings/clips" --output "$exp_dir/probes/clips"
+  run $launch recipes.probe.fit --config conf/phones.yaml --cuts "$exp_dir/cuts" --resources.workers "$jobs" \
+    --embeddings "$exp_dir/embeddings/phones" --output "$exp_dir/probes/phones"
 fi
 
 if stage 5 "report: $exp_dir/probes -> $exp_dir/report"; then
-  run $launch recipes.probe.report --fitted "$exp_dir/probes" --title "The benchmark of Debian packages" \
-    --output "$exp_dir/report"
+  for part in clips phones; do
+    run $launch recipes.probe.report --fitted "$exp_dir/probes/$part" --title "The benchmark of Debian packages: $part" \
+      --output "$exp_dir/report/$part"
+  done
+  run $launch egs.debian_packages.benchmark.table "$exp_dir/probes/clips" "$exp_dir/probes/phones"
 fi

@@ -20,7 +20,7 @@ def ship(pretrained: Path, folder: Path) -> float:
     halves = {name: value.half() if value.dim() > 1 else value for name, value in state.items()}
     write_weights(folder / WEIGHTS, halves, {"format": "pt"})
     content = read_json(pretrained / CONFIG)
-    provenance = {name: content["provenance"][name] for name in ("method", "loop")}
+    provenance = {name: value for name, value in content["provenance"].items() if name != "last"}
     write_json(folder / CONFIG, {**content, "provenance": provenance})
     noise = torch.randn(1, 32_000, generator=torch.Generator().manual_seed(0)) * 0.1
     before, after = (load_encoder(place)(noise).clip for place in (pretrained, folder))

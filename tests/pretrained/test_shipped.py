@@ -1,0 +1,43 @@
+"""The encoder that comes with the package: it loads, is small, and can be gone on from."""
+
+import pytest
+import torch
+
+from audiossl.errors import UserError
+from audiossl.models.build import build_encoder
+from audiossl.models.efficientnet import EfficientNetConfig
+from audiossl.models.layered import Layered
+from audiossl.pretrained.load import load_encoder
+from audiossl.pretrained.own import CONFIG, WEIGHTS
+from audiossl.pretrained.sources import SHIPPED, parse_source, paths_of
+from recipes.pretraining import take_weights
+
+
+def test_it_is_within_four_megabytes_and_has_a_card():
+    folder = SHIPPED["small"]
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 4 * 2**20
+    assert {path.name for path in folder.iterdir()} == {WEIGHTS, CONFIG, "README.md"}
+
+
+def test_its_name_needs_no_folder_and_wins_over_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    encoder = load_encoder("audiossl:small")
+    frames = encoder(torch.randn(1, 16000, generator=torch.Generator().manual_seed(0)))
+    assert (frames.vectors.shape[2], frames.clip.shape) == (464, (1, 928))
+    (tmp_path / "small").mkdir()
+    assert parse_source("audiossl:small").place == str(SHIPPED["small"])
+    assert parse_source("small").place == "small"
+    assert parse_source("audiossl:small#2").layer == 2
+    assert paths_of("audiossl:small") == [SHIPPED["small"]]
+
+
+def test_pretraining_goes_on_from_its_weights_if_the_network_is_the_same():
+    shipped = load_encoder("audiossl:small")
+    assert isinstance(shipped, Layered)
+    encoder = build_encoder(shipped.config)
+    take_weights(encoder, "audiossl:small")
+    for name, value in encoder.state_dict().items():
+        assert torch.equal(value, shipped.state_dict()[name]), name
+    other = build_encoder(EfficientNetConfig(width=0.05, depth=0.1))
+    with pytest.raises(UserError, match=r"initial_weights: audiossl:small.*missing.*small.yaml"):
+        take_weights(other, "audiossl:small")
