@@ -164,10 +164,10 @@ def test_teachers_are_no_part_of_the_state_and_have_no_gradient():
 @pytest.mark.parametrize(
     "settings",
     [
-        {"teachers": {"levels": TeacherConfig(source="", domains=("speach",))}},
-        {"mixtures": {"speach": 0.5}},
+        {"teachers": {"levels": TeacherConfig(source="", domains=("speechs",))}},
+        {"mixtures": {"speechs": 0.5}},
     ],
 )
 def test_unknown_domains_are_named(settings):
-    with pytest.raises(UserError, match=r"'speach'.*did you mean"):
+    with pytest.raises(UserError, match=r"'speechs'.*did you mean"):
         _method(**settings)

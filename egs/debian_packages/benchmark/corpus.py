@@ -11,7 +11,7 @@ import hashlib
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,8 @@ from egs.debian_packages.local.render import Synthesizer
 RATE = 16_000
 SHORTEST = 0.5
 """Seconds of an item; shorter clips are followed by silence."""
+WHOLE = 20.0
+"""Seconds that hold any sentence."""
 MOST = {"train": 400, "valid": 150, "test": 300}
 """Items of a task."""
 TRAIN_SPEAKER, TEST_SPEAKER = "gcin_3", "gcin_5"
@@ -46,20 +48,24 @@ class Item:
     file: str = ""
     """Stem of a folder; empty: the clip itself."""
 
+    @property
+    def name(self) -> str:
+        """Identify what is written: items of several tasks are one if they are of one length."""
+        whole = " whole" if self.duration == WHOLE else ""
+        return self.row["path"] + self.file + whole
+
 
 def main(corpus: Path, output: Path) -> None:
     """Write audio and labels.csv."""
     with (corpus / "labels.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    merged: dict[tuple[str, str], Item] = {}
+    merged: dict[str, Item] = {}
     for choose in (speakers, languages, syllables, phones, characters, mixtures, sounds, domains):
         for item in choose(rows):
-            known = merged.get((item.row["path"], item.file), item)
-            labels = known.labels | item.labels
-            merged[item.row["path"], item.file] = Item(item.row, labels, known.duration, item.file)
+            known = merged.get(item.name, item)
+            merged[item.name] = replace(known, labels=known.labels | item.labels)
     stems = [item for row in rows if row["kind"] == "rendered" for item in stems_of(corpus, row)]
-    for item in fewer(stems, MOST):
-        merged[item.row["path"], item.file] = item
+    merged |= {item.name: item for item in fewer(stems, MOST)}
     written = [_written(corpus, output, item) for item in merged.values()]
     written += notes(Synthesizer(corpus), output)
     names = list(dict.fromkeys(name for labels in written for name in labels))
@@ -105,7 +111,7 @@ def syllables(rows: Iterable[Row]) -> list[Item]:
 
 def phones(rows: Iterable[Row]) -> list[Item]:
     """Timed phones of a Russian reader: every sentence has some seventy."""
-    timed = [Item(row, {"phones": row["phones"]}, 20.0) for row in rows if row["phones"]]
+    timed = [Item(row, {"phones": row["phones"]}, WHOLE) for row in rows if row["phones"]]
     return fewer(timed, {"train": 60, "valid": 20, "test": 40})
 
 
@@ -175,7 +181,7 @@ def fewer(items: Iterable[Item], most: dict[str, int]) -> list[Item]:
     """Take so many of each split, by the hash of their names."""
     taken: Counter[str] = Counter()
     chosen = []
-    for item in sorted(items, key=lambda item: _hash(item.row["path"] + item.file)):
+    for item in sorted(items, key=lambda item: _hash(item.name)):
         split = item.row["split"]
         if taken[split] < most[split]:
             taken[split] += 1
@@ -189,7 +195,7 @@ def _hash(name: str) -> str:
 
 def _written(corpus: Path, output: Path, item: Item) -> Row:
     """Write the audio of an item; return its row."""
-    path = output / "audio" / f"{_hash(item.row['path'] + item.file)[:16]}.flac"
+    path = output / "audio" / f"{_hash(item.name)[:16]}.flac"
     if not path.exists():
         read = _read_stem if item.file else _read_clip
         samples = read(corpus / item.row["path"], item)

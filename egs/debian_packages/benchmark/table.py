@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from audiossl.whole import read_json
+from audiossl.atomic_files import read_json
 
 PROBE = "linear"
 FIXED = ("majority", "chance", "seed")
