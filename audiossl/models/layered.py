@@ -31,6 +31,8 @@ _FIRST_FEATURE, _FEATURES = 4, 2
 """A frame's center is between its 4th and 5th feature frame, which stand for it."""
 
 _LEAST_VARIANCE = 1e-4
+_SHORTEST = 9 * 160 - 80
+"""Samples of a frame: nine of the filter bank's, the last of them by half."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,8 +95,11 @@ class Layered(FeatureEncoder):
     def features(
         self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
     ) -> tuple[Float[Tensor, "batch frames bins"], Int[Tensor, " batch"]]:
-        """Compute the network's front end: Kaldi's log-mel filter bank, at 100 Hz."""
-        return self.network.features(waveforms, lengths)
+        """Compute the network's front end: Kaldi's log-mel filter bank, at 100 Hz.
+
+        A clip shorter than a frame is followed by as much silence as it lacks.
+        """
+        return self.network.features(*_of_a_frame(waveforms, lengths))
 
     def encode_features(
         self,
@@ -142,6 +147,17 @@ class Layered(FeatureEncoder):
     def _width(self, layer: int) -> int:
         network = self.config.network
         return network.num_bins if layer == FILTER_BANK else network.dim
+
+
+def _of_a_frame(
+    waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
+) -> tuple[Float[Tensor, "batch padded"], Int[Tensor, " batch"]]:
+    """Put silence behind rows that are shorter than a frame; empty ones stay empty."""
+    if not ((lengths > 0) & (lengths < _SHORTEST)).any():
+        return waveforms, lengths
+    missing = max(0, _SHORTEST - waveforms.shape[1])
+    silent = waveforms.masked_fill(~valid_mask(lengths, waveforms.shape[1]), 0.0)
+    return F.pad(silent, (0, missing)), torch.where(lengths > 0, lengths.clamp(min=_SHORTEST), 0)
 
 
 def _mean_and_deviation(

@@ -88,3 +88,15 @@ def test_gradients_are_finite_where_a_clip_is_one_frame():
 def test_layers_must_exist():
     with pytest.raises(UserError, match="layers 1 to 3"):
         LayeredConfig(network=NETWORK, layers=(0, 4))
+
+
+def test_a_clip_shorter_than_a_frame_is_followed_by_silence():
+    encoder = _encoder().eval()
+    waveforms, _ = _batch()
+    short = encoder(waveforms, torch.tensor([300, 16000, 0]))
+    assert short.lengths[[0, 2]].tolist() == [1, 0]
+    padded = torch.zeros(1, 1360)
+    padded[0, :300] = waveforms[0, :300]
+    alone = encoder(padded, torch.tensor([1360]))
+    torch.testing.assert_close(short.clip[:1], alone.clip)
+    torch.testing.assert_close(encoder(waveforms[:1, :300], torch.tensor([300])).clip, alone.clip)
