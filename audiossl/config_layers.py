@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, get_args, get_origin, get_type_hints
 
-from audiossl.configs import Word, configs_of, is_open_union
+from audiossl.configs import Word, configs_of, is_open_union, of_kind
 from audiossl.python_objects import is_python, python_config
 
 
@@ -20,6 +20,7 @@ def merged(kind: Any, old: Any, new: Any) -> Any:
     if configs_of(kind):
         # A command line may give a config as a whole, and some of its settings one by one.
         old, new = (v.parsed() if isinstance(v, Word) else v for v in (old, new))
+        old, new = of_kind(kind, old), of_kind(kind, new)
     config = _alternative(kind, new, old)
     if config is None or not (isinstance(old, dict) and isinstance(new, dict)):
         return new

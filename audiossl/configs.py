@@ -210,6 +210,7 @@ class _Reader:
     def config(self, union: Any, value: Any, path: str, default: Any) -> Any:
         """Read a config, of the kind it names or that of the default."""
         configs, is_open = configs_of(union), is_open_union(union)
+        value = of_kind(union, value)
         if not isinstance(value, dict):
             names = [c.__name__ for c in configs.values()] or ["a class of one's own"]
             self.refuse(path, f"the fields of {' or '.join(names)}", value)
@@ -347,6 +348,16 @@ def configs_of(kind: Any) -> dict[str, type]:
 def is_open_union(kind: Any) -> bool:
     """Whether a type also allows the configs of users' own classes."""
     return kind is UserDefined or UserDefined in get_args(kind)
+
+
+def of_kind(union: Any, value: Any) -> Any:
+    """Take the name of a kind alone for a config of that kind: `loss: dcl`, `--encoder zipformer`.
+
+    >>> of_kind(UserDefined, "python:mine:MyEncoder")
+    {'kind': 'python:mine:MyEncoder'}
+    """
+    several = len(configs_of(union)) > 1 or is_open_union(union)
+    return {"kind": str(value)} if several and isinstance(value, str) else value
 
 
 def default_of(field: Any) -> Any:

@@ -194,7 +194,12 @@ def _check_same(
             f"{output} belongs to {previous['stage']}: choose another --output "
             f"for {record['stage']}"
         )
-    old, new = flat(previous["identity"]), flat(record["identity"])
+    new = flat(record["identity"])
+    # `loss: dcl` of an earlier version is `loss: {kind: dcl}`.
+    old = {
+        f"{name}.kind" if f"{name}.kind" in new else name: value
+        for name, value in flat(previous["identity"]).items()
+    }
     changes = [
         f"{name} {old.get(name, 'absent')} -> {new.get(name, 'absent')}"
         for name in sorted(old.keys() | new.keys())

@@ -223,3 +223,12 @@ def test_one_path_needs_no_list():
         assert from_plain(Tables, {"labels": value}, "x").labels == (Path("a.csv"),)
     with pytest.raises(UserError, match="labels"):
         from_plain(Tables, {"labels": 3}, "x")
+
+
+def test_the_name_of_a_kind_alone_stands_for_its_defaults():
+    outer = from_plain(Outer, {"path": "x", "inner": {"rate": "falling"}}, "test")
+    assert outer.inner.rate == Falling()
+    files = merged(Outer, {"inner": {"rate": "falling"}}, {"inner": {"rate": {"final": 0.25}}})
+    assert from_plain(Outer, {"path": "x", **files}, "test").inner.rate == Falling(final=0.25)
+    with pytest.raises(UserError, match=r"inner.rate.kind: unknown 'stedy'; did you mean"):
+        from_plain(Outer, {"path": "x", "inner": {"rate": "stedy"}}, "test")

@@ -1,49 +1,116 @@
-"""Contrastive losses by name."""
+"""Contrastive losses by config: of scores, or of pairs among the candidates of all ranks."""
 
-from jaxtyping import Bool, Float, Int
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, TypeGuard
+
+from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
+from typing_extensions import assert_never
 
-from audiossl.errors import UserError, did_you_mean
-from audiossl.losses.contrast import decoupled
+from audiossl.configs import Positive
+from audiossl.errors import UserError
+from audiossl.losses.contrast import cross_entropy
 from audiossl.losses.info_nce import ContrastiveLoss, info_nce
-from audiossl.python_objects import is_python, python_object
+from audiossl.losses.pairs import Pairs, both_ways, decoupled_loss, one_way, uniformity
+from audiossl.python_objects import UserDefined, python_object
 
 
-def dcl(
-    scores: Float[Tensor, "batch candidates"],
-    targets: Int[Tensor, " batch"],
-    excluded: Bool[Tensor, "batch candidates"] | None = None,
-) -> Float[Tensor, ""]:
-    """Average the decoupled contrastive loss over anchors; see `info_nce` for the arguments."""
-    own = F.one_hot(targets, scores.shape[1]).bool()
-    left_out = own if excluded is None else own | excluded
-    negatives = scores.masked_fill(left_out, float("-inf")).logsumexp(dim=1)
-    return decoupled(scores[own], negatives).mean()
+@dataclass(frozen=True, kw_only=True)
+class InfoNceConfig:
+    """Each anchor finds its positive among all positives: COLA's loss."""
+
+    kind: Literal["info_nce"] = "info_nce"
 
 
-CONTRASTIVE: dict[str, ContrastiveLoss] = {"info_nce": info_nce, "dcl": dcl}
-"""Every loss is a function of scores, targets and excluded pairs."""
+@dataclass(frozen=True, kw_only=True)
+class NtXentConfig:
+    """Each crop, anchor or positive, finds the other of its pair among all crops: SimCLR's loss."""
+
+    kind: Literal["nt_xent"] = "nt_xent"
 
 
-def contrastive_loss(name: str) -> ContrastiveLoss:
-    """Find a loss: one of `CONTRASTIVE`, or `python:module:function`.
+@dataclass(frozen=True, kw_only=True)
+class DclConfig:
+    """InfoNCE, or NT-Xent, without the positive in the denominator: for small batches."""
+
+    kind: Literal["dcl"] = "dcl"
+    both_ways: bool = False
+    """Whether both sides of a pair are anchors, and candidates, as in NT-Xent and the paper."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DclwConfig:
+    """DCL whose dissimilar pairs weigh more."""
+
+    kind: Literal["dclw"] = "dclw"
+    both_ways: bool = True
+    """Whether both sides of a pair are anchors, and candidates, as in NT-Xent and the paper."""
+    sigma: Positive = 0.5
+    """Scale in which cosines of pairs are compared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class UniformityConfig:
+    """Centroids of pairs are spread: decoupled uniformity, which has no term of alignment."""
+
+    kind: Literal["uniformity"] = "uniformity"
+    scale: Positive = 2.0
+    """Multiplies squared distances."""
+
+
+PairLossConfig: TypeAlias = NtXentConfig | DclConfig | DclwConfig | UniformityConfig
+"""Losses of gathered pairs."""
+LossConfig: TypeAlias = InfoNceConfig | PairLossConfig | UserDefined
+"""Every contrastive loss."""
+
+
+def needs_cosine(config: Any) -> bool:
+    """Whether a loss is one of unit vectors."""
+    return isinstance(config, NtXentConfig | DclwConfig | UniformityConfig) or (
+        isinstance(config, DclConfig) and config.both_ways
+    )
+
+
+def is_pair_loss(config: Any) -> TypeGuard[PairLossConfig]:
+    """Whether a loss is one of gathered pairs, not of a matrix of scores."""
+    return isinstance(config, PairLossConfig)
+
+
+def pair_loss(config: PairLossConfig, pairs: Pairs) -> Float[Tensor, ""]:
+    """Compute a loss of gathered pairs.
 
     Raises:
-        UserError: There is none of that name.
+        UserError: There are no negatives, and the loss has no positive in its denominator.
+    """
+    if not isinstance(config, NtXentConfig):
+        pairs.check_groups(config.kind)
+    match config:
+        case NtXentConfig():
+            return both_ways(pairs, cross_entropy)
+        case DclConfig() | DclwConfig():
+            loss = decoupled_loss(pairs, getattr(config, "sigma", None))
+            return both_ways(pairs, loss) if config.both_ways else one_way(pairs, loss)
+        case UniformityConfig():
+            return uniformity(pairs, config.scale)
+        case _:
+            assert_never(config)
+
+
+def score_loss(config: InfoNceConfig | UserDefined) -> ContrastiveLoss:
+    """Find a loss that is a function of scores, targets and excluded pairs.
+
+    Raises:
+        UserError: A user's function is not found, or is none.
 
     Example:
         >>> import torch
-        >>> contrastive_loss("info_nce")(torch.zeros(4, 4))  # ln 4: guessing among four
+        >>> score_loss(InfoNceConfig())(torch.zeros(4, 4))  # ln 4: guessing among four
         tensor(1.3863)
     """
-    if name in CONTRASTIVE:
-        return CONTRASTIVE[name]
-    if not is_python(name):
-        hint = did_you_mean(name, CONTRASTIVE)
-        known = ", ".join([*CONTRASTIVE, "python:module:function"])
-        raise UserError(f"loss {name!r} is unknown{hint} (known: {known})")
-    loss = python_object(name)
+    if isinstance(config, InfoNceConfig):
+        return info_nce
+    loss = python_object(config.kind)
     if not callable(loss):
-        raise UserError(f"loss {name}: is no function of (scores, targets, excluded)")
-    return loss
+        raise UserError(f"loss {config.kind}: is no function of (scores, targets, excluded)")
+    found: ContrastiveLoss = loss
+    return found

@@ -59,6 +59,24 @@ def log_negatives(
     return result
 
 
+def largest_negatives(
+    anchors: Float[Tensor, "batch dim"],
+    candidates: Float[Tensor, "candidates dim"],
+    groups: Int[Tensor, " batch"],
+    candidate_groups: Int[Tensor, " candidates"],
+    *,
+    chunk: int = CHUNK,
+) -> Float[Tensor, " batch"]:
+    """Find the largest dot product with candidates of other groups; see `log_negatives`."""
+    result = anchors.new_full((len(anchors),), float("-inf"))
+    chunks = zip(candidates.split(chunk), candidate_groups.split(chunk), strict=True)
+    for some, some_groups in chunks:
+        if len(some):
+            scores = _scores(anchors, some, groups, some_groups)
+            result = torch.maximum(result, scores.amax(dim=1))
+    return result
+
+
 def cross_entropy(
     positives: Float[Tensor, " batch"], negatives: Float[Tensor, " batch"]
 ) -> Float[Tensor, " batch"]:

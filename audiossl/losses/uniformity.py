@@ -13,26 +13,33 @@ distance of priors, and the system is solved by Cholesky factors instead of an i
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from audiossl.errors import UserError
 
 
 def decoupled_uniformity(
-    centroids: Float[Tensor, "batch dim"], scale: float = 2.0
+    centroids: Float[Tensor, "batch dim"],
+    scale: float = 2.0,
+    groups: Int[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, ""]:
     """Compute log of the mean, over pairs of clips, of exp(-scale x squared distance).
 
     Args:
         centroids: Of all ranks' clips, at least two.
         scale: t of the paper.
+        groups: Clips of one group, such as crops of a recording, are not spread; there are two
+            groups at least.
 
     Example:
         >>> float(decoupled_uniformity(torch.ones(4, 3)))
         0.0
     """
     squares = torch.pdist(centroids).square()
+    if groups is not None:
+        first, second = torch.triu_indices(len(groups), len(groups), offset=1, device=groups.device)
+        squares = squares[groups[first] != groups[second]]
     return torch.logsumexp(-scale * squares, dim=0) - math.log(len(squares))
 
 

@@ -14,11 +14,25 @@ from torch import Tensor, nn
 from audiossl import distributed
 from audiossl.batches import DataFacts, ViewBatch
 from audiossl.configs import Count, Nonnegative
-from audiossl.losses.build import contrastive_loss
+from audiossl.errors import UserError
+from audiossl.losses.build import (
+    InfoNceConfig,
+    LossConfig,
+    is_pair_loss,
+    needs_cosine,
+    pair_loss,
+    score_loss,
+)
+from audiossl.losses.pairs import Pairs
 from audiossl.methods.method import Losses, Scores, context_of
 from audiossl.models.encoder import Context, FeatureEncoder
 from audiossl.nn.heads import TanhProjection
-from audiossl.nn.similarity import BilinearSimilarity, CosineSimilarity
+from audiossl.nn.similarity import BilinearSimilarity, CosineSimilarity, Similarity
+from audiossl.optim.temperature import (
+    ConstantTemperature,
+    TemperatureConfig,
+    temperature_at,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,14 +42,29 @@ class ContrastConfig:
     projection_dim: Count = 512
     """Dimension of the projections in which crops are compared."""
     similarity: Literal["bilinear", "cosine"] = "bilinear"
-    """Similarity of two projections: a' W p without temperature, or the cosine over 0.2 (on the
-    dense layer's output alone)."""
-    loss: str = "info_nce"
-    """Contrastive loss: info_nce, dcl, or python:module:function of scores, targets, excluded."""
+    """Similarity of two projections: a' W p, or the cosine over a temperature (on the dense layer's
+    output alone)."""
+    temperature: TemperatureConfig = ConstantTemperature()
+    """Temperature that divides cosines: one number, or a cycle over steps."""
+    loss: LossConfig = InfoNceConfig()
+    """Contrastive loss, or python:module:function of scores, targets, excluded."""
     noise: Nonnegative = 0.001
     """Standard deviation of Gaussian noise added to positive waveforms after leveling."""
     exclude_same_recording: bool = False
     """Whether other crops of the anchor's recording are left out of its negatives."""
+
+    def __post_init__(self) -> None:
+        """Check that similarity, temperature and loss fit.
+
+        Raises:
+            UserError: Something that only cosines have is asked of the bilinear similarity.
+        """
+        if self.similarity == "cosine":
+            return
+        if needs_cosine(self.loss):
+            raise UserError(f"loss {self.loss.kind} needs cosines: set similarity: cosine")
+        if self.temperature != ConstantTemperature():
+            raise UserError("similarity bilinear has no temperature: set similarity: cosine")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +93,10 @@ class Cola(nn.Module):
         self.encoder = encoder
         self.config = config
         self.data = data or DataFacts()
-        self.loss = contrastive_loss(config.loss)
+        if not is_pair_loss(config.loss):
+            self.score_loss = score_loss(config.loss)
         self.projection: nn.Module
-        self.similarity: nn.Module
+        self.similarity: Similarity
         if config.similarity == "bilinear":
             self.projection = TanhProjection(encoder.clip_dim, config.projection_dim)
             self.similarity = BilinearSimilarity(config.projection_dim)
@@ -76,14 +106,40 @@ class Cola(nn.Module):
 
     def forward(self, batch: ViewBatch, step: int, generator: torch.Generator) -> Losses:
         """Compute the loss of finding each anchor's positive among those of all ranks."""
-        scores = self.score_pairs(batch, context_of(step, self.data, generator))
-        loss = self.loss(scores.values, scores.targets, scores.excluded)
-        return Losses(loss, float(len(scores.values)), {"accuracy": scores.accuracy})
+        context = context_of(step, self.data, generator)
+        if is_pair_loss(self.config.loss):
+            pairs = self.pairs(batch, context)
+            loss, accuracy = pair_loss(self.config.loss, pairs), pairs.accuracy
+        else:
+            scores = self.score_pairs(batch, context)
+            loss = self.score_loss(scores.values, scores.targets, scores.excluded)
+            accuracy = scores.accuracy
+        return Losses(loss, float(len(batch.anchors)), {"accuracy": accuracy})
+
+    def pairs(self, batch: ViewBatch, context: Context) -> Pairs:
+        """Embed this rank's pairs, for losses that gather and score them in chunks."""
+        anchors, positives = self.embed(batch, context)
+        groups = batch.recordings
+        if not self.config.exclude_same_recording:
+            groups = torch.arange(len(anchors), device=anchors.device)
+            groups = groups + distributed.rank() * len(anchors)
+        temperature = self.temperature(context)
+        active = self.active(batch)
+        return Pairs(anchors, positives, active, groups, self.similarity, temperature)
+
+    def active(self, batch: ViewBatch) -> Bool[Tensor, " batch"]:
+        """Say which positives are there: all."""
+        return torch.ones_like(batch.active)
+
+    def temperature(self, context: Context) -> float:
+        """Compute what divides cosines at a step."""
+        return temperature_at(self.config.temperature, context.step)
 
     def score_pairs(self, batch: ViewBatch, context: Context) -> Scores:
         """Score this rank's anchors against the positives of all ranks."""
         anchors, positives = self.embed(batch, context)
-        scores = self.similarity(anchors, distributed.gather(positives))
+        candidates = distributed.gather(positives)
+        scores = self.similarity(anchors, candidates, self.temperature(context))
         return Scores(scores, own_columns(scores), self.excluded(batch))
 
     def embed(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from audiossl import distributed
@@ -63,10 +63,14 @@ class SourceAssociation(Cola):
         candidates = torch.cat([candidates, null_target(candidates, active)[None]])
         offset = distributed.rank() * len(anchors)
         scores, targets = association_scores(
-            self.similarity(anchors, candidates), active, offset=offset,
-            excluded=self.excluded(batch),
+            self.similarity(anchors, candidates, self.temperature(context)), active,
+            offset=offset, excluded=self.excluded(batch),
         )  # fmt: skip
         return Scores(scores, targets)
+
+    def active(self, batch: ViewBatch) -> Bool[Tensor, " batch"]:
+        """Say which stems sound."""
+        return batch.active
 
     def positives(self, batch: ViewBatch, context: Context) -> Float[Tensor, "batch samples"]:
         """Add noise to the stems; absent ones are silent."""

@@ -1,5 +1,7 @@
 """Scores of anchors against candidates."""
 
+from typing import TypeAlias
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -14,11 +16,26 @@ class BilinearSimilarity(nn.Module):
         self.weight = nn.Parameter(torch.empty(dim, dim))
         nn.init.normal_(self.weight, std=0.05)
 
+    def queries(
+        self,
+        anchors: Float[Tensor, "batch dim"],
+        temperature: float = 1.0,  # noqa: ARG002 - W has a scale of its own
+    ) -> Float[Tensor, "batch dim"]:
+        """Multiply by W."""
+        return anchors @ self.weight
+
+    def keys(self, candidates: Float[Tensor, "candidates dim"]) -> Float[Tensor, "candidates dim"]:
+        """Leave candidates as they are."""
+        return candidates
+
     def forward(
-        self, anchors: Float[Tensor, "batch dim"], candidates: Float[Tensor, "candidates dim"]
+        self,
+        anchors: Float[Tensor, "batch dim"],
+        candidates: Float[Tensor, "candidates dim"],
+        temperature: float = 1.0,
     ) -> Float[Tensor, "batch candidates"]:
         """Score every anchor against every candidate."""
-        return anchors @ self.weight @ candidates.T
+        return self.queries(anchors, temperature) @ candidates.T
 
 
 class CosineSimilarity(nn.Module):
@@ -30,12 +47,25 @@ class CosineSimilarity(nn.Module):
                 [0., 2.]])
     """
 
-    def __init__(self, temperature: float = 0.2) -> None:
-        super().__init__()
-        self.temperature = temperature
+    def queries(
+        self, anchors: Float[Tensor, "batch dim"], temperature: float
+    ) -> Float[Tensor, "batch dim"]:
+        """Normalize, and divide by the temperature."""
+        return F.normalize(anchors, dim=1) / temperature
+
+    def keys(self, candidates: Float[Tensor, "candidates dim"]) -> Float[Tensor, "candidates dim"]:
+        """Normalize."""
+        return F.normalize(candidates, dim=1)
 
     def forward(
-        self, anchors: Float[Tensor, "batch dim"], candidates: Float[Tensor, "candidates dim"]
+        self,
+        anchors: Float[Tensor, "batch dim"],
+        candidates: Float[Tensor, "candidates dim"],
+        temperature: float,
     ) -> Float[Tensor, "batch candidates"]:
         """Score every anchor against every candidate."""
-        return F.normalize(anchors, dim=1) @ F.normalize(candidates, dim=1).T / self.temperature
+        return self.keys(anchors) @ self.keys(candidates).T / temperature
+
+
+Similarity: TypeAlias = BilinearSimilarity | CosineSimilarity
+"""Scores that are products of mapped vectors, of queries and of keys."""

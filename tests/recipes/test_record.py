@@ -1,7 +1,13 @@
+import json
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from recipes.record import split_inputs
+import pytest
+
+from audiossl.errors import UserError
+from audiossl.losses.build import DclConfig, InfoNceConfig, LossConfig
+from recipes.record import begin_record, split_inputs
 
 
 @dataclass(frozen=True)
@@ -36,3 +42,20 @@ def test_paths_are_inputs_wherever_they_are_and_no_settings():
         "cache": None, "widths": [1, 2],
         "corpora": [{"codes": [], "weight": 2.0}, {"codes": [], "weight": 1.0}],
     }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Run:
+    output: Path
+    loss: LossConfig = InfoNceConfig()
+
+
+@pytest.mark.parametrize(("loss", "same"), [("dcl", True), ("info_nce", False)])
+def test_a_run_whose_loss_was_a_word_goes_on(tmp_path, loss, same):
+    config = _Run(output=tmp_path, loss=DclConfig())
+    begin_record(config, "stage")
+    path = tmp_path / "stage.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "finished": "today", "identity": {"loss": loss}}))
+    with nullcontext() if same else pytest.raises(UserError, match=r"loss.kind info_nce -> dcl"):
+        begin_record(config, "stage")

@@ -1,0 +1,169 @@
+"""Losses of pairs among the candidates of all ranks, in memory of batch x chunk.
+
+A pair is an anchor and a positive, or an anchor whose positive is absent: its target is then the
+null target, the mean of the absent positives (see `source_association`). Candidates of all ranks
+are gathered and scored in chunks (see `contrast`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from audiossl import distributed
+from audiossl.errors import UserError
+from audiossl.losses.contrast import (
+    decoupled,
+    decoupling_weights,
+    largest_negatives,
+    log_negatives,
+)
+from audiossl.losses.source_association import null_target
+from audiossl.losses.uniformity import decoupled_uniformity
+from audiossl.nn.similarity import Similarity
+
+PairLoss = Callable[[Float[Tensor, " batch"], Float[Tensor, " batch"]], Float[Tensor, " batch"]]
+"""(scores of positives, log sum exp of negatives) -> one value an anchor."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of this rank, and through `distributed.gather` those of all."""
+
+    anchors: Float[Tensor, "batch dim"]
+    positives: Float[Tensor, "batch dim"]
+    """Positive of each anchor; what stands for an absent one counts in the null target alone."""
+    active: Bool[Tensor, " batch"]
+    """False where the positive is absent."""
+    groups: Int[Tensor, " batch"]
+    """Pairs of one group are no negatives of each other; numbered alike on all ranks."""
+    similarity: Similarity
+    temperature: float
+
+    @cached_property
+    def all_active(self) -> Bool[Tensor, " whole"]:
+        """Which positives of all ranks are there."""
+        return distributed.gather(self.active)
+
+    @cached_property
+    def all_groups(self) -> Int[Tensor, " whole"]:
+        """Groups of the pairs of all ranks."""
+        return distributed.gather(self.groups)
+
+    @cached_property
+    def all_positives(self) -> Float[Tensor, "whole dim"]:
+        """Positives of all ranks."""
+        return distributed.gather(self.positives)
+
+    @cached_property
+    def null(self) -> Float[Tensor, "1 dim"]:
+        """Key of the null target."""
+        return self.similarity.keys(null_target(self.all_positives, self.all_active)[None])
+
+    @cached_property
+    def targets(self) -> Float[Tensor, "batch dim"]:
+        """Key that each anchor looks for."""
+        keys = self.similarity.keys(self.positives)
+        return torch.where(self.active[:, None], keys, self.null)
+
+    @cached_property
+    def queries(self) -> Float[Tensor, "batch dim"]:
+        """Anchors, mapped so that products with keys are scores."""
+        return self.similarity.queries(self.anchors, self.temperature)
+
+    @cached_property
+    def keys(self) -> Float[Tensor, "candidates dim"]:
+        """Positives of all ranks that are there."""
+        return self.similarity.keys(self.all_positives)[self.all_active]
+
+    @property
+    def accuracy(self) -> Float[Tensor, ""]:
+        """Share of anchors whose target scores highest of all."""
+        with torch.no_grad():
+            rows = torch.arange(len(self.all_active), device=self.groups.device)
+            own = distributed.own_rows(rows)
+            best = largest_negatives(self.queries, self.keys, own, rows[self.all_active])
+            nulls = (self.queries @ self.null.T)[:, 0]
+            best = torch.where(self.sees_null, torch.maximum(best, nulls), best)
+            return ((self.queries * self.targets).sum(dim=1) > best).float().mean()
+
+    @property
+    def sees_null(self) -> Bool[Tensor, " batch"]:
+        """Whether the null target is a negative: for active pairs, if others are not."""
+        return self.active & ~self.all_active.all()
+
+    def check_groups(self, loss: str) -> None:
+        """Refuse a batch without negatives, for losses that would reward anything then.
+
+        Raises:
+            UserError: All pairs are of one group.
+        """
+        if bool((self.all_groups == self.all_groups[0]).all()):
+            raise UserError(
+                f"loss {loss}: a batch of {len(self.all_groups)} pairs is of one recording and has "
+                "no negatives: give a larger batch_size (or less loop.accumulate), more "
+                "recordings, or loss info_nce"
+            )
+
+
+def one_way(pairs: Pairs, loss: PairLoss) -> Float[Tensor, ""]:
+    """Average a loss over anchors, whose candidates are the positives: COLA's direction."""
+    groups = pairs.all_groups[pairs.all_active]
+    return loss(*_scores(pairs, pairs.queries, pairs.targets, pairs.keys, groups)).mean()
+
+
+def both_ways(pairs: Pairs, loss: PairLoss) -> Float[Tensor, ""]:
+    """Average a loss over pairs, both sides of which are anchors, and candidates: SimCLR's.
+
+    The anchor whose positive is absent is the only one of its pair.
+    """
+    of_anchors = pairs.similarity.keys(pairs.anchors)
+    keys = torch.cat([pairs.keys, distributed.gather(of_anchors)])
+    groups = torch.cat([pairs.all_groups[pairs.all_active], pairs.all_groups])
+    backward = pairs.similarity.queries(pairs.positives, pairs.temperature)
+    first = loss(*_scores(pairs, pairs.queries, pairs.targets, keys, groups))
+    second = loss(*_scores(pairs, backward, of_anchors, keys, groups))
+    return torch.where(pairs.active, (first + second) / 2, first).mean()
+
+
+def _scores(
+    pairs: Pairs,
+    queries: Float[Tensor, "batch dim"],
+    targets: Float[Tensor, "batch dim"],
+    keys: Float[Tensor, "candidates dim"],
+    groups: Int[Tensor, " candidates"],
+) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
+    """Score targets, and sum up negatives: keys of other groups, and the null target."""
+    negatives = log_negatives(queries, keys, pairs.groups, groups)
+    with_null = torch.logaddexp(negatives, (queries @ pairs.null.T)[:, 0])
+    negatives = torch.where(pairs.sees_null, with_null, negatives)
+    return (queries * targets).sum(dim=1), negatives
+
+
+def decoupled_loss(pairs: Pairs, sigma: float | None) -> PairLoss:
+    """Make the decoupled loss, in which anchors without a negative count 0.
+
+    Args:
+        pairs: Of unit vectors, if there are weights.
+        sigma: Scale of the weights of DCLW; None gives DCL.
+    """
+    weights: Tensor | float = 1.0
+    if sigma is not None:
+        cosines = (pairs.similarity.keys(pairs.anchors) * pairs.targets).sum(dim=1).detach()
+        weights = distributed.own_rows(decoupling_weights(distributed.gather(cosines), sigma))
+
+    def loss(positives: Tensor, negatives: Tensor) -> Tensor:
+        alone = negatives.isinf()
+        losses = decoupled(positives, negatives.masked_fill(alone, 0.0), weights)
+        return losses.masked_fill(alone, 0.0)
+
+    return loss
+
+
+def uniformity(pairs: Pairs, scale: float) -> Float[Tensor, ""]:
+    """Spread the centroids of the pairs of all ranks; an absent positive is the null target."""
+    centroids = (pairs.similarity.keys(pairs.anchors) + pairs.targets) / 2
+    return decoupled_uniformity(distributed.gather(centroids), scale, pairs.all_groups)
