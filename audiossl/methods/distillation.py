@@ -134,7 +134,7 @@ class Distillation(nn.Module):
                 f"mixtures: no cut is of domain {unknown[0]!r}{did_you_mean(unknown[0], domains)}"
             )
         self.mixture_probabilities = torch.tensor([config.mixtures.get(d, 0.0) for d in domains])
-        sizes = encoder.dim, _of_silence(encoder).clip.shape[1]
+        sizes = encoder.dim, encoder.clip_dim
         self.heads = nn.ModuleDict(
             {name: TeacherHeads(sizes, fact) for name, fact in facts.items()}
         )

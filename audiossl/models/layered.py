@@ -88,6 +88,11 @@ class Layered(FeatureEncoder):
         self.clip_norm = FrameNorm(2 * self.dim, momentum=0.02)
 
     @property
+    def clip_dim(self) -> int:
+        """Mean and deviation of each value of a frame."""
+        return 2 * self.dim
+
+    @property
     def units(self) -> tuple[nn.Module, ...]:
         """Those of the network."""
         return self.network.units

@@ -116,7 +116,7 @@ def test_embed_writes_frames_with_their_times(clips):
     assert main(words) == 0
     rows = list(csv.reader(output.read_text(encoding="utf-8").splitlines()))
     assert rows[0][:3] == ["path", "time", "e0"]
-    assert [float(row[1]) for row in rows[1:4]] == [0.0, 0.01, 0.02]
+    assert [float(row[1]) for row in rows[1:4]] == [0.0, 0.02, 0.04]
     assert main([*words[:-1], f"{clips}/out.npy"]) == 2
 
 
