@@ -94,7 +94,6 @@ def _mapped(path: Path) -> np.ndarray:
     return column
 
 
-@functools.lru_cache(maxsize=256)
 def map_file(path: Path) -> np.ndarray:
     """Map a shard to memory, as bytes; a process keeps the last ones it used.
 
@@ -102,8 +101,16 @@ def map_file(path: Path) -> np.ndarray:
         UserError: It is missing or empty.
     """
     try:
-        return np.memmap(path, np.uint8, mode="r")
+        now = path.stat()
+        return _mapped_file(path, (now.st_dev, now.st_ino, now.st_mtime_ns, now.st_size))
     except (OSError, ValueError) as error:
         raise UserError(
             f"{path}: shard is missing or empty ({error}): run its stage again"
         ) from error
+
+
+# A path may come to mean another file, made anew or below another working folder: the file itself
+# is the key.
+@functools.lru_cache(maxsize=256)
+def _mapped_file(path: Path, file: tuple[int, ...]) -> np.ndarray:  # noqa: ARG001
+    return np.memmap(path, np.uint8, mode="r")

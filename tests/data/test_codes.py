@@ -9,7 +9,7 @@ from lhotse import CutSet
 
 from audiossl.data.code_writing import finish_codes, write_codes
 from audiossl.data.codes import CodeFacts, shar_fields
-from audiossl.data.columns import map_file
+from audiossl.data.columns import _mapped_file
 from audiossl.data.corpus import Corpus
 from audiossl.errors import UserError
 from audiossl.nn.codes import Codes
@@ -89,7 +89,7 @@ def test_the_same_codes_are_the_same_bytes(folder, tmp_path):
 def _damaged(folder, tmp_path, change):
     encode(folder / "cuts", tmp_path / "damaged")
     change(tmp_path / "damaged" / "shar" / "speech.000001.tar")
-    map_file.cache_clear()
+    _mapped_file.cache_clear()
     return Corpus(folder / "cuts", tmp_path / "damaged")
 
 

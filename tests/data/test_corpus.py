@@ -1,16 +1,17 @@
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from lhotse import CutSet, Recording, SupervisionSegment
 
-from audiossl.data.columns import map_file
+from audiossl.data.columns import _mapped_file
 from audiossl.data.corpus import Corpus
 from audiossl.data.lhotse_cuts import lhotse_items, shar_items, shar_shards
 from audiossl.data.reading import read_item
 from audiossl.errors import UserError
-from tests.data.corpora import prepare, tone, write_folder
+from tests.data.corpora import RATE, prepare, tone, write_folder
 
 
 @pytest.mark.parametrize("encoding", ["wav", "flac"])
@@ -215,10 +216,23 @@ def test_damaged_flac_and_damaged_cuts_are_named(tmp_path):
     first = int(corpus.fields["recording"].columns["offset"][1])
     content[first : first + 4000] = bytes(4000)
     path.write_bytes(bytes(content))
-    map_file.cache_clear()
+    _mapped_file.cache_clear()
     with pytest.raises(UserError, match=r"recording.000000.tar: damaged \(cut 001"):
         corpus.waveform(1)
     cuts = tmp_path / "cuts" / "shar" / "cuts.000000.jsonl.gz"
     cuts.write_bytes(cuts.read_bytes()[:-30])
     with pytest.raises(UserError, match=r"cuts.000000.jsonl.gz: damaged"):
         list(corpus.labels())
+
+
+def test_a_corpus_that_was_made_anew_is_read_anew(tmp_path, monkeypatch):
+    """One path, in one process, and two corpora: also below another working folder."""
+    for name, seconds in (("first", 0.5), ("second", 0.8)):
+        write_folder(tmp_path / f"{name}_audio", [seconds])
+        prepare(tmp_path / f"{name}_audio", tmp_path / name / "cuts")
+        monkeypatch.chdir(tmp_path / name)
+        assert len(Corpus(Path("cuts")).waveform(0)) == int(seconds * RATE)
+    monkeypatch.chdir(tmp_path)
+    Path("first/cuts").rename("old")
+    Path("second/cuts").rename("first/cuts")
+    assert len(Corpus(Path("first/cuts")).waveform(0)) == int(0.8 * RATE)
