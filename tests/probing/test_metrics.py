@@ -133,7 +133,7 @@ def test_a_metric_of_ones_own_scores_a_task_from_end_to_end():
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("acccuracy", "unknown metric 'acuracy'; did you mean 'accuracy'"),
+        ("ccuracy", "unknown metric 'ccuracy'; did you mean 'accuracy'"),
         ("python:math:pi", "is no audiossl.probing.metrics.Metric, but 3.14"),
         ("python:math:three", "math has no 'three'"),
     ],
