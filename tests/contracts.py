@@ -84,6 +84,7 @@ def _of_sides(encoder: str) -> list[str]:
 STEMS = ["--stems", "stems", "--views.sources", "{low: 1, high: 1}", "--views.silent", "true"]
 CODES = ["--corpora", "[{cuts: cuts, codes: [codes_speech], domain: speech}]"]
 CODES += ["--data.targets", "{speech: [speech]}", "--plan", "{batch_size: 2, num_buckets: 1}"]
+WAVEFORMS = ["--cuts", "cuts", "--plan", "{batch_size: 4, num_buckets: 1}"]
 CROPS = ["--cuts", "cuts", "--crops.shares", "{'16000': 1}", "--crops.label", "native_rate"]
 CROPS += ["--crops.lengths", "[0.5]", "--crops.batch_duration", "2"]
 TEACHER = ["--method.teachers", "{cepstra: {source: 'mfcc:'}}"]
@@ -101,6 +102,7 @@ METHODS = {
         "code_matching",
         [*COMMON, "--pairs", "pairs_32", "--batch_size", "4", "--method", MATCHING],
     ),
+    "masked_patches": Recipe("waveforms", "train_on_waveforms", [*COMMON, *WAVEFORMS]),
     "distillation": Recipe("distillation", "distill", [*COMMON, *CROPS, *TEACHER]),
     BARLOW: Recipe("cola", "cola", [*VIEWS, "--method.kind", BARLOW], has_pairs=True),
 }

@@ -57,6 +57,7 @@ def test_a_method_on_an_encoder(folder, method, encoder, capsys):
     recipe, run = METHODS[method], folder / "exp" / name
     if encoder == "python:clips:Clips" and method in (
         "masked_codes",
+        "masked_patches",
         "code_matching",
         "distillation",
     ):

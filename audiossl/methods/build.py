@@ -13,6 +13,7 @@ from audiossl.methods.code_matching import CodeMatching, CodeMatchingConfig
 from audiossl.methods.cola import Cola, ColaConfig
 from audiossl.methods.distillation import Distillation, DistillationConfig
 from audiossl.methods.masked_codes import MaskedCodes, MaskedCodesConfig
+from audiossl.methods.masked_patches import MaskedPatches, MaskedPatchesConfig
 from audiossl.methods.source_association import SourceAssociation, SourceAssociationConfig
 from audiossl.python_objects import UserDefined, python_object
 
@@ -21,6 +22,7 @@ METHODS: dict[type, Any] = {
     SourceAssociationConfig: SourceAssociation,
     MaskedCodesConfig: MaskedCodes,
     CodeMatchingConfig: CodeMatching,
+    MaskedPatchesConfig: MaskedPatches,
     DistillationConfig: Distillation,
 }
 """Config -> class, which is made from an encoder, the config, and facts of the data."""
@@ -31,11 +33,13 @@ CodeMethodConfig: TypeAlias = MaskedCodesConfig | UserDefined
 """Methods of cuts with the codes of teachers (`CodeBatch`)."""
 PairMethodConfig: TypeAlias = CodeMatchingConfig | UserDefined
 """Methods of clips in several modalities (`PairBatch`)."""
-WaveformMethodConfig: TypeAlias = UserDefined
+WaveformMethodConfig: TypeAlias = MaskedPatchesConfig | UserDefined
 """Methods of waveforms and nothing else (`WaveformBatch`)."""
 CropMethodConfig: TypeAlias = DistillationConfig | UserDefined
 """Methods of crops that frozen teachers are given (`CropBatch`)."""
-MethodConfig: TypeAlias = ViewMethodConfig | CodeMethodConfig | PairMethodConfig | CropMethodConfig
+MethodConfig: TypeAlias = (
+    ViewMethodConfig | CodeMethodConfig | PairMethodConfig | WaveformMethodConfig | CropMethodConfig
+)
 """Every method that pretrains."""
 
 

@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from audiossl import distributed
@@ -114,8 +114,16 @@ def decibels(gains: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
 
 def neighbors(rows: Float[Tensor, "batch samples"]) -> Float[Tensor, "batch samples"]:
     """Give each row its neighbor in its pair; the last of an odd number has itself."""
-    partners = torch.arange(len(rows), device=rows.device) ^ 1
-    return rows[partners.clamp(max=len(rows) - 1)]
+    return rows[partners(len(rows), rows.device)[0]]
+
+
+def partners(
+    count: int, device: torch.device
+) -> tuple[Int[Tensor, " batch"], Bool[Tensor, " batch"]]:
+    """Number each row's neighbor in its pair, and mark the last of an odd number, its own one."""
+    rows = torch.arange(count, device=device)
+    others = (rows ^ 1).clamp(max=count - 1)
+    return others, others == rows
 
 
 def at_ratio(

@@ -1,4 +1,4 @@
-"""Stage: pretrain an encoder with a method of one's own on waveforms, without pairs or targets."""
+"""Stage: pretrain an encoder on waveforms, without pairs or targets."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ from audiossl.data.corpus import Corpus
 from audiossl.data.plan import PlanConfig
 from audiossl.data.waveforms import Waveforms, WaveformsConfig
 from audiossl.methods.build import WaveformMethodConfig, build_method
+from audiossl.methods.masked_patches import MaskedPatchesConfig
 from audiossl.models.build import EncoderConfig, build_encoder
 from audiossl.models.zipformer.config import ZipformerConfig
 from recipes.pretraining import PretrainConfig, pretrain
@@ -18,12 +19,12 @@ from recipes.stage import Stage, main
 
 @dataclass(frozen=True, kw_only=True)
 class Config(PretrainConfig):
-    """Pretrain an encoder with a method of one's own on waveforms."""
+    """Pretrain an encoder on waveforms alone."""
 
     encoder: EncoderConfig = ZipformerConfig()
     """Network to train."""
-    method: WaveformMethodConfig
-    """Heads and loss around it: python:module:Class."""
+    method: WaveformMethodConfig = MaskedPatchesConfig()
+    """Heads and loss around it."""
     data: WaveformsConfig = WaveformsConfig()
     """Length of the waveforms that are read."""
     plan: PlanConfig
