@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from audiossl.batches import CropBatch
+from audiossl.configs import Count, Positive, Share
 from audiossl.data.corpus import Corpus
 from audiossl.data.layout import RECORDING, SAMPLE_RATE
 from audiossl.data.plan import Position
@@ -27,17 +28,17 @@ from audiossl.errors import UserError
 class CropsConfig:
     """What is cropped from where."""
 
-    shares: dict[str, float]
+    shares: dict[str, Positive]
     """Share of each domain in the rows of a batch: {speech: 0.4, music: 0.6}."""
     label: str = "domain"
     """Label that names the domain of a cut."""
-    lengths: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
+    lengths: tuple[Positive, ...] = (1.0, 2.0, 4.0, 8.0)
     """Durations of crops in seconds; each batch has one of them, drawn evenly."""
-    batch_duration: float = 512.0
+    batch_duration: Positive = 512.0
     """Seconds of audio in a global batch, padding included."""
-    multiple: int = 1
+    multiple: Count = 1
     """Divisor of all batch sizes, for ranks and micro-batches to share them evenly."""
-    duration_power: float = 0.5
+    duration_power: Share = 0.5
     """Exponent of the duration in a cut's sampling weight: 0, each cut alike; 1, each second
     alike."""
 

@@ -110,7 +110,16 @@ class Pairs:
 
 
 def one_way(pairs: Pairs, loss: PairLoss) -> Float[Tensor, ""]:
-    """Average a loss over anchors, whose candidates are the positives: COLA's direction."""
+    """Average a loss over anchors, whose candidates are the positives: COLA's direction.
+
+    Example:
+        >>> from audiossl.losses.contrast import cross_entropy
+        >>> from audiossl.nn.similarity import CosineSimilarity
+        >>> there, pairs = torch.ones(2, dtype=torch.bool), torch.arange(2)
+        >>> views = Pairs(torch.eye(2), torch.eye(2), there, pairs, CosineSimilarity(), 0.5)
+        >>> round(float(one_way(views, cross_entropy)), 4)  # ln(1 + exp(-2))
+        0.1269
+    """
     groups = pairs.all_groups[pairs.all_active]
     return loss(*_scores(pairs, pairs.queries, pairs.targets, pairs.keys, groups)).mean()
 

@@ -68,7 +68,7 @@ def read_method_config(content: Mapping[str, Any], source: str) -> Any:
 
     Example:
         >>> read_method_config({"kind": "cola", "projection_dim": 64}, "an example").loss
-        'info_nce'
+        InfoNceConfig(kind='info_nce')
     """
     if "kind" not in content:
         configs = configs_of(MethodConfig)

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from audiossl import distributed
 from audiossl.batches import CropBatch, DataFacts, TeacherFacts
+from audiossl.configs import Nonnegative, Positive, Share
 from audiossl.errors import UserError, did_you_mean
 from audiossl.losses.feature_matching import Distance, feature_matching
 from audiossl.methods.distortions import (
@@ -52,13 +53,13 @@ class TeacherConfig:
     """Source as `load_encoder` takes it: "ge2e:", "aisfx:/weights/checkpoint.pth"."""
     domains: tuple[str, ...] = ()
     """Domains of cuts that have its features as targets; all of them by default."""
-    weight: float = 1.0
+    weight: Nonnegative = 1.0
     """Weight of the loss of its frames."""
-    clip_weight: float = 1.0
+    clip_weight: Nonnegative = 1.0
     """Weight of the loss of its clip vectors, where it has its own."""
-    shortest: float = 0.0
+    shortest: Nonnegative = 0.0
     """Minimum duration in seconds of a crop that has its features as targets."""
-    power: float = 1.0
+    power: Positive = 1.0
     """Exponent of its features, signs kept: 0.5 for those that are mostly zero."""
 
 
@@ -71,11 +72,11 @@ class DistillationConfig:
     """Teachers by name."""
     distance: Distance = "square"
     """Distance of predicted and standardized features."""
-    angle_weight: float = 1.0
+    angle_weight: Nonnegative = 1.0
     """Weight of one minus their cosine."""
-    speeds: tuple[float, ...] = (1.0,)
+    speeds: tuple[Positive, ...] = (1.0,)
     """Factors of speed, and so of pitch, of which each batch has one: for teachers, too."""
-    mixtures: dict[str, float] = field(default_factory=dict)
+    mixtures: dict[str, Share] = field(default_factory=dict)
     """Probability, by domain, that a crop is mixed with another one of its batch, up to 10 dB
     louder or softer: new sounds for teachers and student."""
     distortions: DistortionsConfig = DistortionsConfig()

@@ -7,42 +7,46 @@ the filter bank of what came out; all of it on the device, from one draw a row.
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from audiossl import distributed
+from audiossl.configs import Count, Nonnegative, Range, Share, Whole
 from audiossl.nn.lengths import valid_mask
 from audiossl.nn.span_masks import span_masks
+
+Decibels = Annotated[float, Range(-100, 100)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DistortionsConfig:
     """How much of what; a probability of 0 leaves a distortion out."""
 
-    probability: float = 0.7
+    probability: Share = 0.7
     """Probability of distorting a crop at all."""
-    gain: float = 10.0
+    gain: Nonnegative = 10.0
     """Largest change of level in decibels, up or down."""
-    mixing_probability: float = 0.3
+    mixing_probability: Share = 0.3
     """Probability that a distorted crop is mixed with another of the batch."""
-    noise_probability: float = 0.3
+    noise_probability: Share = 0.3
     """Probability of adding white noise to a distorted crop."""
-    ratio: tuple[float, float] = (3.0, 25.0)
+    ratio: tuple[Decibels, Decibels] = (3.0, 25.0)
     """Lowest and highest signal-to-noise ratio in decibels of a crop and what is added to it."""
-    equalizer: float = 6.0
+    equalizer: Nonnegative = 6.0
     """Standard deviation in decibels of each of the cosines over mel bins that make a random
     channel."""
-    equalizer_terms: int = 4
+    equalizer_terms: Whole = 4
     """Number of those cosines."""
-    time_probability: float = 0.15
+    time_probability: Share = 0.15
     """Approximate share of feature frames that are masked in a distorted crop."""
-    time_span: int = 15
+    time_span: Count = 15
     """Number of feature frames in a masked span."""
-    channel_probability: float = 0.1
+    channel_probability: Share = 0.1
     """Approximate share of mel bins that are masked in a distorted crop."""
-    channel_span: int = 8
+    channel_span: Count = 8
     """Number of mel bins in a masked band."""
 
 

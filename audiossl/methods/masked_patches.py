@@ -56,7 +56,16 @@ class MaskedPatchesConfig:
 
 
 class MaskedPatches(nn.Module):
-    """An encoder, and a head that predicts features from its frames."""
+    """An encoder, and a head that predicts features from its frames.
+
+    Example:
+        >>> from audiossl.models.patch_transformer import PatchTransformer, PatchTransformerConfig
+        >>> encoder = PatchTransformer(PatchTransformerConfig(dim=16, heads=2, layers=1))
+        >>> method = MaskedPatches(encoder, MaskedPatchesConfig(), DataFacts())
+        >>> waves = WaveformBatch(torch.randn(2, 16000), torch.tensor([16000, 12000]))
+        >>> method(waves, 0, torch.Generator().manual_seed(0)).total.shape
+        torch.Size([])
+    """
 
     def __init__(
         self, encoder: FeatureEncoder, config: MaskedPatchesConfig, data: DataFacts

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from audiossl.configs import Whole
 from audiossl.errors import UserError
 from audiossl.models.chunking import encode_in_chunks
 from audiossl.models.encoder import Context, FeatureEncoder
@@ -42,7 +43,7 @@ class LayeredConfig:
     kind: Literal["layered"] = "layered"
     network: ZipformerConfig = ZipformerConfig()
     """Zipformer; its output is at 50 Hz."""
-    layers: tuple[int, ...] = (0, 1)
+    layers: tuple[Whole, ...] = (0, 1)
     """Layers that are put side by side, counted from 1 across stacks; 0 is the filter bank."""
 
     def __post_init__(self) -> None:

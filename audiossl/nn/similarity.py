@@ -42,7 +42,7 @@ class CosineSimilarity(nn.Module):
     """Cosine of the angle between anchor and candidate, divided by a temperature.
 
     Example:
-        >>> CosineSimilarity(temperature=0.5)(torch.eye(2), 7 * torch.eye(2))
+        >>> CosineSimilarity()(torch.eye(2), 7 * torch.eye(2), 0.5)
         tensor([[2., 0.],
                 [0., 2.]])
     """

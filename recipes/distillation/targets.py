@@ -44,7 +44,7 @@ class Config:
     """Folder of the targets."""
     teacher: str
     """Network that supplies the targets, as `audiossl.load_encoder` takes it."""
-    hours: dict[str, float]
+    hours: dict[str, Positive]
     """Maximum hours of audio of each domain: {sounds: 9, music: 3}."""
     label: str = "domain"
     """Label that names the domain of a cut."""
