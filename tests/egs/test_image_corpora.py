@@ -1,6 +1,7 @@
 """Corpora of images and spoken captions: their layout as it is published, and the recipes dry."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -59,7 +60,9 @@ def test_the_published_layout_becomes_pairs(tmp_path, kind):
     (features / "images.txt").write_text("0.jpg\n1.jpg\n")
     script = EGS / kind / "code_matching" / "local" / "manifest.py"
     subprocess.run(
-        [sys.executable, script, tmp_path / "corpus", features, tmp_path / "manifest"], check=True
+        [sys.executable, script, tmp_path / "corpus", features, tmp_path / "manifest"],
+        env={**os.environ, "PYTHONPATH": str(EGS.parent)},
+        check=True,
     )
     cuts = prepare_folder.Config(
         folder=tmp_path / "corpus",
