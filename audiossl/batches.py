@@ -145,9 +145,9 @@ class CropBatch:
 
 @dataclass(frozen=True)
 class PairBatch:
-    """Clips in several modalities, by name of the side (modality)."""
+    """Clips in several modalities, by name of the modality."""
 
-    sides: dict[str, Shaped[Tensor, "batch _ *dims"]]
+    modalities: dict[str, Shaped[Tensor, "batch _ *dims"]]
     """Float frames (batch, frames, dim), or int tokens (batch, tokens); zeros in the padding."""
     lengths: dict[str, Int[Tensor, " batch"]]
     """Valid frames or tokens."""

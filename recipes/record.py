@@ -18,6 +18,7 @@ from audiossl import distributed
 from audiossl.atomic_files import read_object, write_json, write_text
 from audiossl.configs import default_of, flat, plain
 from audiossl.digests import digest_of_bytes, digest_of_json
+from audiossl.earlier_names import renamed
 from audiossl.errors import UserError
 from audiossl.hardware import hardware
 
@@ -198,7 +199,7 @@ def _check_same(
     # `loss: dcl` of an earlier version is `loss: {kind: dcl}`.
     old = {
         f"{name}.kind" if f"{name}.kind" in new else name: value
-        for name, value in flat(previous["identity"]).items()
+        for name, value in flat(renamed(previous["identity"])).items()
     }
     changes = [
         f"{name} {old.get(name, 'absent')} -> {new.get(name, 'absent')}"

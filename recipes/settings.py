@@ -18,6 +18,7 @@ from audiossl.configs import (
     plain,
     read_yaml,
 )  # fmt: skip
+from audiossl.earlier_names import renamed
 from audiossl.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def read_settings(
     content: dict[str, Any] = {}
     for name, value in _pairs(sys.argv[1:] if words is None else words, kind, program):
         new = _read(Path(value), program) if name == "config" else _nested(name, Word(value))
-        content = merged(kind, content, new)
+        content = merged(kind, content, renamed(new))
     config: AnyConfig = from_plain(kind, content, program)
     return config
 

@@ -68,16 +68,16 @@ class Recipe:
         module = import_module(f"recipes.{self.module}.pretrain")
         words = [*self.words, "--encoder", ENCODERS[encoder]]
         if self.module == "code_matching":
-            words = [*self.words, *_of_sides(encoder)]
+            words = [*self.words, *_of_modalities(encoder)]
         stage(module, getattr(module, self.work), *words, "--output", output)
 
 
-def _of_sides(encoder: str) -> list[str]:
+def _of_modalities(encoder: str) -> list[str]:
     words = []
-    for side in ("mixture", "stem"):
-        words += [f"--encoders.{side}", ENCODERS[encoder]]
+    for modality in ("mixture", "stem"):
+        words += [f"--encoders.{modality}", ENCODERS[encoder]]
         if encoder in BINS:
-            words += [BINS[encoder].format(side), "32"]
+            words += [BINS[encoder].format(modality), "32"]
     return words
 
 
@@ -110,11 +110,11 @@ METHODS = {
 
 def make_pairs() -> None:
     """Make pairs whose frames are wide enough for every encoder."""
-    side = "{kind: sound, encoder: 'log_mel:32'}"
+    modality = "{kind: sound, encoder: 'log_mel:32'}"
     module = import_module("recipes.code_matching.pairs")
     stage(
         module, module.make_pairs, "--pairs", "{kind: stems, window: 0.5, hop: 0.5}",
-        "--sides", f"{{mixture: {side}, stem: {side}}}", "--cuts", "[cuts,stems]",
+        "--modalities", f"{{mixture: {modality}, stem: {modality}}}", "--cuts", "[cuts,stems]",
         "--output", "pairs_32",
     )  # fmt: skip
 

@@ -8,11 +8,14 @@ import pytest
 import torch
 
 from audiossl.configs import from_plain
+from audiossl.data.pair_corpus import PairCorpus
+from audiossl.data.pairs import read_pairs
 from audiossl.pretrained.code_matching import load_matching
 from audiossl.pretrained.load import load_encoder
 from audiossl.reports.pairs import inspect_pairs
 from audiossl.training.runs import open_run
 from audiossl.training.writers import read_metrics
+from recipes.code_matching import pairs
 from recipes.cola import pretrain as cola
 from recipes.settings import read_settings
 from recipes.spear import pretrain as spear
@@ -52,6 +55,18 @@ def test_an_encoder_is_loaded(runs, source):
 
 def test_code_matching_is_loaded(runs):
     assert load_matching(runs / "code_matching").method.config.embedding_dim == 8
+
+
+def test_sides_of_pairs_are_modalities(runs):
+    config = read_settings(pairs.Config, "pairs", ["--config", "pairs/config.yaml"])
+    assert list(config.modalities) == ["mixture", "stem"]
+    finished = json.loads((runs / "pairs/stage.json").read_text())["results"]
+    record = run(config, pairs.make_pairs, "recipes.code_matching.pairs")
+    assert record["results"] == finished
+    corpus = PairCorpus("pairs")
+    assert corpus.modalities == load_matching(runs / "code_matching").modalities
+    first = next(iter(read_pairs("pairs/pairs.jsonl", ("mixture", "stem"))))
+    assert first.modalities["stem"].kind == "sound"
 
 
 def test_a_spear_run_has_the_same_settings_and_tensors(runs):

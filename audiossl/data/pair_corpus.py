@@ -1,7 +1,7 @@
 """PairCorpus: the values of pairs as columns on disk, and batches of them.
 
-Values of a side are rows one after another: frames of any front end, or tokens. Of each pair its
-number of rows is known, so that any pair is a slice of a mapped file.
+Values of a modality are rows one after another: frames of any front end, or tokens. The number of
+rows of each pair is known, so that any pair is a slice of a mapped file.
 """
 
 import json
@@ -16,11 +16,12 @@ from jaxtyping import Int, Shaped
 
 from audiossl.atomic_files import atomic_write, read_object, reading, write_json, write_text
 from audiossl.batches import PairBatch
-from audiossl.configs import Share, Whole
+from audiossl.configs import Share, Whole, from_plain
 from audiossl.data.columns import join_parts, open_columns, write_part
 from audiossl.data.pairs import Kind, Pair, pair_row
 from audiossl.data.plan import Plan, PlanConfig, Position
 from audiossl.data.selection import Where, select
+from audiossl.earlier_names import renamed
 from audiossl.errors import Skip, UserError
 from audiossl.nn.padding import padded
 
@@ -29,10 +30,10 @@ Values = Shaped[np.ndarray, "..."]
 
 
 @dataclass(frozen=True)
-class SideFacts:
-    """What all pairs of a side have in common."""
+class ModalityFacts:
+    """What all pairs of a modality have in common."""
 
-    modality: Kind
+    kind: Kind
     size: int
     """Dimension of the frames, or number of different tokens."""
     frame_rate: float
@@ -63,7 +64,7 @@ def write_pairs(
     rows: Iterable[tuple[Pair, Mapping[str, Values]]],
     folder: str | Path,
     shard: int,
-    sides: Mapping[str, SideFacts],
+    modalities: Mapping[str, ModalityFacts],
 ) -> tuple[str, ...]:
     """Write the pairs of one shard; float values in half precision.
 
@@ -71,23 +72,23 @@ def write_pairs(
         The files written, relative to `folder`.
     """
     folder = Path(folder)
-    parts: dict[str, list[np.ndarray]] = {side: [] for side in sides}
+    parts: dict[str, list[np.ndarray]] = {modality: [] for modality in modalities}
     lines = []
     for pair, values in rows:
         lines.append(json.dumps(pair_row(pair), ensure_ascii=False) + "\n")
-        for side, facts in sides.items():
-            parts[side].append(_stored(values[side], facts))
+        for modality, facts in modalities.items():
+            parts[modality].append(_stored(values[modality], facts))
     names = [f"parts/pairs.{shard:06d}.jsonl"]
     write_text(folder / names[0], "".join(lines))
-    for side, facts in sides.items():
-        names.append(_part(side, shard))
-        lengths = np.array([len(rows) for rows in parts[side]], np.int64)
-        values = np.concatenate([_stored(np.zeros((0, facts.size)), facts), *parts[side]])
+    for modality, facts in modalities.items():
+        names.append(_part(modality, shard))
+        lengths = np.array([len(rows) for rows in parts[modality]], np.int64)
+        values = np.concatenate([_stored(np.zeros((0, facts.size)), facts), *parts[modality]])
         write_part(folder / names[-1], {"lengths": lengths, "values": values})
     return tuple(names)
 
 
-def finish_pairs(folder: str | Path, shards: int, sides: Mapping[str, SideFacts]) -> int:
+def finish_pairs(folder: str | Path, shards: int, modalities: Mapping[str, ModalityFacts]) -> int:
     """Join the shards and describe what is there; what has no description is none.
 
     Returns:
@@ -103,10 +104,10 @@ def finish_pairs(folder: str | Path, shards: int, sides: Mapping[str, SideFacts]
             text = (folder / f"parts/pairs.{shard:06d}.jsonl").read_text(encoding="utf-8")
             count += text.count("\n")
             file.write(text)
-    for side in sides:
-        join_parts(folder, side, [folder / _part(side, shard) for shard in range(shards)])
-    described = {side: vars(facts) for side, facts in sides.items()}
-    write_json(folder / "pairs.json", {"sides": described, "num_pairs": count})
+    for modality in modalities:
+        join_parts(folder, modality, [folder / _part(modality, shard) for shard in range(shards)])
+    described = {modality: vars(facts) for modality, facts in modalities.items()}
+    write_json(folder / "pairs.json", {"modalities": described, "num_pairs": count})
     return count
 
 
@@ -124,16 +125,16 @@ class PairCorpus:
             raise UserError(
                 f"{folder}: not finished pairs (no pairs.json): run recipes.code_matching.pairs"
             )
-        described = read_object(folder / "pairs.json", sides=dict, num_pairs=int)
+        described = renamed(read_object(folder / "pairs.json", num_pairs=int))
         self.folder = folder
         with reading(folder / "pairs.json", "output of recipes.code_matching.pairs"):
-            self.sides = {
-                side: SideFacts(**{**facts, "vocabulary": tuple(facts["vocabulary"])})
-                for side, facts in described["sides"].items()
+            self.modalities = {
+                modality: from_plain(ModalityFacts, renamed(facts), str(folder))
+                for modality, facts in described["modalities"].items()
             }
         listed = folder / "pairs.jsonl"
         with reading(listed, "list of pairs"), listed.open(encoding="utf-8") as file:
-            self.rows: list[dict[str, Any]] = [json.loads(line) for line in file]
+            self.rows: list[dict[str, Any]] = [renamed(json.loads(line)) for line in file]
             concepts = [str(row["concept"]) for row in self.rows]
         if len(self.rows) != described["num_pairs"]:
             raise UserError(
@@ -141,10 +142,10 @@ class PairCorpus:
                 "damaged; run recipes.code_matching.pairs again"
             )
         self.concepts: Int[np.ndarray, " pairs"] = np.unique(concepts, return_inverse=True)[1]
-        self._columns = {side: open_columns(folder, side) for side in self.sides}
+        self._columns = {modality: open_columns(folder, modality) for modality in self.modalities}
         self._starts = {
-            side: np.concatenate([[0], np.cumsum(columns["lengths"])])
-            for side, columns in self._columns.items()
+            modality: np.concatenate([[0], np.cumsum(columns["lengths"])])
+            for modality, columns in self._columns.items()
         }
 
     def __len__(self) -> int:
@@ -154,14 +155,14 @@ class PairCorpus:
         """Send the folder to other processes; they map the same files."""
         return PairCorpus, (self.folder,)
 
-    def lengths(self, side: str) -> Int[np.ndarray, " pairs"]:
+    def lengths(self, modality: str) -> Int[np.ndarray, " pairs"]:
         """Rows of each pair."""
-        return self._columns[side]["lengths"]
+        return self._columns[modality]["lengths"]
 
-    def values(self, side: str, index: int) -> Values:
+    def values(self, modality: str, index: int) -> Values:
         """Rows of one pair: float32 frames, or int32 tokens."""
-        first, last = self._starts[side][index : index + 2]
-        rows = np.asarray(self._columns[side]["values"][first:last])
+        first, last = self._starts[modality][index : index + 2]
+        rows = np.asarray(self._columns[modality]["values"][first:last])
         return rows.astype(np.int32 if rows.ndim == 1 else np.float32)
 
     def select(self, where: Where) -> Int[np.ndarray, " chosen"]:
@@ -175,11 +176,13 @@ class PairCorpus:
 
     def batch(self, rows: Sequence[int], longest: Mapping[str, int] | None = None) -> PairBatch:
         """Put some pairs together, padded to the longest of them, or to `longest`."""
-        sides, lengths = {}, {}
-        for side in self.sides:
-            values = (self.values(side, int(row)) for row in rows)
-            sides[side], lengths[side] = padded(values, (longest or {}).get(side, 0))
-        return PairBatch(sides, lengths, torch.from_numpy(self.concepts[np.asarray(rows)]))
+        modalities, lengths = {}, {}
+        for modality in self.modalities:
+            values = (self.values(modality, int(row)) for row in rows)
+            modalities[modality], lengths[modality] = padded(
+                values, (longest or {}).get(modality, 0)
+            )
+        return PairBatch(modalities, lengths, torch.from_numpy(self.concepts[np.asarray(rows)]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,21 +212,23 @@ class PairSource:
     ) -> None:
         self.corpus, self.chosen = corpus, chosen
         self.views, self.seed = views or PairViewsConfig(), plan.seed
-        first = next(iter(corpus.sides))
+        first = next(iter(corpus.modalities))
         self.plan = Plan(corpus.lengths(first)[chosen], 1, plan)
 
     def load(self, position: Position, rank: int = 0, world_size: int = 1) -> PairBatch:
         """Read a rank's share of a batch; all ranks pad alike and draw alike."""
         everyone = self.chosen[self.plan.epoch(position.epoch).cuts(position.batch)]
         shares = np.array_split(np.arange(len(everyone)), world_size)
-        longest = {s: int(self.corpus.lengths(s)[everyone].max()) for s in self.corpus.sides}
+        longest = {s: int(self.corpus.lengths(s)[everyone].max()) for s in self.corpus.modalities}
         batch = self.corpus.batch(everyone[shares[rank]].tolist(), longest)
         key = np.uint64((position.epoch << 32) + position.batch)
         generator = np.random.Generator(np.random.Philox(key=[self.seed, int(key)]))
-        for side, facts in self.corpus.sides.items():
-            if facts.modality == "sound":
+        for modality, facts in self.corpus.modalities.items():
+            if facts.kind == "sound":
                 draws = generator.random((len(everyone), 1 + 4 * self.views.masks), np.float32)
-                self._change(batch.sides[side], batch.lengths[side], draws[shares[rank]])
+                self._change(
+                    batch.modalities[modality], batch.lengths[modality], draws[shares[rank]]
+                )
         return batch
 
     def _change(self, values: torch.Tensor, lengths: torch.Tensor, draws: np.ndarray) -> None:
@@ -245,12 +250,12 @@ def _span(place: float, size: float, count: int, longest: float) -> slice:
     return slice(first, first + width)
 
 
-def _stored(values: Values, facts: SideFacts) -> np.ndarray:
-    if facts.modality == "text":
+def _stored(values: Values, facts: ModalityFacts) -> np.ndarray:
+    if facts.kind == "text":
         return values.astype(np.int32).reshape(-1)
     # Beyond half precision's range nothing could be normalized anyway.
     return np.clip(values, -65504, 65504).astype(np.float16)
 
 
-def _part(side: str, shard: int) -> str:
-    return f"parts/{side}.{shard:06d}.columns"
+def _part(modality: str, shard: int) -> str:
+    return f"parts/{modality}.{shard:06d}.columns"

@@ -64,12 +64,12 @@ def stem_pairs(
         for start, name in sounding:
             seconds = start / SAMPLE_RATE
             concept = f"{labels['id']}@{seconds:g}"
-            sides = {
+            modalities = {
                 "mixture": Reference("sound", labels["id"], RECORDING, seconds, window),
                 "stem": Reference("sound", labels["id"], name, seconds, window),
             }
             of = labels.get(group, labels["id"])
-            yield Pair(f"{concept}/{name}", sides, concept, of, {**labels, "stem": name})
+            yield Pair(f"{concept}/{name}", modalities, concept, of, {**labels, "stem": name})
 
 
 def transcript_pairs(corpus: Corpus, cuts: Sequence[int], *, text: str, group: str) -> Found:
@@ -86,11 +86,11 @@ def transcript_pairs(corpus: Corpus, cuts: Sequence[int], *, text: str, group: s
         if not transcript:
             yield Skip(f"{labels['id']}: has no {text} to be paired with")
             continue
-        sides = {
+        modalities = {
             "speech": Reference("sound", labels["id"]),
             "text": Reference("text", labels[text]),
         }
-        yield Pair(labels["id"], sides, transcript, labels.get(group, transcript), labels)
+        yield Pair(labels["id"], modalities, transcript, labels.get(group, transcript), labels)
 
 
 def reading_pairs(corpus: Corpus, cuts: Sequence[int], *, text: str, voice: str) -> Found:
@@ -118,11 +118,11 @@ def reading_pairs(corpus: Corpus, cuts: Sequence[int], *, text: str, voice: str)
             continue
         for first, second in zip(voices, voices[1:] + voices[:1], strict=True):
             one, other = by_voice[first], by_voice[second]
-            sides = {
+            modalities = {
                 "voice": Reference("sound", one["id"]),
                 "other_voice": Reference("sound", other["id"]),
             }
-            yield Pair(f"{one['id']}+{other['id']}", sides, transcript, transcript, one)
+            yield Pair(f"{one['id']}+{other['id']}", modalities, transcript, transcript, one)
 
 
 def score_pairs(
@@ -146,23 +146,23 @@ def score_pairs(
         seconds = float(corpus.num_samples[cut]) / SAMPLE_RATE
         for start in np.arange(0.0, seconds - window + 1e-6, window).tolist():
             path = str(folder / name)
-            sides = {
+            modalities = {
                 "audio": Reference("sound", labels["id"], RECORDING, start, window),
                 "score": Reference("score", path, start=start, duration=window),
             }
             identity = f"{labels['id']}@{start:g}"
-            yield Pair(identity, sides, identity, labels["id"], labels)
+            yield Pair(identity, modalities, identity, labels["id"], labels)
 
 
 def encoder_pairs(
-    corpus: Corpus, cuts: Sequence[int], *, sides: Sequence[str], window: float
+    corpus: Corpus, cuts: Sequence[int], *, modalities: Sequence[str], window: float
 ) -> Found:
     """Pair each window of a recording with itself, for several encoders or front ends.
 
     Args:
         corpus: Recordings.
         cuts: Which of them.
-        sides: Names of the sides.
+        modalities: Names of the modalities.
         window: Seconds; a shorter recording is one window.
     """
     for cut, labels in _labeled(corpus, cuts):
@@ -170,7 +170,7 @@ def encoder_pairs(
         for start in np.arange(0.0, max(seconds - window, 0.0) + 1e-6, window).tolist():
             place = Reference("sound", labels["id"], RECORDING, start, min(window, seconds - start))
             identity = f"{labels['id']}@{start:g}"
-            yield Pair(identity, dict.fromkeys(sides, place), identity, labels["id"], labels)
+            yield Pair(identity, dict.fromkeys(modalities, place), identity, labels["id"], labels)
 
 
 def _labeled(corpus: Corpus, cuts: Sequence[int]) -> Iterator[tuple[int, dict[str, str]]]:

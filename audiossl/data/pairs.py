@@ -1,12 +1,12 @@
-"""Pairs: clips that are seen from several sides (modalities), and where each side is to be found.
+"""Pairs: clips in several modalities, and where each of them is stored.
 
 One form for all kinds, a line of JSON a pair:
 
     {"id": "song/0/drums", "concept": "song/0", "group": "song", "labels": {"split": "train"},
-     "sides": {"mixture": {"kind": "sound", "place": "song", "start": 0.0, "duration": 2.0},
+     "modalities": {"mixture": {"kind": "sound", "place": "song", "start": 0.0, "duration": 2.0},
                "stem": {"kind": "sound", "place": "song", "field": "drums", ...}}}
 
-Sides are sounds (a cut of a corpus, or one of its stems), texts, scores (MIDI) or arrays (.npy,
+Each is a sound (a cut of a corpus, or one of its stems), a text, a score (MIDI) or an array (.npy,
 computed elsewhere: images, video, text). Pairs of one concept are partners of each other: two
 readings of a text, say. They are never negatives, and to find one of them is no mistake.
 """
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from audiossl.data.lines import text_lines
+from audiossl.earlier_names import renamed
 from audiossl.errors import Skip, UserError, did_you_mean
 
 Kind = Literal["sound", "text", "score", "array"]
@@ -27,7 +28,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 @dataclass(frozen=True)
 class Reference:
-    """Where one side of a pair is to be found."""
+    """Where one modality of a pair is stored."""
 
     kind: Kind
     place: str
@@ -53,11 +54,11 @@ class Reference:
 
 @dataclass(frozen=True)
 class Pair:
-    """A clip and its sides."""
+    """A clip and its modalities."""
 
     id: str
     """Unique in the manifest."""
-    sides: Mapping[str, Reference]
+    modalities: Mapping[str, Reference]
     concept: str
     """Pairs with the same are partners; by default the id, and there are none."""
     group: str
@@ -68,16 +69,16 @@ class Pair:
 
 def pair_row(pair: Pair) -> dict[str, Any]:
     """Write a pair as what JSON can hold, without what is as it is by default."""
-    sides = {side: _without_defaults(ref) for side, ref in pair.sides.items()}
-    return {**asdict(pair), "sides": sides, "labels": dict(pair.labels)}
+    modalities = {modality: _without_defaults(ref) for modality, ref in pair.modalities.items()}
+    return {**asdict(pair), "modalities": modalities, "labels": dict(pair.labels)}
 
 
-def read_pairs(path: str | Path, sides: tuple[str, ...] = ()) -> Iterator[Pair | Skip]:
+def read_pairs(path: str | Path, modalities: tuple[str, ...] = ()) -> Iterator[Pair | Skip]:
     """Read a manifest of pairs, one at a time; a pair that cannot be used comes as a `Skip`.
 
     Args:
         path: A .jsonl file.
-        sides: Sides that every pair must have.
+        modalities: Modalities that every pair must have.
 
     Raises:
         UserError: The file cannot be read, or a line of it is no JSON.
@@ -87,7 +88,7 @@ def read_pairs(path: str | Path, sides: tuple[str, ...] = ()) -> Iterator[Pair |
     for where, line in text_lines(path):
         if not line.strip():
             continue
-        pair = _pair_or_skip(_row(line, where), where, sides)
+        pair = _pair_or_skip(_row(line, where), where, modalities)
         if isinstance(pair, Pair) and pair.id in seen:
             pair = Skip(f"{where}: pair {pair.id!r} stands there a second time: rename one")
         elif isinstance(pair, Pair):
@@ -101,21 +102,23 @@ def _row(line: str, where: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{where}: not JSON ({error})") from error
     if not isinstance(row, dict):
-        raise UserError(f"{where}: expected an object with id and sides, found {line.strip()!r}")
-    return {name: value for name, value in row.items() if value is not None}
+        raise UserError(
+            f"{where}: expected an object with id and modalities, found {line.strip()!r}"
+        )
+    return renamed({name: value for name, value in row.items() if value is not None})
 
 
-def _pair_or_skip(row: dict[str, Any], where: str, sides: tuple[str, ...]) -> Pair | Skip:
+def _pair_or_skip(row: dict[str, Any], where: str, modalities: tuple[str, ...]) -> Pair | Skip:
     identity = str(row.get("id", f"line-{where.rpartition(' ')[2]}"))
-    places, labels = row.get("sides", {}), row.get("labels", {})
+    places, labels = row.get("modalities", {}), row.get("labels", {})
     if not isinstance(places, dict) or not isinstance(labels, dict):
-        return Skip(f"{where}: pair {identity!r}: sides and labels are no objects")
-    missing = [side for side in sides if not places.get(side)]
+        return Skip(f"{where}: pair {identity!r}: modalities and labels are no objects")
+    missing = [modality for modality in modalities if not places.get(modality)]
     if missing or len(places) < 2:
-        lacking = f"no side {missing[0]!r}" if missing else "fewer than two sides"
+        lacking = f"no modality {missing[0]!r}" if missing else "fewer than two modalities"
         return Skip(f"{where}: pair {identity!r} has {lacking} (it has {', '.join(places) or '-'})")
     try:
-        references = {side: _reference(places[side], where) for side in places}
+        references = {modality: _reference(places[modality], where) for modality in places}
     except UserError as error:
         return Skip(str(error))
     return Pair(
@@ -129,14 +132,14 @@ def _pair_or_skip(row: dict[str, Any], where: str, sides: tuple[str, ...]) -> Pa
 
 def _reference(row: Any, where: str) -> Reference:
     if not isinstance(row, dict):
-        raise UserError(f"{where}: a side is no object: {row!r:.60}")
+        raise UserError(f"{where}: a modality is no object: {row!r:.60}")
     known = [f.name for f in fields(Reference)]
     for name in row:
         if name not in known:
             raise UserError(f"{where}: unknown field {name!r}{did_you_mean(name, known)}")
     if row.get("kind") not in KINDS or not isinstance(row.get("place"), str):
         raise UserError(
-            f"{where}: a side needs a kind ({', '.join(KINDS)}) and a place, found {row!r}"
+            f"{where}: a modality needs a kind ({', '.join(KINDS)}) and a place, found {row!r}"
         )
     # Tools that write null mean that they have nothing to say.
     given = {name: value for name, value in row.items() if value is not None}

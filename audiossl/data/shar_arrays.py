@@ -1,4 +1,4 @@
-"""Pairs whose sides are array fields of a Shar folder, computed elsewhere: images, video, text."""
+"""Pairs whose modalities are array fields of a Shar folder: images, video, text, as vectors."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -14,27 +14,27 @@ from audiossl.errors import Skip, UserError
 
 
 def shar_array_pairs(
-    cuts: str | Path, sides: Mapping[str, str]
+    cuts: str | Path, modalities: Mapping[str, str]
 ) -> Iterator[tuple[Pair, dict[str, np.ndarray]] | Skip]:
     """Read one Shar shard, in order.
 
     Args:
         cuts: Its file of cuts; the arrays lie beside it.
-        sides: Name of each side to that of the field it is stored in.
+        modalities: Name of each modality to that of the field it is stored in.
 
     Raises:
         UserError: A field has no file in this shard.
     """
     cuts = Path(cuts)
     files = {"cuts": [str(cuts)]}
-    for name in sides.values():
+    for name in modalities.values():
         tars = sorted(cuts.parent.glob(f"{name}.{cuts.name.split('.')[1]}.tar*"))
         if not tars:
             raise UserError(f"{cuts.parent}: no field {name!r} for shard {cuts.name}")
         files[name] = [str(tars[0])]
     for cut in CutSet.from_shar(fields=files):
         try:
-            arrays = {side: _array(cut, name) for side, name in sides.items()}
+            arrays = {modality: _array(cut, name) for modality, name in modalities.items()}
         except Skip as error:
             yield error
             continue

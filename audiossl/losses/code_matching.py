@@ -1,4 +1,4 @@
-"""Cross-modal code matching: the sides of a pair choose alike from the codebook they share.
+"""Cross-modal code matching: the modalities of a pair choose alike from the codebook they share.
 
 The choices of a clip are a distribution over entries, the mean of its frames' distributions. Two
 clips are as similar as minus the symmetric cross-entropy of their distributions, and InfoNCE on
@@ -92,8 +92,8 @@ def code_similarity(
     Args:
         first: Log-distributions of anchors.
         second: Log-distributions of candidates.
-        stop_gradient: The distribution outside the logarithm is taken as given: each side learns
-            to predict the other, and none is pulled to be easier to predict. Not in the paper.
+        stop_gradient: The distribution outside the logarithm is constant: each modality learns to
+            predict the other, and none to be easier to predict. Not in the paper.
 
     Example:
         >>> uniform = torch.full((1, 4), 1 / 4).log()

@@ -1,13 +1,13 @@
 """Cross-modal code matching: modalities of one clip are neighbors, and share one codebook alike.
 
-A clip's embedding is the sum of a continuous path (pooled frames of the side's encoder) and a
+A clip's embedding is the sum of a continuous path (pooled frames of the modality's encoder) and a
 discrete one (pooled entries of the shared codebook). A contrastive loss on embeddings says which
-clips belong together; code matching says that both sides of a clip choose the same entries, and
-without it the codebook splits into one part a side.
+clips belong together; code matching says that both modalities of a clip choose the same entries:
+without it the codebook splits into one part a modality.
 
 Source: Liu et al., "Cross-Modal Discrete Representation Learning" (ACL 2022). Beyond it, by
 configuration: windows instead of whole clips, run-length weights, a covering score for mixtures and
-stems, a commitment loss, and more than two sides.
+stems, a commitment loss, and more than two modalities.
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ from audiossl.quantization.usage import joint_share
 
 @dataclass(frozen=True, kw_only=True)
 class CodeMatchingConfig:
-    """Heads, codebook and losses around the encoders of modalities (sides)."""
+    """Heads, codebook and losses around the encoders of modalities."""
 
     kind: Literal["code_matching"] = "code_matching"
     embedding_dim: Count = 512
@@ -69,12 +69,12 @@ class CodeMatchingConfig:
 
 @dataclass(frozen=True)
 class Embedded:
-    """Embeddings and codes of one side of a batch."""
+    """Embeddings and codes of one modality of a batch."""
 
     clip: Float[Tensor, "batch embedding"]
     """Continuous and discrete path together."""
     frames: Frames
-    """Output of the side's encoder."""
+    """Output of the modality's encoder."""
     assigned: Assigned | None
     """Their codes and quantized vectors, if there is a codebook."""
 
@@ -87,11 +87,12 @@ class Embedded:
 
 
 class CodeMatching(nn.Module):
-    """Encoders of the sides, their heads, and the codebook between them.
+    """Encoders of the modalities, their heads, and the codebook between them.
 
     Example:
-        >>> from audiossl.models.side_encoders import TextConfig, build_side_encoder
-        >>> texts = {name: build_side_encoder(TextConfig(), 9, 1.0) for name in ("chars", "phones")}
+        >>> from audiossl.models.modality_encoders import TextConfig, build_modality_encoder
+        >>> names = ("chars", "phones")
+        >>> texts = {name: build_modality_encoder(TextConfig(), 9, 1.0) for name in names}
         >>> method = CodeMatching(texts, CodeMatchingConfig(embedding_dim=8)).eval()
         >>> method.embed("phones", torch.tensor([[3, 1, 4]]), torch.tensor([3])).clip.shape
         torch.Size([1, 8])
@@ -106,7 +107,7 @@ class CodeMatching(nn.Module):
         """Put heads on the encoders of modalities, and a codebook between them.
 
         Args:
-            encoder: A `SideEncoder` of each modality, by its name.
+            encoder: A `ModalityEncoder` of each modality, by its name.
             config: Heads, codebook and losses.
             data: What its schedules count.
 
@@ -114,62 +115,64 @@ class CodeMatching(nn.Module):
             UserError: There are fewer than two modalities, or one has no frames.
         """
         super().__init__()
-        sides: dict[str, Any] = dict(encoder.items())
-        if len(sides) < 2:
-            raise UserError(f"code matching needs two sides or more, not {', '.join(sides)}")
-        self.config, self.sides, self.data = config, tuple(sides), data or DataFacts()
-        self.encoder = nn.ModuleDict(sides)
-        self.heads = nn.ModuleDict({s: _head(e.dim, config) for s, e in sides.items()})
+        modalities: dict[str, Any] = dict(encoder.items())
+        if len(modalities) < 2:
+            raise UserError(
+                f"code matching needs two modalities or more, not {', '.join(modalities)}"
+            )
+        self.config, self.modalities, self.data = config, tuple(modalities), data or DataFacts()
+        self.encoder = nn.ModuleDict(modalities)
+        self.heads = nn.ModuleDict({s: _head(e.dim, config) for s, e in modalities.items()})
         self.codebook: SharedCodebook | None = None
         self.code_heads = nn.ModuleDict()
         if config.path != "continuous":
-            dims = {side: encoder.dim for side, encoder in sides.items()}
+            dims = {modality: encoder.dim for modality, encoder in modalities.items()}
             self.codebook = SharedCodebook(dims, config.codebook)
-            for side in sides:
-                self.code_heads[side] = _code_head(config)
+            for modality in modalities:
+                self.code_heads[modality] = _code_head(config)
 
     def forward(self, batch: PairBatch, step: int, generator: torch.Generator) -> Losses:
-        """Compute the losses of finding each clip's other side, by embedding and by codes."""
+        """Compute the losses of finding each clip's other modality, by embedding and by codes."""
         rows = len(batch.concepts)
         if rows * distributed.world_size() < 2:
             raise UserError("a batch of one pair has no negatives: batch_size >= 2")
         context = context_of(step, self.data, generator)
-        found = {s: self.embed(s, batch.sides[s], batch.lengths[s], context) for s in self.sides}
+        embedded = {
+            name: self.embed(name, batch.modalities[name], batch.lengths[name], context)
+            for name in self.modalities
+        }
         excluded = batch.concepts[:, None] == distributed.gather(batch.concepts)
-        pairs = list(combinations(self.sides, 2))
-        results = [self._pair(found[a], found[b], excluded) for a, b in pairs]
-        parts = {
-            name: torch.stack([result[name] for result in results]).mean()
-            for name in results[0]
-        }  # fmt: skip
-        total = parts["embedding_loss"]
+        pairs = list(combinations(self.modalities, 2))
+        results = [self._pair(embedded[a], embedded[b], excluded) for a, b in pairs]
+        metrics = {name: torch.stack([r[name] for r in results]).mean() for name in results[0]}
+        total = metrics["embedding_loss"]
         if self.config.path == "codes":
-            commitment = self._commitment(found)
-            total = total + self.config.alpha * parts["code_loss"]
+            commitment = self._commitment(embedded)
+            total = total + self.config.alpha * metrics["code_loss"]
             total = total + self.config.commitment_weight * commitment
-            parts |= {"commitment": commitment, "joint_share": self.joint_share()}
-        return Losses(total, float(rows), {name: v.detach() for name, v in parts.items()})
+            metrics |= {"commitment": commitment, "joint_share": self.joint_share()}
+        return Losses(total, float(rows), {name: v.detach() for name, v in metrics.items()})
 
     def embed(
         self,
-        side: str,
+        modality: str,
         values: Shaped[Tensor, "batch length *dims"],
         lengths: Int[Tensor, " batch"],
         context: Context | None = None,
     ) -> Embedded:
-        """Embed one side of some clips."""
-        frames: Frames = self.encoder[side](values, lengths, context)
+        """Embed one modality of some clips."""
+        frames: Frames = self.encoder[modality](values, lengths, context)
         pool = masked_mean if self.config.pooling == "mean" else masked_max
-        clip = self.heads[side](pool(frames.vectors, frames.lengths))
+        clip = self.heads[modality](pool(frames.vectors, frames.lengths))
         if self.codebook is None:
             return Embedded(clip, frames, None)
         valid = valid_mask(frames.lengths, frames.vectors.shape[1])
         if self.config.path == "projected":
-            second, assigned = self.codebook.project(side, frames.vectors, valid), None
+            second, assigned = self.codebook.project(modality, frames.vectors, valid), None
         else:
-            assigned = self.codebook(side, frames.vectors, valid)
+            assigned = self.codebook(modality, frames.vectors, valid)
             second = assigned.quantized
-        clip = clip + self.code_heads[side](masked_mean(second, frames.lengths))
+        clip = clip + self.code_heads[modality](masked_mean(second, frames.lengths))
         return Embedded(clip, frames, assigned)
 
     def after_update(self) -> None:
@@ -193,16 +196,16 @@ class CodeMatching(nn.Module):
             load_exactly(getattr(self, name), kept, f"{source} ({name})")
 
     def joint_share(self) -> Float[Tensor, ""]:
-        """Measure which share of the recently used entries more than one side uses."""
+        """Measure which share of the recently used entries more than one modality uses."""
         assert self.codebook is not None
         entries = self.codebook.entries
         # Half a use a step is what an entry should have at the least to be called used.
-        return joint_share(entries.side_counts, least=0.5)
+        return joint_share(entries.modality_counts, least=0.5)
 
     def _pair(
         self, first: Embedded, second: Embedded, excluded: Bool[Tensor, "batch candidates"]
     ) -> dict[str, Float[Tensor, ""]]:
-        """Compute the losses of two sides, with figures."""
+        """Compute the losses of two modalities, with figures."""
         offset = distributed.rank() * len(first.clip)
         scores = first.clip @ distributed.gather(second.clip).T
         margin = self.config.margin
@@ -215,11 +218,11 @@ class CodeMatching(nn.Module):
         if first.assigned is None or second.assigned is None:
             return figures
         choices = self._choices(first), self._choices(second)
-        found = pair_code_loss(*choices, excluded, self.config.matching)
-        return figures | {"code_loss": found.loss, "code_accuracy": found.accuracy}
+        codes = pair_code_loss(*choices, excluded, self.config.matching)
+        return figures | {"code_loss": codes.loss, "code_accuracy": codes.accuracy}
 
     def _choices(self, embedded: Embedded) -> Choices:
-        """Weigh the choices of a side's frames."""
+        """Weigh the choices of a modality's frames."""
         assigned = embedded.assigned
         assert assigned is not None
         weights = assigned.valid.to(assigned.log_probabilities.dtype)
@@ -227,10 +230,10 @@ class CodeMatching(nn.Module):
             weights = run_length_weights(assigned.codes, assigned.valid).to(weights)
         return Choices(assigned.log_probabilities, weights, embedded.frames.frame_rate)
 
-    def _commitment(self, found: Mapping[str, Embedded]) -> Float[Tensor, ""]:
-        """Average over sides; each side's mean is over the frames of all ranks."""
+    def _commitment(self, modalities: Mapping[str, Embedded]) -> Float[Tensor, ""]:
+        """Average over modalities; each modality's mean is over the frames of all ranks."""
         terms = []
-        for embedded in found.values():
+        for embedded in modalities.values():
             assert embedded.assigned is not None
             own = embedded.assigned.valid.sum().to(embedded.assigned.commitment)
             mean = distributed.total(own) / distributed.world_size()

@@ -1,4 +1,4 @@
-"""How the code distributions of two sides are compared: whole clips, or windows of equal time."""
+"""Code distributions of two modalities compared: whole clips, or windows of equal time."""
 
 import math
 from dataclasses import dataclass
@@ -44,16 +44,16 @@ class CodeScoresConfig:
 
 @dataclass(frozen=True)
 class CodeLoss:
-    """Code matching loss of two sides of a batch."""
+    """Code matching loss of two modalities of a batch."""
 
     loss: Float[Tensor, ""]
     accuracy: Float[Tensor, ""]
-    """Share of first sides whose own second side is the most similar."""
+    """Share of first modalities whose own second modality is the most similar."""
 
 
 @dataclass(frozen=True)
 class Choices:
-    """Distributions over entries of the frames of one side of some clips."""
+    """Distributions over entries of the frames of one modality of some clips."""
 
     log_probabilities: Float[Tensor, "batch frames size"]
     weights: Float[Tensor, "batch frames"]
@@ -65,11 +65,11 @@ class Choices:
 def pair_code_loss(
     first: Choices, second: Choices, excluded: Bool[Tensor, "batch clips"], config: CodeScoresConfig
 ) -> CodeLoss:
-    """Compare the sides' distributions, of this rank's clips against those of all ranks.
+    """Compare the modalities' distributions, of this rank's clips against those of all ranks.
 
     Args:
-        first: The first side.
-        second: The second side.
+        first: The first modality.
+        second: The second modality.
         excluded: Pairs of clips that are no negatives.
         config: How.
 
@@ -80,7 +80,9 @@ def pair_code_loss(
         1.0
     """
     count = _num_windows(first, second, config.window)
-    (own, kept), (other, other_kept) = (_cut(side, count, config) for side in (first, second))
+    (own, kept), (other, other_kept) = (
+        _cut(modality, count, config) for modality in (first, second)
+    )
     kept = kept & other_kept
     masked = _excluded(excluded, kept, count, config.gap)
     offset = distributed.rank() * len(own)
@@ -99,16 +101,16 @@ def _num_windows(first: Choices, second: Choices, window: float | None) -> int:
     """Count the windows of the longest clip; padding is as long on all ranks."""
     if window is None:
         return 1
-    seconds = max(side.weights.shape[1] / side.frame_rate for side in (first, second))
+    seconds = max(modality.weights.shape[1] / modality.frame_rate for modality in (first, second))
     return max(1, math.ceil(seconds / window - 1e-6))
 
 
 def _cut(
-    side: Choices, count: int, config: CodeScoresConfig
+    modality: Choices, count: int, config: CodeScoresConfig
 ) -> tuple[Float[Tensor, "pieces size"], Bool[Tensor, " pieces"]]:
-    values, weights = side.log_probabilities, side.weights
+    values, weights = modality.log_probabilities, modality.weights
     if config.window is not None:
-        values, weights = windows(values, weights, count, config.window * side.frame_rate)
+        values, weights = windows(values, weights, count, config.window * modality.frame_rate)
     return clip_log_distribution(values, weights), weights.sum(dim=1) > 0
 
 

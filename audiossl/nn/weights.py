@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from audiossl.atomic_files import atomic_write
+from audiossl.earlier_names import renamed
 from audiossl.errors import UserError, did_you_mean
 from audiossl.nn.pickled_arrays import array_globals, path_globals
 
@@ -131,6 +132,7 @@ def load_exactly(module: nn.Module, state: Mapping[str, Tensor], source: str) ->
         >>> layer(torch.ones(1, 2)).item()
         2.0
     """
+    state = renamed(state)
     expected = module.state_dict()
     missing = [name for name in expected if name not in state]
     unknown = [name for name in state if name not in expected]

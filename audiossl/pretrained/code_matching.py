@@ -1,4 +1,4 @@
-"""Code matching on disk: all sides and their codebook, and any side of sound as an Encoder."""
+"""Code matching on disk: encoders of modalities, their codebook; any of sound as an Encoder."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,60 +8,63 @@ from typing import Any, cast
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from audiossl.atomic_files import read_json, write_json
+from audiossl.atomic_files import read_object, write_json
 from audiossl.configs import from_plain, plain
-from audiossl.data.pair_corpus import SideFacts
+from audiossl.data.pair_corpus import ModalityFacts
+from audiossl.earlier_names import renamed
 from audiossl.errors import UserError, did_you_mean
 from audiossl.methods.build import PairMethodConfig, build_method, read_method_config
 from audiossl.methods.code_matching import CodeMatching
 from audiossl.models.encoder import Encoder
-from audiossl.models.side_encoders import SideConfig, build_side_encoder
+from audiossl.models.modality_encoders import ModalityConfig, build_modality_encoder
 from audiossl.nn.frames import Frames
 from audiossl.nn.weights import load_exactly, read_weights, write_weights
 
-FORMAT = 1
+FORMAT = 2
 WEIGHTS, CONFIG = "code_matching.safetensors", "config.json"
 
 
 @dataclass(frozen=True)
 class Matching:
-    """A method, and what its sides are."""
+    """A method, and what its modalities are."""
 
     method: CodeMatching
-    sides: Mapping[str, SideFacts]
+    modalities: Mapping[str, ModalityFacts]
 
 
 def build_matching(
-    sides: Mapping[str, SideFacts], encoders: Mapping[str, SideConfig], config: PairMethodConfig
+    modalities: Mapping[str, ModalityFacts],
+    encoders: Mapping[str, ModalityConfig],
+    config: PairMethodConfig,
 ) -> CodeMatching:
-    """Make an untrained method for sides as they are stored.
+    """Make an untrained method for modalities as they are stored.
 
     Raises:
-        UserError: A side has no encoder, or an encoder no side.
+        UserError: A modality has no encoder, or an encoder no modality.
     """
     for name in encoders:
-        if name not in sides:
+        if name not in modalities:
             raise UserError(
-                f"encoders: no side {name!r}{did_you_mean(name, sides)} "
-                f"(the pairs have {', '.join(sides)})"
+                f"encoders: no modality {name!r}{did_you_mean(name, modalities)} "
+                f"(the pairs have {', '.join(modalities)})"
             )
-    if missing := [side for side in sides if side not in encoders]:
-        raise UserError(f"encoders: side {missing[0]!r} has none: say which under encoders")
+    if missing := [modality for modality in modalities if modality not in encoders]:
+        raise UserError(f"encoders: modality {missing[0]!r} has none: say which under encoders")
     built = {
-        side: build_side_encoder(encoders[side], facts.size, facts.frame_rate)
-        for side, facts in sides.items()
+        modality: build_modality_encoder(encoders[modality], facts.size, facts.frame_rate)
+        for modality, facts in modalities.items()
     }
     return cast(CodeMatching, build_method(config, nn.ModuleDict(built)))
 
 
 def write_matching(
-    folder: Path, matching: Matching, encoders: Mapping[str, SideConfig], provenance: Any
+    folder: Path, matching: Matching, encoders: Mapping[str, ModalityConfig], provenance: Any
 ) -> None:
     """Write a method; the config comes last, so that a folder with both is whole."""
     write_weights(folder / WEIGHTS, matching.method.state_dict(), {"format": "pt"})
     content = {
         "format": FORMAT,
-        "sides": plain(dict(matching.sides)),
+        "modalities": plain(dict(matching.modalities)),
         "encoders": plain(dict(encoders)),
         "method": plain(matching.method.config),
         "provenance": provenance,
@@ -81,51 +84,55 @@ def load_matching(folder: Path) -> Matching:
             f"{folder}: holds no {WEIGHTS} with its {CONFIG}: give the output of a finished "
             "recipes.code_matching.pretrain"
         )
-    content = read_json(path)
+    content = renamed(read_object(path))
     if content.get("format", 0) > FORMAT or "encoders" not in content:
         raise UserError(f"{path}: not a format that this version reads (up to {FORMAT})")
-    facts = {side: from_plain(SideFacts, row, str(path)) for side, row in content["sides"].items()}
-    encoders = {
-        side: from_plain(SideConfig, row, str(path)) for side, row in content["encoders"].items()
+    source = str(path)
+    facts = {
+        name: from_plain(ModalityFacts, renamed(row), source)
+        for name, row in content["modalities"].items()
     }
-    config = read_method_config(content["method"], str(path))
+    encoders = {
+        name: from_plain(ModalityConfig, row, source) for name, row in content["encoders"].items()
+    }
+    config = read_method_config(content["method"], source)
     method = build_matching(facts, encoders, config)
     load_exactly(method, read_weights(folder / WEIGHTS), str(folder / WEIGHTS))
     return Matching(method.eval(), facts)
 
 
 def load(place: str) -> nn.Module:
-    """Load the encoder of one side: from waveforms through its front end to frames and clip vector.
+    """Load the encoder of one modality: waveforms, its front end, then frames and clip vector.
 
     Args:
-        place: A folder, and after a "#" the side; the only one of sound by default.
+        place: A folder, and after a "#" the modality; the only one of sound by default.
 
     Raises:
-        UserError: The side is missing, or is not one of sound.
+        UserError: The modality is missing, or is not one of sound.
     """
-    folder, _, side = place.partition("#")
+    folder, _, modality = place.partition("#")
     matching = load_matching(Path(folder))
-    sounds = [name for name, facts in matching.sides.items() if facts.modality == "sound"]
-    if side not in sounds and (side or len(sounds) != 1):
+    sounds = [name for name, facts in matching.modalities.items() if facts.kind == "sound"]
+    if modality not in sounds and (modality or len(sounds) != 1):
         raise UserError(
-            f"{place}: say which side of sound, {folder}#{sounds[0] if sounds else 'side'} "
-            f"(it has {', '.join(sounds) or 'none'}){did_you_mean(side, sounds)}"
+            f"{place}: say which sound modality, {folder}#{sounds[0] if sounds else 'modality'} "
+            f"(it has {', '.join(sounds) or 'none'}){did_you_mean(modality, sounds)}"
         )
-    return SoundSide(matching, side or sounds[0])
+    return SoundModality(matching, modality or sounds[0])
 
 
-class SoundSide(nn.Module):
-    """A side of sound as an `Encoder`: its front end, its network, and the clip's embedding."""
+class SoundModality(nn.Module):
+    """A sound modality as an `Encoder`: its front end, its network, and the clip's embedding."""
 
-    def __init__(self, matching: Matching, side: str) -> None:
+    def __init__(self, matching: Matching, modality: str) -> None:
         super().__init__()
         # Imported here: the table of encoders has this file as one of its rows.
         from audiossl.pretrained.load import load_encoder
 
-        self.side, self.method = side, matching.method
-        self.front = load_encoder(matching.sides[side].front)
+        self.kind, self.method = modality, matching.method
+        self.front = load_encoder(matching.modalities[modality].front)
         front = cast(Encoder, self.front)
-        encoder: Any = self.method.encoder[side]
+        encoder: Any = self.method.encoder[modality]
         self.sample_rate, self.dim = front.sample_rate, int(encoder.dim)
         self.frame_rate = front.frame_rate / encoder.stride
 
@@ -134,7 +141,7 @@ class SoundSide(nn.Module):
     ) -> Frames:
         """Encode waveforms; `layers` are the frames before and after the codebook's map."""
         inputs: Frames = self.front(waveforms, lengths)
-        embedded = self.method.embed(self.side, inputs.vectors, inputs.lengths)
+        embedded = self.method.embed(self.kind, inputs.vectors, inputs.lengths)
         frames, assigned = embedded.frames, embedded.assigned
         behind = () if assigned is None else (assigned.frames,)
         layers = (frames.vectors, *behind)

@@ -25,7 +25,7 @@ class Scheme:
     truncates: bool = False
     """Whether the function takes a layer, too, and leaves out the layers above it."""
     keeps_hash: bool = False
-    """Whether what follows a "#" is the kind's own (a seed, a side) and not a layer."""
+    """Whether what follows a "#" is the kind's own (a seed, a modality) and not a layer."""
 
 
 SCHEMES: dict[str, Scheme] = {

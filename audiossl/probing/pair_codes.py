@@ -146,17 +146,19 @@ def known_words(
     """
     words = {}
     for name in alignments:
-        if name not in corpus.sides or corpus.sides[name].modality != "sound":
-            raise UserError(f"alignments: no side of sound {name!r} (of {', '.join(corpus.sides)})")
-    for name, facts in corpus.sides.items():
-        if facts.modality == "text" and " " in facts.vocabulary:
+        if name not in corpus.modalities or corpus.modalities[name].kind != "sound":
+            raise UserError(
+                f"alignments: no sound modality {name!r} (of {', '.join(corpus.modalities)})"
+            )
+    for name, facts in corpus.modalities.items():
+        if facts.kind == "text" and " " in facts.vocabulary:
             tokens = [corpus.values(name, int(row)) for row in rows]
             words[name] = [
                 _words_of_text("".join(facts.vocabulary[t][:1] for t in clip)) for clip in tokens
             ]
         elif name in alignments:
             ctm = read_ctm(alignments[name])
-            references = [corpus.rows[row]["sides"][name] for row in rows]
+            references = [corpus.rows[row]["modalities"][name] for row in rows]
             if not any(reference["place"] in ctm for reference in references):
                 raise UserError(f"{alignments[name]}: has none of the recordings of {name}")
             words[name] = [_words_of_piece(ctm, reference) for reference in references]
@@ -208,8 +210,8 @@ def _agreement(run: PairEmbeddings) -> dict[int, Agreement]:
     first, second = list(run.modalities.values())[:2]
     if [len(codes) for codes in first.codes] != [len(codes) for codes in second.codes]:
         raise UserError(
-            "aligned: the sides have other numbers of frames; leave it out, or bring both to one "
-            "frame rate (encoders.*.convolutions.strides)"
+            "aligned: the modalities have other numbers of frames; leave it out, or bring both to "
+            "one frame rate (encoders.*.convolutions.strides)"
         )
     one, other = (np.concatenate(modality.codes) for modality in (first, second))
     return {tolerance: agreement(one, other, tolerance) for tolerance in (0, 1)}

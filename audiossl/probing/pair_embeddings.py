@@ -56,12 +56,12 @@ def embed_pairs(
         frames: Whether quantized frames are kept.
     """
     method = method.to(device)
-    pieces: dict[str, list[ModalityEmbeddings]] = {name: [] for name in corpus.sides}
+    pieces: dict[str, list[ModalityEmbeddings]] = {name: [] for name in corpus.modalities}
     with torch.inference_mode():
         for first in range(0, len(rows), BATCH):
             batch = to_device(corpus.batch(rows[first : first + BATCH].tolist()), device)
-            for name in corpus.sides:
-                embedded = method.embed(name, batch.sides[name], batch.lengths[name])
+            for name in corpus.modalities:
+                embedded = method.embed(name, batch.modalities[name], batch.lengths[name])
                 pieces[name].append(_on_host(embedded, frames))
     modalities = {name: _joined(own) for name, own in pieces.items()}
     return PairEmbeddings(modalities, method.config.codebook.codebook_size)

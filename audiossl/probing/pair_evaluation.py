@@ -1,4 +1,4 @@
-"""Systems of code matching side by side: retrieval, gains over the first, and what codes stand for.
+"""Systems of code matching side by side: retrieval, gains over the first, what codes stand for.
 
 A system is one run or the mean of several seeds.
 """

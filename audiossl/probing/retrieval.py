@@ -1,4 +1,4 @@
-"""Retrieval of one side of a clip by another: recall at k and ranks, with chance and intervals.
+"""Retrieval of one modality of a clip by another: recall at k and ranks, with chance and intervals.
 
 A query may have several right candidates (two readings of one text, all stems of one window). To
 find any of them is right, and the others are never counted as errors: the rank of a query is one

@@ -1,8 +1,8 @@
-"""One codebook for the frames of several sides (modalities), learnt by moving averages of all.
+"""One codebook for the frames of several modalities, learnt by moving averages of all.
 
-Each side has a linear map and a batch norm of its own in front of it, because the codebook starts
-from a normal distribution and distances to it are read as probabilities: frames must have its
-scale. What sides have in common is the codebook alone.
+Each modality has a linear map and a batch norm of its own in front of it, because the codebook
+starts from a normal distribution and distances to it are read as probabilities: frames must have
+its scale. What modalities have in common is the codebook alone.
 
 Source: Liu et al., "Cross-Modal Discrete Representation Learning" (ACL 2022), section 3 and
 appendix A. Where we leave it: an entry that starts again gets a little noise, because an exact
@@ -34,7 +34,7 @@ _NOISE = 0.01
 
 @dataclass(frozen=True, kw_only=True)
 class SharedCodebookConfig:
-    """What the sides share."""
+    """What the modalities share."""
 
     codebook_size: Count = 1024
     """Number of entries."""
@@ -70,7 +70,7 @@ class SharedCodebookConfig:
 
 @dataclass(frozen=True)
 class Assigned:
-    """What the codebook makes of a side's frames."""
+    """What the codebook makes of a modality's frames."""
 
     frames: Float[Tensor, "batch frames dim"]
     """Mapped and normalized; zeros in the padding."""
@@ -87,44 +87,44 @@ class Assigned:
 
 
 class SharedEntries(EmaCodebook):
-    """The entries: moving averages, without smoothing, of the frames of all sides and ranks.
+    """The entries: moving averages, without smoothing, of the frames of all modalities and ranks.
 
-    `collect` is called for every side and micro-batch; `update_ema` once a step.
+    `collect` is called for every modality and micro-batch; `update_ema` once a step.
     """
 
     kind: ClassVar[str] = "shared_entries"
-    side_counts: Float[Tensor, "sides size"]
-    """Moving average of how often each side chose each entry."""
-    side_idle: Int[Tensor, "sides size"]
-    """Steps since each side last chose each entry."""
+    modality_counts: Float[Tensor, "modalities size"]
+    """Moving average of how often each modality chose each entry."""
+    modality_idle: Int[Tensor, "modalities size"]
+    """Steps since each modality last chose each entry."""
 
-    def __init__(self, sides: Sequence[str], config: SharedCodebookConfig) -> None:
+    def __init__(self, modalities: Sequence[str], config: SharedCodebookConfig) -> None:
         super().__init__(
             config.dim, config.codebook_size, decay=config.decay, smoothing=0.0,
             idle_steps=config.idle_steps, seed=config.seed,
         )  # fmt: skip
-        self.sides, self.config = tuple(sides), config
-        shape = (len(self.sides), config.codebook_size)
-        self.register_buffer("side_counts", torch.zeros(shape))
-        self.register_buffer("side_idle", torch.zeros(shape, dtype=torch.long))
+        self.modalities, self.config = tuple(modalities), config
+        shape = (len(self.modalities), config.codebook_size)
+        self.register_buffer("modality_counts", torch.zeros(shape))
+        self.register_buffer("modality_idle", torch.zeros(shape, dtype=torch.long))
         self._new_counts: Tensor | None = None
         self._new_sums: Tensor | None = None
 
     def settings(self) -> dict[str, Any]:
         """What decides how they learn."""
-        return {"sides": list(self.sides), "config": plain(self.config)}
+        return {"modalities": list(self.modalities), "config": plain(self.config)}
 
     def collect(
-        self, side: str, frames: Float[Tensor, "frames dim"], codes: Int64[Tensor, " frames"]
+        self, modality: str, frames: Float[Tensor, "frames dim"], codes: Int64[Tensor, " frames"]
     ) -> None:
         """Note which frames chose what; nothing in evaluation, or without gradients."""
         if not (self.training and torch.is_grad_enabled()):
             return
         if self._new_counts is None or self._new_sums is None:
-            self._new_counts = torch.zeros_like(self.side_counts)
+            self._new_counts = torch.zeros_like(self.modality_counts)
             self._new_sums = torch.zeros_like(self.sums)
         counts = torch.bincount(codes, minlength=self.codebook_size)
-        self._new_counts[self.sides.index(side)] += counts.to(self._new_counts)
+        self._new_counts[self.modalities.index(modality)] += counts.to(self._new_counts)
         self._new_sums.index_add_(0, codes, frames.detach().to(self._new_sums))
 
     @torch.no_grad()
@@ -137,8 +137,8 @@ class SharedEntries(EmaCodebook):
         before = self.entries.clone()
         self.move(counts.sum(dim=0), sums)
         self._hold(self.counts < _LEAST_COUNT, before)
-        self.side_counts.lerp_(counts, 1 - self.decay)
-        self.side_idle.add_(1).masked_fill_(counts > 0, 0)
+        self.modality_counts.lerp_(counts, 1 - self.decay)
+        self.modality_idle.add_(1).masked_fill_(counts > 0, 0)
         self._restart(chosen=counts.sum(dim=0) > 0)
         self.step += 1
 
@@ -150,8 +150,8 @@ class SharedEntries(EmaCodebook):
 
     def _restart(self, chosen: Bool[Tensor, " size"]) -> None:
         """Start unwanted entries again at random chosen ones, the same on all ranks."""
-        by_side = self.side_idle >= self.idle_steps
-        dead = by_side.any(dim=0) if self.config.wanted_by == "all" else by_side.all(dim=0)
+        by_modality = self.modality_idle >= self.idle_steps
+        dead = by_modality.any(dim=0) if self.config.wanted_by == "all" else by_modality.all(dim=0)
         sources = (chosen & ~dead).nonzero()[:, 0]
         if not len(sources) or not dead.any():
             return
@@ -161,12 +161,12 @@ class SharedEntries(EmaCodebook):
         values = self.entries[sources[torch.from_numpy(rows).to(sources.device)]]
         scale = _NOISE * self.entries.square().mean().sqrt()
         self.set_entries(values + scale * torch.from_numpy(noise).to(values), dead)
-        self.side_counts[:, dead] = 0.0
-        self.side_idle[:, dead] = 0
+        self.modality_counts[:, dead] = 0.0
+        self.modality_idle[:, dead] = 0
 
 
 class SharedCodebook(nn.Module):
-    """Maps and norms of the sides before one codebook.
+    """Maps and norms of the modalities before one codebook.
 
     Example:
         >>> config = SharedCodebookConfig(codebook_size=16, dim=4)
@@ -177,56 +177,58 @@ class SharedCodebook(nn.Module):
         (torch.Size([2, 5]), torch.Size([2, 5, 16]))
     """
 
-    def __init__(self, side_dims: Mapping[str, int], config: SharedCodebookConfig) -> None:
+    def __init__(self, modality_dims: Mapping[str, int], config: SharedCodebookConfig) -> None:
         """Start from normal entries and random maps.
 
         Args:
-            side_dims: Name of each side to the dimension of its frames.
+            modality_dims: Name of each modality to the dimension of its frames.
             config: What they share.
         """
         super().__init__()
         self.config = config
-        self.maps = nn.ModuleDict({s: nn.Linear(dim, config.dim) for s, dim in side_dims.items()})
-        self.norms = nn.ModuleDict({side: FrameNorm(config.dim) for side in side_dims})
-        self.entries = SharedEntries(tuple(side_dims), config)
+        self.maps = nn.ModuleDict(
+            {s: nn.Linear(dim, config.dim) for s, dim in modality_dims.items()}
+        )
+        self.norms = nn.ModuleDict({modality: FrameNorm(config.dim) for modality in modality_dims})
+        self.entries = SharedEntries(tuple(modality_dims), config)
 
     def project(
         self,
-        side: str,
-        frames: Float[Tensor, "batch frames side_dim"],
+        modality: str,
+        frames: Float[Tensor, "batch frames modality_dim"],
         valid: Bool[Tensor, "batch frames"],
     ) -> Float[Tensor, "batch frames dim"]:
-        """Map a side's frames to the codebook's space.
+        """Map a modality's frames to the codebook's space.
 
         Raises:
-            UserError: The side is not one of the codebook's.
+            UserError: The modality is not one of the codebook's.
         """
-        if side not in self.maps:
+        if modality not in self.maps:
             raise UserError(
-                f"no side {side!r}{did_you_mean(side, self.maps)}: the codebook was built for "
+                f"no modality {modality!r}{did_you_mean(modality, self.maps)}: the codebook is of "
                 f"{', '.join(self.maps)}"
             )
         # Outside of autocast: rounding would decide between entries.
         with torch.autocast(frames.device.type, enabled=False):
-            mapped: Tensor = self.maps[side](frames.to(self.entries.entries))
+            mapped: Tensor = self.maps[modality](frames.to(self.entries.entries))
             if not self.config.batch_norm:
                 return mapped.masked_fill(~valid[..., None], 0.0)
-            return self.norms[side](mapped, valid)
+            return self.norms[modality](mapped, valid)
 
     def forward(
         self,
-        side: str,
-        frames: Float[Tensor, "batch frames side_dim"],
+        modality: str,
+        frames: Float[Tensor, "batch frames modality_dim"],
         valid: Bool[Tensor, "batch frames"],
     ) -> Assigned:
-        """Assign a side's frames to entries as they are; in training, remember the choices.
+        """Assign a modality's frames to entries as they are; in training, remember the choices.
 
         Args:
-            side: Whose frames.
-            frames: Output of the side's encoder.
+            modality: Whose frames.
+            frames: Output of the modality's encoder.
             valid: False marks padding, which reaches neither statistics nor entries.
         """
-        projected = self.project(side, frames, valid)
+        projected = self.project(modality, frames, valid)
         flat = projected.flatten(0, 1)
         # A copy: entries change in place after the step, and the backward pass needs these.
         entries = self.entries.entries.clone()
@@ -236,7 +238,7 @@ class SharedCodebook(nn.Module):
         chosen = entries[codes]
         flat_valid = valid.flatten()
         distances = (flat - chosen).square().mean(dim=1).masked_fill(~flat_valid, 0.0)
-        self.entries.collect(side, flat[flat_valid], codes[flat_valid])
+        self.entries.collect(modality, flat[flat_valid], codes[flat_valid])
         return Assigned(
             frames=projected,
             codes=codes.view(valid.shape),

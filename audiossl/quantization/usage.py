@@ -43,18 +43,18 @@ def code_usage(counts: Int64[Tensor, "codebooks size"]) -> CodeUsage:
 
 
 def joint_share(
-    counts: Float[Tensor, "sides size"], *, least: float = 5.0, least_share: float = 0.1
+    counts: Float[Tensor, "modalities size"], *, least: float = 5.0, least_share: float = 0.1
 ) -> Float[Tensor, ""]:
-    """Measure which share of the used entries belongs to more than one side; NaN if none is used.
+    """Measure the share of used entries that are of more than one modality; NaN if none is used.
 
-    An entry is joint if each side takes more than `least_share` of its use, where uses are first
-    divided by all of the side's, so that a side with more frames owns no more entries. Source: Liu
+    An entry is joint if each modality takes more than `least_share` of its use; uses are first
+    divided by all of that modality, so that one with more frames owns no more entries. Source: Liu
     et al. (ACL 2022), who call an entry single-modality if over 90 % of its uses are of one.
 
     Args:
-        counts: How often each side chose each entry.
+        counts: How often each modality chose each entry.
         least: Entries that were chosen less often in all are left out.
-        least_share: Below it a side does not count as a user; divided by half the number of sides.
+        least_share: Below it a modality is no user; divided by half the number of modalities.
     """
     rates = counts.double() / counts.double().sum(dim=1, keepdim=True).clamp(min=1e-12)
     shares = rates / rates.sum(dim=0).clamp(min=1e-12)

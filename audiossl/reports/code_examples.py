@@ -129,18 +129,18 @@ class CodeExamples:
         pair = int(self.source.rows[index])
         row = self.source.corpus.rows[pair]
         places = localize(modality.codes[index], code, modality.frame_rate)
-        facts = self.source.corpus.sides[name]
-        if facts.modality == "text":
+        facts = self.source.corpus.modalities[name]
+        if facts.kind == "text":
             tokens = self.source.corpus.values(name, pair)
             units = tuple(facts.vocabulary[token] for token in tokens)
             spans = tuple((int(first), int(np.ceil(last))) for first, last in places)
             return TextExample(units, spans, "")
         start, end = max(places, key=lambda place: place[1] - place[0])
-        reference = Reference(**row["sides"][name])
+        reference = Reference(**row["modalities"][name])
         field_ = "" if reference.field == "recording" else f" ({reference.field})"
         begin = reference.start + start
         waveform = None
-        if facts.modality == "sound" and self.sounds is not None:
+        if facts.kind == "sound" and self.sounds is not None:
             waveform = self.sounds.waveform(reference)
             # The last frame of a clip reaches over its end.
             end = min(end, len(waveform) / SAMPLE_RATE)

@@ -39,7 +39,7 @@ def pair_evaluation_page(
         Section("Words", _words(scores.systems)),
         Section("Listen and look", _examples(scores.systems, runs, source)),
     ]
-    title = f"Code matching: {' and '.join(source.corpus.sides)}"
+    title = f"Code matching: {' and '.join(source.corpus.modalities)}"
     return page(title, paragraph(lead, "meta"), sections)
 
 

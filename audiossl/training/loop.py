@@ -21,6 +21,7 @@ from audiossl.batches import micro_batches, to_device
 from audiossl.configs import Count, Nonnegative, Whole
 from audiossl.data.loading import BatchSource, stream
 from audiossl.data.plan import Position
+from audiossl.earlier_names import renamed
 from audiossl.errors import UserError
 from audiossl.methods.method import AfterUpdate, Losses
 from audiossl.models.encoder import FeatureEncoder
@@ -172,7 +173,7 @@ class _Run:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
         self.step, self.position = state["step"], Position(**state["position"])
-        self.method.load_state_dict(state["method"])
+        self.method.load_state_dict(renamed(state["method"]))
         self.optimizer.load_state_dict(state["optimizer"])
         self.means.restore(state["means"])
         if self.averager:

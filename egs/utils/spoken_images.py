@@ -13,15 +13,15 @@ def pair(row: dict[str, str], number: int, features: Path, rows: dict[str, int])
     image = rows.get(row["image"])
     array = {"kind": "array", "place": str(features / "features.npy"), "row": image}
     cut = str(Path(row["path"]).with_suffix(""))
-    sides = {"image": array if image is not None else None}
-    sides["caption"] = {"kind": "sound", "place": cut}
+    modalities = {"image": array if image is not None else None}
+    modalities["caption"] = {"kind": "sound", "place": cut}
     labels = {"split": row["split"], "speaker": row["speaker"], "image": row["image"]}
     return {
         "id": f"{number}:{cut}",
         "concept": row["image"],
         "group": row["image"],
         "labels": labels,
-        "sides": sides,
+        "modalities": modalities,
     }
 
 

@@ -15,7 +15,11 @@ from audiossl.methods.cola import Cola, ColaConfig
 from audiossl.methods.masked_codes import MaskedCodes, MaskedCodesConfig
 from audiossl.models.batching import Batching, encode_all
 from audiossl.models.efficientnet import EfficientNet, EfficientNetConfig
-from audiossl.models.side_encoders import ConvolutionsConfig, FramesConfig, build_side_encoder
+from audiossl.models.modality_encoders import (
+    ConvolutionsConfig,
+    FramesConfig,
+    build_modality_encoder,
+)
 from audiossl.models.zipformer.config import BASE, LARGE, TINY, ZipformerConfig
 from audiossl.models.zipformer.model import Zipformer
 from audiossl.models.zipformer.training.regularizers import period
@@ -101,18 +105,20 @@ def cola(sizes: Sizes, device: torch.device, compiled: bool) -> Case:
 
 
 def code_matching(sizes: Sizes, device: torch.device, compiled: bool) -> Case:  # noqa: ARG001
-    """Make a training step of code matching: two sides of 10 s, 80 bins at 100 Hz."""
-    sides = {
-        side: build_side_encoder(FramesConfig(convolutions=ConvolutionsConfig(dim=256)), 80, 100.0)
-        for side in ("sound", "image")
+    """Make a training step of code matching: two modalities of 10 s, 80 bins at 100 Hz."""
+    modalities = {
+        modality: build_modality_encoder(
+            FramesConfig(convolutions=ConvolutionsConfig(dim=256)), 80, 100.0
+        )
+        for modality in ("sound", "image")
     }
     shape = (sizes.clips, 1000, 80)
     batch = PairBatch(
-        {side: torch.randn(shape, device=device) for side in sides},
-        {side: torch.full((sizes.clips,), 1000, device=device) for side in sides},
+        {modality: torch.randn(shape, device=device) for modality in modalities},
+        {modality: torch.full((sizes.clips,), 1000, device=device) for modality in modalities},
         torch.arange(sizes.clips, device=device),
     )
-    method = CodeMatching(sides, CodeMatchingConfig())
+    method = CodeMatching(modalities, CodeMatchingConfig())
     return Case(_training(method, batch, AdamWConfig(rate=1e-4), device), 10.0 * sizes.clips)
 
 

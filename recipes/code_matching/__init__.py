@@ -1,1 +1,1 @@
-"""Code matching: two sides of one clip, one codebook."""
+"""Code matching: two modalities of one clip, one codebook."""

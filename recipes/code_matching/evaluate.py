@@ -97,16 +97,16 @@ def summary(scores: PairEvaluation) -> Iterator[str]:
 
 
 def _method(folder: Path, corpus: PairCorpus) -> CodeMatching:
-    """Load a run, and refuse one that was trained on sides of other names or sizes."""
+    """Load a run, and refuse one that was trained on modalities of other names or sizes."""
     matching = load_matching(folder)
-    if dict(matching.sides) != corpus.sides:
+    if dict(matching.modalities) != corpus.modalities:
         trained, given = (
-            ", ".join(f"{name} ({facts.front}, {facts.size})" for name, facts in sides.items())
-            for sides in (matching.sides, corpus.sides)
+            ", ".join(f"{name} ({facts.front}, {facts.size})" for name, facts in modalities.items())
+            for modalities in (matching.modalities, corpus.modalities)
         )
         raise UserError(
-            f"{folder} was trained on sides {trained}, but {corpus.folder} has {given}: make both "
-            "from the same pairs, or with the same settings"
+            f"{folder} was trained on modalities {trained}, but {corpus.folder} has {given}: make "
+            "both from the same pairs, or with the same settings"
         )
     return matching.method
 
@@ -156,7 +156,7 @@ def _code_lines(system: SystemScores) -> Iterator[str]:
     if system.codes.localization is not None:
         overlap = system.codes.localization.overlap
         yield (
-            f"places of codes on both sides overlap by {overlap.score:.3f}, chance "
+            f"places of codes on both modalities overlap by {overlap.score:.3f}, chance "
             f"{overlap.chance:.3f}"
         )
 

@@ -13,7 +13,7 @@ from audiossl.atomic_files import check_name
 from audiossl.configs import Count, Positive, Share
 from audiossl.data.corpus import Corpus
 from audiossl.data.lhotse_cuts import shar_shards
-from audiossl.data.pair_corpus import SideFacts, Values, checked, finish_pairs, write_pairs
+from audiossl.data.pair_corpus import ModalityFacts, Values, checked, finish_pairs, write_pairs
 from audiossl.data.pairing import (
     encoder_pairs,
     reading_pairs,
@@ -24,7 +24,7 @@ from audiossl.data.pairing import (
 from audiossl.data.pairs import Pair, Reference, pair_row, read_pairs
 from audiossl.data.shar_arrays import shar_array_pairs
 from audiossl.errors import Skip, UserError
-from recipes.code_matching.sides import Front, FrontConfig, fronts_of, positions
+from recipes.code_matching.front_ends import Front, FrontConfig, fronts_of, positions
 from recipes.record import digest
 from recipes.shards import Outcome, Task, run_shards
 from recipes.stage import Resources, Stage, main
@@ -32,7 +32,7 @@ from recipes.stage import Resources, Stage, main
 
 @dataclass(frozen=True, kw_only=True)
 class Stems:
-    """A mixture and each of its stems that sounds; sides `mixture` and `stem`."""
+    """A mixture and each of its stems that sounds; modalities `mixture` and `stem`."""
 
     kind: Literal["stems"] = "stems"
     stems: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class Stems:
 
 @dataclass(frozen=True, kw_only=True)
 class Transcripts:
-    """Speech and what is said; sides `speech` and `text`."""
+    """Speech and what is said; modalities `speech` and `text`."""
 
     kind: Literal["transcripts"] = "transcripts"
     text: str = "text"
@@ -60,7 +60,7 @@ class Transcripts:
 
 @dataclass(frozen=True, kw_only=True)
 class Readings:
-    """Two voices that read one text; sides `voice` and `other_voice`."""
+    """Two voices that read one text; modalities `voice` and `other_voice`."""
 
     kind: Literal["readings"] = "readings"
     text: str = "text"
@@ -71,7 +71,7 @@ class Readings:
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """A recording and its performed score as MIDI; sides `audio` and `score`."""
+    """A recording and its performed score as MIDI; modalities `audio` and `score`."""
 
     kind: Literal["scores"] = "scores"
     window: Positive = 5.0
@@ -116,7 +116,7 @@ class Config:
     """Folder of the pairs."""
     pairs: PairsKind
     """Kind of pairs."""
-    sides: dict[str, FrontConfig]
+    modalities: dict[str, FrontConfig]
     """Modalities and their front ends, in the order that losses have them; of kind sound, text,
     score or array."""
     cuts: tuple[Path, ...] = ()
@@ -137,16 +137,16 @@ class Config:
 
 def make_pairs(config: Config, stage: Stage) -> dict[str, Any]:
     """Write the values of all pairs, shard by shard."""
-    for side in config.sides:
-        check_name(side, "name of a side")
+    for modality in config.modalities:
+        check_name(modality, "name of a modality")
     listed = [] if isinstance(config.pairs, Shar) else list(list_pairs(config))
     known = [pair for pair in listed if isinstance(pair, Pair)]
     if not known and not isinstance(config.pairs, Shar):
         first = f"; the first reason: {listed[0]}" if listed else ""
         raise UserError(f"there is not one pair of kind {config.pairs.kind}{first}")
     tasks = _tasks(config, listed)
-    fronts = fronts_of(config.sides, known, config.cuts, config.lexicon, str(stage.device))
-    facts = {side: front.facts for side, front in fronts.items()}
+    fronts = fronts_of(config.modalities, known, config.cuts, config.lexicon, str(stage.device))
+    facts = {modality: front.facts for modality, front in fronts.items()}
     if isinstance(config.pairs, Shar):
         facts = _shar_facts(config.pairs, facts, tasks)
     stage.log.info("%d pairs of %s in %d shards", len(known), config.pairs.kind, len(tasks))
@@ -166,7 +166,7 @@ def list_pairs(config: Config) -> Iterator[Pair | Skip]:
     kind = config.pairs
     if isinstance(kind, Manifest):
         path = _source(config)
-        for pair in read_pairs(path, tuple(config.sides)):
+        for pair in read_pairs(path, tuple(config.modalities)):
             yield pair if isinstance(pair, Skip) else _beside(pair, path.parent)
         return
     if not config.cuts:
@@ -190,7 +190,9 @@ def _corpus_pairs(config: Config, corpus: Corpus, cuts: Sequence[int]) -> Iterat
             folder = _source(config)
             return score_pairs(corpus, cuts, folder=folder, window=kind.window, score=kind.score)
         case Encoders() as kind:
-            return encoder_pairs(corpus, cuts, sides=tuple(config.sides), window=kind.window)
+            return encoder_pairs(
+                corpus, cuts, modalities=tuple(config.modalities), window=kind.window
+            )
         case Manifest() | Shar():
             raise AssertionError("listed without a corpus")
         case _:
@@ -208,11 +210,13 @@ def _source(config: Config) -> Path:
 
 def _beside(pair: Pair, folder: Path) -> Pair:
     """Read paths of files as relative to the manifest."""
-    sides = {
-        side: replace(ref, place=str(folder / ref.place)) if ref.kind in ("array", "score") else ref
-        for side, ref in pair.sides.items()
+    modalities = {
+        modality: replace(ref, place=str(folder / ref.place))
+        if ref.kind in ("array", "score")
+        else ref
+        for modality, ref in pair.modalities.items()
     }
-    return replace(pair, sides=sides)
+    return replace(pair, modalities=modalities)
 
 
 def _tasks(config: Config, listed: Sequence[Pair | Skip]) -> list[Task]:
@@ -232,24 +236,26 @@ def _named(pair: Pair | Skip) -> Any:
 
 
 def _shar_facts(
-    kind: Shar, facts: Mapping[str, SideFacts], tasks: Sequence[Task]
-) -> dict[str, SideFacts]:
-    """Learn the dimension of each side from the first cut that has all of them."""
-    if set(kind.fields) != set(facts) or any(f.modality != "array" for f in facts.values()):
-        raise UserError("pairs of kind shar: name a field for each side, all of kind array")
+    kind: Shar, facts: Mapping[str, ModalityFacts], tasks: Sequence[Task]
+) -> dict[str, ModalityFacts]:
+    """Learn the dimension of each modality from the first cut that has all of them."""
+    if set(kind.fields) != set(facts) or any(f.kind != "array" for f in facts.values()):
+        raise UserError("pairs of kind shar: name a field for each modality, all of kind array")
     for task in tasks:
         for row in shar_array_pairs(task.payload, kind.fields):
             if not isinstance(row, Skip):
-                sizes = {side: values.shape[-1] for side, values in row[1].items()}
-                return {s: SideFacts(**{**asdict(f), "size": sizes[s]}) for s, f in facts.items()}
+                sizes = {modality: values.shape[-1] for modality, values in row[1].items()}
+                return {
+                    s: ModalityFacts(**{**asdict(f), "size": sizes[s]}) for s, f in facts.items()
+                }
     raise UserError("no cut of the Shar folder has a value in every field")
 
 
 def _worker(
-    config: Config, pairs: Sequence[Pair], device: str, facts: Mapping[str, SideFacts]
+    config: Config, pairs: Sequence[Pair], device: str, facts: Mapping[str, ModalityFacts]
 ) -> Callable[[Task], Outcome]:
-    """Load what reads the sides once, in the process that uses it."""
-    fronts = fronts_of(config.sides, pairs, config.cuts, config.lexicon, device)
+    """Load what reads the modalities once, in the process that uses it."""
+    fronts = fronts_of(config.modalities, pairs, config.cuts, config.lexicon, device)
 
     def work(task: Task) -> Outcome:
         skipped: list[dict[str, str]] = []
@@ -257,10 +263,10 @@ def _worker(
         rows = list(read(config, task.payload, fronts, facts, skipped))
         files = write_pairs(rows, config.output, task.index, facts)
         seconds = sum(
-            len(values[side]) / facts[side].frame_rate
+            len(values[modality]) / facts[modality].frame_rate
             for _, values in rows
-            for side in facts
-            if facts[side].modality == "sound"
+            for modality in facts
+            if facts[modality].kind == "sound"
         )
         return Outcome(files, len(rows) + len(skipped), seconds / 3600, tuple(skipped))
 
@@ -274,7 +280,7 @@ def _read(
     config: Config,  # noqa: ARG001 - the same for all kinds
     pairs: Iterable[Pair | Skip],
     fronts: Mapping[str, Front],
-    facts: Mapping[str, SideFacts],
+    facts: Mapping[str, ModalityFacts],
     skipped: list[dict[str, str]],
 ) -> Rows:
     for pair in pairs:
@@ -282,25 +288,30 @@ def _read(
         try:
             if isinstance(pair, Skip):
                 raise pair
-            yield pair, {side: _side(pair, side, fronts[side]) for side in facts}
+            yield (
+                pair,
+                {modality: _modality(pair, modality, fronts[modality]) for modality in facts},
+            )
         except Skip as error:
             skipped.append({"id": identity, "reason": str(error)})
 
 
-def _side(pair: Pair, side: str, front: Front) -> Values:
-    reference: Reference | None = pair.sides.get(side)
+def _modality(pair: Pair, modality: str, front: Front) -> Values:
+    reference: Reference | None = pair.modalities.get(modality)
     if reference is None:
-        raise Skip(f"pair {pair.id!r} has no side {side!r} (it has {', '.join(pair.sides)})")
-    if reference.kind != front.facts.modality:
-        raise Skip(f"pair {pair.id!r}: {side} is a {reference.kind}, not a {front.facts.modality}")
-    return checked(front.values(reference), f"pair {pair.id!r}, {side}")
+        raise Skip(
+            f"pair {pair.id!r} has no modality {modality!r} (it has {', '.join(pair.modalities)})"
+        )
+    if reference.kind != front.facts.kind:
+        raise Skip(f"pair {pair.id!r}: {modality} is a {reference.kind}, not a {front.facts.kind}")
+    return checked(front.values(reference), f"pair {pair.id!r}, {modality}")
 
 
 def _read_shar(
     config: Config,
     cuts: Path,
     fronts: Mapping[str, Front],  # noqa: ARG001 - the same for all kinds
-    facts: Mapping[str, SideFacts],
+    facts: Mapping[str, ModalityFacts],
     skipped: list[dict[str, str]],
 ) -> Rows:
     assert isinstance(config.pairs, Shar)
@@ -312,8 +323,8 @@ def _read_shar(
             yield (
                 pair,
                 {
-                    side: positions(arrays[side], f"cut {pair.id}, {side}", fact.size)
-                    for side, fact in facts.items()
+                    modality: positions(arrays[modality], f"cut {pair.id}, {modality}", fact.size)
+                    for modality, fact in facts.items()
                 },
             )
         except Skip as error:

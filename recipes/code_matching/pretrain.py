@@ -1,4 +1,4 @@
-"""Stage: train encoders of two sides, with or without a codebook that they share."""
+"""Stage: train encoders of two modalities, with or without a codebook that they share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from audiossl.data.plan import PlanConfig
 from audiossl.errors import UserError
 from audiossl.methods.build import PairMethodConfig
 from audiossl.methods.code_matching import CodeMatching, CodeMatchingConfig
-from audiossl.models.side_encoders import SideConfig
+from audiossl.models.modality_encoders import ModalityConfig
 from audiossl.nn.weights import read_weights
 from audiossl.pretrained.code_matching import WEIGHTS, Matching, build_matching, write_matching
 from audiossl.training.loop import LoopConfig, Place, train
@@ -26,7 +26,7 @@ from recipes.stage import Stage, main
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Train the encoders of two sides, and the codebook between them."""
+    """Train the encoders of two modalities, and the codebook between them."""
 
     pairs: Path
     """Output of `recipes.code_matching.pairs`."""
@@ -35,7 +35,7 @@ class Config:
     where: dict[str, list[str]] = field(default_factory=dict)
     """Labels and their values of the pairs that take part, as in {split: [train]}; all pairs if
     empty."""
-    encoders: dict[str, SideConfig]
+    encoders: dict[str, ModalityConfig]
     """Network of each modality."""
     method: PairMethodConfig = CodeMatchingConfig()
     """Embeddings, codebook and loss around them."""
@@ -64,7 +64,7 @@ def code_matching(config: Config, stage: Stage) -> dict[str, Any]:
         raise UserError(
             f"batches of {config.batch_size} of {len(chosen)} pairs: contrast needs two at least"
         )
-    method = build_matching(corpus.sides, config.encoders, config.method)
+    method = build_matching(corpus.modalities, config.encoders, config.method)
     _check_codebook(method, corpus, chosen)
     _warm_start(method, config)
     plan = PlanConfig(
@@ -79,7 +79,7 @@ def code_matching(config: Config, stage: Stage) -> dict[str, Any]:
     if distributed.is_first():
         last = read_metrics(stage.output)[-1]
         provenance = {"loop": plain(config.loop), "last": last}
-        matching = Matching(method.cpu(), corpus.sides)
+        matching = Matching(method.cpu(), corpus.modalities)
         write_matching(stage.output, matching, config.encoders, provenance)
     return {"parameters": count, "last": last}
 
@@ -90,13 +90,13 @@ def _check_codebook(method: CodeMatching, corpus: PairCorpus, chosen: np.ndarray
         return
     size = method.config.codebook.codebook_size
     frames = 0
-    for side in corpus.sides:
-        stride = int(method.encoder[side].stride)  # type: ignore[arg-type]
-        frames += int(-(-corpus.lengths(side)[chosen] // stride).sum())
+    for modality in corpus.modalities:
+        stride = int(method.encoder[modality].stride)  # type: ignore[arg-type]
+        frames += int(-(-corpus.lengths(modality)[chosen] // stride).sum())
     if size > frames:
         raise UserError(
-            f"a codebook of {size} entries, but all sides of an epoch have {frames} frames: most "
-            "entries would never be chosen; lower method.codebook.codebook_size, or bring more"
+            f"a codebook of {size} entries, but all modalities of an epoch have {frames} frames: "
+            "most entries would never be chosen; lower method.codebook.codebook_size, or bring more"
         )
 
 

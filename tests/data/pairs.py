@@ -19,7 +19,7 @@ def write_manifest(folder: Path, count: int = 12, **changes: object) -> Path:
                 "split": "train" if index % 4 else "valid",
                 "kind": "odd" if index % 2 else "even",
             },
-            "sides": {
+            "modalities": {
                 "image": {"kind": "array", "place": "images.npy", "row": index},
                 "text": {"kind": "text", "place": f"a text {index}"},
             },

@@ -37,12 +37,15 @@ def test_a_pair_alone_is_its_own_concept_and_group(tmp_path):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"sides": {"image": {"kind": "array", "place": "x.npy"}}}, "no side 'text'"),
-        ({"sides": {"image": None, "text": {"kind": "text", "place": "x"}}}, "no side 'image'"),
-        ({"sides": None}, "no side 'image'"),
+        ({"modalities": {"image": {"kind": "array", "place": "x.npy"}}}, "no modality 'text'"),
+        (
+            {"modalities": {"image": None, "text": {"kind": "text", "place": "x"}}},
+            "no modality 'image'",
+        ),
+        ({"modalities": None}, "no modality 'image'"),
     ],
 )
-def test_pairs_with_a_missing_side_are_left_out_by_name(tmp_path, change, reason):
+def test_pairs_with_a_missing_modality_are_left_out_by_name(tmp_path, change, reason):
     path = write_manifest(tmp_path, 3, row_1=change)
     first, bad, last = read_pairs(path, ("image", "text"))
     assert isinstance(first, Pair)
@@ -53,11 +56,11 @@ def test_pairs_with_a_missing_side_are_left_out_by_name(tmp_path, change, reason
 
 
 def test_misspelled_fields_and_kinds_are_named(tmp_path):
-    side = {"image": {"kind": "array", "plaec": "x"}, "text": {"kind": "text", "place": "x"}}
-    (bad,) = read_pairs(write_manifest(tmp_path, 1, row_0={"sides": side}))
+    modality = {"image": {"kind": "array", "plaec": "x"}, "text": {"kind": "text", "place": "x"}}
+    (bad,) = read_pairs(write_manifest(tmp_path, 1, row_0={"modalities": modality}))
     assert "did you mean 'place'" in str(bad)
-    side["image"] = {"kind": "picture", "place": "x"}
-    (bad,) = read_pairs(write_manifest(tmp_path, 1, row_0={"sides": side}))
+    modality["image"] = {"kind": "picture", "place": "x"}
+    (bad,) = read_pairs(write_manifest(tmp_path, 1, row_0={"modalities": modality}))
     assert "needs a kind (sound, text, score, array)" in str(bad)
 
 
@@ -82,12 +85,12 @@ def test_what_is_no_manifest_is_refused(tmp_path):
         ({"row": "3"}, "row '3': expected a whole number"),
         ({"row": -1}, "row -1: expected"),
         ({"field": 3}, "field 3: expected a name"),
-        ({"place": 7}, "a side needs a kind"),
+        ({"place": 7}, "a modality needs a kind"),
     ],
 )
 def test_types_and_ranges_are_checked_where_a_manifest_is_read(tmp_path, change, message):
-    side = {"image": {"kind": "array", "place": "x", **change}, "text": TEXT}
-    bad, good = read_pairs(write_manifest(tmp_path, 2, row_0={"sides": side}))
+    modality = {"image": {"kind": "array", "place": "x", **change}, "text": TEXT}
+    bad, good = read_pairs(write_manifest(tmp_path, 2, row_0={"modalities": modality}))
     assert isinstance(good, Pair)
     assert isinstance(bad, Skip)
     assert f"pairs.jsonl, line 1: {message}" in str(bad)
@@ -98,17 +101,17 @@ TEXT = {"kind": "text", "place": "x"}
 
 def test_null_means_that_nothing_is_said(tmp_path):
     empty = dict.fromkeys(("field", "start", "duration", "row"))
-    side = {"image": {"kind": "array", "place": "x", **empty}, "text": TEXT}
-    row = {"sides": side, "concept": None, "group": None, "labels": None}
+    modality = {"image": {"kind": "array", "place": "x", **empty}, "text": TEXT}
+    row = {"modalities": modality, "concept": None, "group": None, "labels": None}
     (pair,) = read_pairs(write_manifest(tmp_path, 1, row_0=row))
-    assert pair.sides["image"] == Reference("array", "x")
+    assert pair.modalities["image"] == Reference("array", "x")
     assert pair.concept == pair.group == pair.id
     assert pair.labels == {}
 
 
-@pytest.mark.parametrize("sides", ["x", 3, [], {"a": 3, "b": "x"}])
-def test_sides_that_are_none_are_left_out_by_name(tmp_path, sides):
-    (bad,) = read_pairs(write_manifest(tmp_path, 1, row_0={"sides": sides}))
+@pytest.mark.parametrize("modalities", ["x", 3, [], {"a": 3, "b": "x"}])
+def test_modalities_that_are_none_are_left_out_by_name(tmp_path, modalities):
+    (bad,) = read_pairs(write_manifest(tmp_path, 1, row_0={"modalities": modalities}))
     assert isinstance(bad, Skip)
     assert "line 1: " in str(bad)
 

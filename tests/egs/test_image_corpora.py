@@ -12,7 +12,7 @@ import soundfile
 
 from audiossl.data.pair_corpus import PairCorpus
 from recipes.code_matching import pairs
-from recipes.code_matching.sides import ArrayFront, SoundFront
+from recipes.code_matching.front_ends import ArrayFront, SoundFront
 from recipes.prepare import folder as prepare_folder
 from recipes.stage import run
 from tests.data.corpora import RATE, tone
@@ -73,7 +73,7 @@ def test_the_published_layout_becomes_pairs(tmp_path, kind):
     run(cuts, prepare_folder.prepare, "recipes.prepare.folder")
     config = pairs.Config(
         pairs=pairs.Manifest(),
-        sides={"image": ArrayFront(), "caption": SoundFront(encoder="log_mel:40")},
+        modalities={"image": ArrayFront(), "caption": SoundFront(encoder="log_mel:40")},
         source=(tmp_path / "manifest" / "pairs.jsonl",),
         cuts=(tmp_path / "cuts",),
         output=tmp_path / "pairs",

@@ -22,11 +22,11 @@ def _logs(*shape: int) -> torch.Tensor:
 def test_loss_is_the_papers_formula():
     frames = [[_logs(length, 7) for length in lengths] for lengths in ((5, 2, 4), (3, 6, 1))]
     clips = []
-    for side in frames:
-        padded = torch.nn.utils.rnn.pad_sequence(side, batch_first=True)
-        valid = torch.nn.utils.rnn.pad_sequence([torch.ones(len(f)) for f in side], True)
+    for modality in frames:
+        padded = torch.nn.utils.rnn.pad_sequence(modality, batch_first=True)
+        valid = torch.nn.utils.rnn.pad_sequence([torch.ones(len(f)) for f in modality], True)
         clips.append(clip_log_distribution(padded, valid))
-    expected = naive.code_matching([[f.exp() for f in side] for side in frames])
+    expected = naive.code_matching([[f.exp() for f in modality] for modality in frames])
     torch.testing.assert_close(code_matching(code_similarity(*clips)), expected)
 
 

@@ -9,11 +9,11 @@ from audiossl.batches import PairBatch
 from audiossl.errors import UserError
 from audiossl.methods.code_matching import CodeMatching, CodeMatchingConfig
 from audiossl.methods.code_scores import CodeScoresConfig
-from audiossl.models.side_encoders import (
+from audiossl.models.modality_encoders import (
     ConvolutionsConfig,
     FramesConfig,
     TextConfig,
-    build_side_encoder,
+    build_modality_encoder,
 )
 from audiossl.quantization.shared_codebook import SharedCodebookConfig
 from tests.methods.toy_world import World, build, measure, train
@@ -25,11 +25,13 @@ CONFIG = CodeMatchingConfig(embedding_dim=10, codebook=CODEBOOK)
 
 def _method(config: CodeMatchingConfig = CONFIG) -> CodeMatching:
     torch.manual_seed(1)
-    sides = {
-        "audio": build_side_encoder(FramesConfig(convolutions=PLAIN), 5, 10.0),
-        "text": build_side_encoder(TextConfig(convolutions=replace(PLAIN, strides=(1,))), 20, 5.0),
+    modalities = {
+        "audio": build_modality_encoder(FramesConfig(convolutions=PLAIN), 5, 10.0),
+        "text": build_modality_encoder(
+            TextConfig(convolutions=replace(PLAIN, strides=(1,))), 20, 5.0
+        ),
     }
-    return CodeMatching(sides, config)
+    return CodeMatching(modalities, config)
 
 
 def _batch(rows: int = 6) -> PairBatch:
@@ -48,8 +50,8 @@ def _batch(rows: int = 6) -> PairBatch:
 
 def _own(batch: PairBatch) -> PairBatch:
     return PairBatch(
-        {side: distributed.own_rows(values) for side, values in batch.sides.items()},
-        {side: distributed.own_rows(lengths) for side, lengths in batch.lengths.items()},
+        {modality: distributed.own_rows(values) for modality, values in batch.modalities.items()},
+        {modality: distributed.own_rows(lengths) for modality, lengths in batch.lengths.items()},
         distributed.own_rows(batch.concepts),
     )
 
@@ -64,7 +66,9 @@ def test_code_matching_starts_at_the_logarithm_of_the_number_of_clips():
 @pytest.mark.parametrize("part", ["embedding_loss", "code_loss"])
 def test_each_loss_reaches_what_the_table_of_gradients_says(part):
     method = _method()
-    found = {s: method.embed(s, _batch().sides[s], _batch().lengths[s]) for s in method.sides}
+    found = {
+        s: method.embed(s, _batch().modalities[s], _batch().lengths[s]) for s in method.modalities
+    }
     result = method._pair(found["audio"], found["text"], torch.eye(6).bool())
     result[part].backward()
     reached = {
@@ -79,11 +83,13 @@ def test_each_loss_reaches_what_the_table_of_gradients_says(part):
 def test_padding_changes_no_loss():
     method, batch = _method(), _batch()
     louder = {}
-    for side, values in batch.sides.items():
-        behind = torch.arange(values.shape[1]) >= batch.lengths[side][:, None]
-        louder[side] = values.masked_fill(behind.view(*behind.shape, *[1] * (values.ndim - 2)), 19)
+    for modality, values in batch.modalities.items():
+        behind = torch.arange(values.shape[1]) >= batch.lengths[modality][:, None]
+        louder[modality] = values.masked_fill(
+            behind.view(*behind.shape, *[1] * (values.ndim - 2)), 19
+        )
     first = method(batch, 0, torch.Generator())
-    second = method(replace(batch, sides=louder), 0, torch.Generator())
+    second = method(replace(batch, modalities=louder), 0, torch.Generator())
     torch.testing.assert_close(first.total, second.total)
 
 
@@ -107,8 +113,8 @@ def _trained(name: str) -> tuple[torch.Tensor, list[torch.Tensor], dict[str, tor
     method = _method(VARIANTS[name]).double()
     model = distributed.parallel(method, torch.device("cpu"))
     batch = _own(_batch())
-    sides = {"audio": batch.sides["audio"].double(), "text": batch.sides["text"]}
-    losses = model(replace(batch, sides=sides), 0, torch.Generator())
+    modalities = {"audio": batch.modalities["audio"].double(), "text": batch.modalities["text"]}
+    losses = model(replace(batch, modalities=modalities), 0, torch.Generator())
     losses.total.backward()
     method.after_update()
     gradients = [p.grad for p in method.parameters()]
@@ -137,7 +143,7 @@ def test_a_warm_start_takes_encoders_and_heads_and_nothing_else():
         expected = baseline.state_dict().get(name, before[name])
         assert torch.equal(value, expected), name
     with pytest.raises(UserError, match=r"baseline \(encoder\).*mis-shaped"):
-        other = {"audio": build_side_encoder(FramesConfig(convolutions=PLAIN), 4, 10.0)}
+        other = {"audio": build_modality_encoder(FramesConfig(convolutions=PLAIN), 4, 10.0)}
         other["text"] = method.encoder["text"]
         CodeMatching(other, CONFIG).warm_start(baseline.state_dict(), "baseline")
 
@@ -146,8 +152,8 @@ def test_code_heads_that_start_at_zero_leave_a_warm_start_as_it_was_and_learn():
     baseline = _method(replace(CONFIG, path="continuous"))
     method, batch = _method(replace(CONFIG, code_heads="zero")), _batch()
     method.warm_start(baseline.state_dict(), "baseline")
-    for side in method.sides:
-        inputs = side, batch.sides[side], batch.lengths[side]
+    for modality in method.modalities:
+        inputs = modality, batch.modalities[modality], batch.lengths[modality]
         found, expected = method.eval().embed(*inputs), baseline.eval().embed(*inputs)
         torch.testing.assert_close(found.clip, expected.clip)
     method.train()(batch, 0, torch.Generator()).total.backward()
@@ -161,27 +167,29 @@ def test_a_batch_of_one_pair_is_refused():
 
 def _first(batch: PairBatch, rows: int) -> PairBatch:
     return PairBatch(
-        {side: values[:rows] for side, values in batch.sides.items()},
-        {side: lengths[:rows] for side, lengths in batch.lengths.items()},
+        {modality: values[:rows] for modality, values in batch.modalities.items()},
+        {modality: lengths[:rows] for modality, lengths in batch.lengths.items()},
         batch.concepts[:rows],
     )
 
 
-def test_one_side_alone_is_refused():
-    with pytest.raises(UserError, match="two sides or more"):
-        CodeMatching({"audio": build_side_encoder(FramesConfig(), 5, 10.0)}, CONFIG)
+def test_one_modality_alone_is_refused():
+    with pytest.raises(UserError, match="two modalities or more"):
+        CodeMatching({"audio": build_modality_encoder(FramesConfig(), 5, 10.0)}, CONFIG)
 
 
-def test_three_sides_share_one_codebook():
+def test_three_modalities_share_one_codebook():
     torch.manual_seed(0)
-    sides = {name: build_side_encoder(FramesConfig(convolutions=PLAIN), 5, 10.0) for name in "abc"}
-    method = CodeMatching(sides, CONFIG)
+    modalities = {
+        name: build_modality_encoder(FramesConfig(convolutions=PLAIN), 5, 10.0) for name in "abc"
+    }
+    method = CodeMatching(modalities, CONFIG)
     values = {name: torch.randn(4, 8, 5) for name in "abc"}
     lengths = {name: torch.full((4,), 8) for name in "abc"}
     losses = method(PairBatch(values, lengths, torch.arange(4)), 0, torch.Generator())
     losses.total.backward()
     method.after_update()
-    assert method.codebook.entries.side_counts.shape == (3, 12)
+    assert method.codebook.entries.modality_counts.shape == (3, 12)
     expected = losses.metrics["embedding_loss"] + 0.1 * losses.metrics["code_loss"]
     torch.testing.assert_close(losses.total.detach(), expected)
 

@@ -1,6 +1,6 @@
-"""A world of concepts that two sides show in unlike ways: does the codebook come to be shared?
+"""A world of concepts that two modalities show in unlike ways: does the codebook come to be shared?
 
-Side A has 16 frames a clip, four concepts in runs of four, as noisy 40-dimensional vectors; side B
+Modality A has 16 frames a clip, four concepts in runs of four, as noisy 40-dimensional vectors; B
 has 12, the same concepts in runs of three and in another order, as unrelated 32-dimensional ones.
 """
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from audiossl.batches import PairBatch
 from audiossl.methods.code_matching import CodeMatching, CodeMatchingConfig
-from audiossl.models.side_encoders import SideEncoder
+from audiossl.models.modality_encoders import ModalityEncoder
 from audiossl.nn.frames import Frames
 from audiossl.quantization.shared_codebook import SharedCodebookConfig
 from audiossl.quantization.usage import joint_share
@@ -21,7 +21,7 @@ DIMS = {"a": 40, "b": 32}
 RUNS = {"a": 4, "b": 3}
 
 
-class Mlp(SideEncoder):
+class Mlp(ModalityEncoder):
     """Two layers, frame by frame."""
 
     def __init__(self, size: int) -> None:
@@ -42,8 +42,8 @@ class World:
 
     def __post_init__(self) -> None:
         self.vectors = {
-            side: torch.randn(self.concepts, dim, generator=self.generator)
-            for side, dim in DIMS.items()
+            modality: torch.randn(self.concepts, dim, generator=self.generator)
+            for modality, dim in DIMS.items()
         }
 
     def draw(self, count: int) -> tuple[PairBatch, dict[str, Int[Tensor, "batch frames"]]]:
@@ -51,10 +51,14 @@ class World:
         chosen = torch.rand(count, self.concepts, generator=self.generator).argsort(dim=1)[:, :4]
         shuffled = torch.rand(count, 4, generator=self.generator).argsort(dim=1)
         orders = {"a": chosen, "b": chosen.gather(1, shuffled)}
-        labels = {side: orders[side].repeat_interleave(RUNS[side], dim=1) for side in DIMS}
-        sides = {side: self._noisy(self.vectors[side][labels[side]]) for side in DIMS}
-        lengths = {side: torch.full((count,), labels[side].shape[1]) for side in DIMS}
-        return PairBatch(sides, lengths, torch.arange(count)), labels
+        labels = {
+            modality: orders[modality].repeat_interleave(RUNS[modality], dim=1) for modality in DIMS
+        }
+        modalities = {
+            modality: self._noisy(self.vectors[modality][labels[modality]]) for modality in DIMS
+        }
+        lengths = {modality: torch.full((count,), labels[modality].shape[1]) for modality in DIMS}
+        return PairBatch(modalities, lengths, torch.arange(count)), labels
 
     def _noisy(self, frames: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         return frames + 0.6 * torch.randn(frames.shape, generator=self.generator)
@@ -76,7 +80,7 @@ def build(path: str, codebook_size: int = 128, **settings: object) -> CodeMatchi
     config = CodeMatchingConfig(
         embedding_dim=128, head="linear", path=path, codebook=codebook, **settings
     )  # fmt: skip
-    return CodeMatching({side: Mlp(dim) for side, dim in DIMS.items()}, config)
+    return CodeMatching({modality: Mlp(dim) for modality, dim in DIMS.items()}, config)
 
 
 def train(method: CodeMatching, world: World, steps: int) -> None:
@@ -96,13 +100,13 @@ def measure(method: CodeMatching, world: World) -> Found:
     with torch.no_grad():
         batch, labels = world.draw(1000)
         loss = method(batch, 0, torch.Generator()).metrics["code_loss"]
-        found = {s: method.embed(s, batch.sides[s], batch.lengths[s]) for s in DIMS}
+        found = {s: method.embed(s, batch.modalities[s], batch.lengths[s]) for s in DIMS}
     counts = {
-        side: torch.bincount(
-            (found[side].assigned.codes * concepts + labels[side]).flatten(),
+        modality: torch.bincount(
+            (found[modality].assigned.codes * concepts + labels[modality]).flatten(),
             minlength=size * concepts,
         ).view(size, concepts)
-        for side in DIMS
+        for modality in DIMS
     }  # fmt: skip
     meaning = counts["a"].argmax(dim=1)
     transferred = counts["b"][torch.arange(size), meaning] * (counts["a"].sum(dim=1) > 0)

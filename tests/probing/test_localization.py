@@ -16,7 +16,7 @@ def test_codes_at_the_same_places_overlap_fully_and_apart_not_at_all():
     assert code_overlap(codes[:1], turned).chance == pytest.approx(1 / 3)
 
 
-def test_codes_of_one_side_alone_have_no_place_to_compare():
+def test_codes_of_one_modality_alone_have_no_place_to_compare():
     found = code_overlap([np.array([0, 0])], [np.array([1, 1])])
     assert math.isnan(found.score)
     assert found.codes_in_both == 0.0

@@ -9,7 +9,7 @@ def _histograms(generator, weights, count=60):
     return generator.dirichlet(weights, size=count).astype(np.float32)
 
 
-def test_sides_with_codes_of_their_own_are_told_apart_and_with_shared_ones_are_not():
+def test_modalities_with_codes_of_their_own_are_told_apart_and_with_shared_ones_are_not():
     generator = np.random.default_rng(0)
     groups = np.arange(60) // 3
     shared = [_histograms(generator, np.ones(8)) for _ in range(2)]
@@ -19,9 +19,9 @@ def test_sides_with_codes_of_their_own_are_told_apart_and_with_shared_ones_are_n
     assert modality_leakage(split, groups) > 0.98
 
 
-def test_what_tells_the_sides_of_known_songs_apart_does_not_count():
+def test_what_tells_the_modalities_of_known_songs_apart_does_not_count():
     generator = np.random.default_rng(0)
-    # Each song has a code of its own a side: a probe that had heard the song would know the side.
+    # Each song has a code of its own a modality: who knew the song would know the modality.
     groups = np.arange(60) // 3
     one, other = np.full((2, 60, 40), 0.01)
     for pair, song in enumerate(groups):

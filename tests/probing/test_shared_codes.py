@@ -14,11 +14,11 @@ from audiossl.probing.shared_codes import (
 
 
 def _counts(first, second, labels=4, codes=6):
-    sides = ((np.array(c), np.array(names)) for c, names in (first, second))
-    return np.stack([count_labels(c, names, codes, labels) for c, names in sides])
+    modalities = ((np.array(c), np.array(names)) for c, names in (first, second))
+    return np.stack([count_labels(c, names, codes, labels) for c, names in modalities])
 
 
-def test_codes_that_are_labels_on_both_sides_are_pure_joint_and_transfer():
+def test_codes_that_are_labels_on_both_modalities_are_pure_joint_and_transfer():
     labels = np.arange(40) % 4
     figures = code_figures(_counts((labels + 1, labels), (labels + 1, labels)))
     assert figures.joint_share == 1.0
@@ -29,7 +29,7 @@ def test_codes_that_are_labels_on_both_sides_are_pure_joint_and_transfer():
     assert figures.active == 4
 
 
-def test_a_codebook_that_splits_by_side_transfers_nothing_however_pure():
+def test_a_codebook_that_splits_by_modality_transfers_nothing_however_pure():
     labels = np.arange(40) % 2
     figures = code_figures(_counts((labels, labels), (labels + 2, labels)))
     assert figures.joint_share == 0.0
@@ -51,7 +51,7 @@ def test_one_code_for_everything_is_no_better_than_the_majority():
     assert figures.shared_information == pytest.approx((0.0, 0.0))
 
 
-def test_joint_use_is_relative_to_how_many_frames_a_side_has():
+def test_joint_use_is_relative_to_how_many_frames_a_modality_has():
     labels = np.zeros(1000, int)
     counts = _counts((np.arange(1000) % 2, labels), ([0] * 10 + [1] * 10, labels[:20]))
     assert code_figures(counts).joint_share == 1.0
@@ -78,6 +78,6 @@ def test_a_code_is_found_where_it_fires():
     assert localize(codes, 7, 2.0) == []
 
 
-def test_codes_that_all_sides_use_come_first():
+def test_codes_that_all_modalities_use_come_first():
     counts = _counts(([0] * 8 + [1] * 2, [0] * 10), ([2] * 5 + [1] * 5, [0] * 10))
     assert most_used(counts)[:3].tolist() == [1, 0, 2]

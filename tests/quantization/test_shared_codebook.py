@@ -22,8 +22,8 @@ def _entries(**changes: object) -> SharedEntries:
 
 
 def _step(book: SharedCodebook, batch: int = 4) -> None:
-    for side, dim in (("a", 5), ("b", 2)):
-        book(side, torch.randn(batch, 6, dim), torch.ones(batch, 6).bool())
+    for modality, dim in (("a", 5), ("b", 2)):
+        book(modality, torch.randn(batch, 6, dim), torch.ones(batch, 6).bool())
     book.update_ema()
 
 
@@ -31,7 +31,7 @@ def _state(module: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in module.state_dict().items()}
 
 
-def test_entries_are_moving_averages_of_both_sides():
+def test_entries_are_moving_averages_of_both_modalities():
     entries = SharedEntries(("a", "b"), SharedCodebookConfig(codebook_size=3, dim=1, decay=0.5))
     entries.set_entries(torch.tensor([[0.0], [10.0], [20.0]]))
     entries.collect("a", torch.tensor([[1.0], [12.0]]), torch.tensor([0, 1]))
@@ -40,10 +40,10 @@ def test_entries_are_moving_averages_of_both_sides():
     # counts ½·1 + ½·(2, 1, 0), sums ½·(0, 10, 20) + ½·(4, 12, 0): one update, whatever the calls
     torch.testing.assert_close(entries.counts, torch.tensor([1.5, 1.0, 0.5]))
     torch.testing.assert_close(entries.entries, torch.tensor([[2.0 / 1.5], [11.0], [20.0]]))
-    torch.testing.assert_close(entries.side_counts, torch.tensor([[0.5, 0.5, 0], [0.5, 0, 0]]))
+    torch.testing.assert_close(entries.modality_counts, torch.tensor([[0.5, 0.5, 0], [0.5, 0, 0]]))
 
 
-def test_two_sides_in_one_step_are_one_update_and_no_step_is_none():
+def test_two_modalities_in_one_step_are_one_update_and_no_step_is_none():
     book = SharedCodebook({"a": 5, "b": 2}, CONFIG)
     before = _state(book.entries)
     book("a", torch.randn(4, 6, 5), torch.ones(4, 6).bool())
@@ -59,7 +59,7 @@ def test_two_sides_in_one_step_are_one_update_and_no_step_is_none():
         assert torch.equal(value, once[name]), name
 
 
-def test_agrees_with_vector_quantize_pytorch_on_both_sides_at_once():
+def test_agrees_with_vector_quantize_pytorch_on_both_modalities_at_once():
     # Smoothing is the library's; ours has none, so that unused entries keep their place.
     ours = _entries(codebook_size=16, dim=6)
     ours.smoothing = 1e-5
@@ -70,12 +70,12 @@ def test_agrees_with_vector_quantize_pytorch_on_both_sides_at_once():
     theirs._codebook.embed_avg.data.copy_(ours.entries[None])
     theirs._codebook.cluster_size.data.fill_(1.0)
     for _ in range(50):
-        sides = torch.randn(2, 40, 6)
-        _, codes, _ = theirs(sides)
-        for side, frames, chosen in zip("ab", sides, codes, strict=True):
+        modalities = torch.randn(2, 40, 6)
+        _, codes, _ = theirs(modalities)
+        for modality, frames, chosen in zip("ab", modalities, codes, strict=True):
             distances = (frames[:, None] - ours.entries).norm(dim=2)
             assert torch.equal(distances.argmin(dim=1), chosen)
-            ours.collect(side, frames, chosen)
+            ours.collect(modality, frames, chosen)
         ours.update_ema()
     torch.testing.assert_close(ours.entries, theirs.codebook.data, atol=1e-5, rtol=1e-5)
 
@@ -105,22 +105,22 @@ def test_a_restart_resets_all_state_and_the_next_step_does_not_undo_it():
     assert (away < 0.1 * rms).all()
     assert torch.equal(entries.counts[2:], torch.ones(6))
     assert torch.equal(entries.sums[2:], entries.entries[2:])
-    assert int(entries.side_idle[:, 2:].max()) == 0
+    assert int(entries.modality_idle[:, 2:].max()) == 0
     restarted = entries.entries[2:].clone()
     entries.collect("a", frames, codes)
     entries.update_ema()
     torch.testing.assert_close(entries.entries[2:], restarted)
 
 
-def test_entries_that_one_side_leaves_alone_can_be_made_to_start_again():
+def test_entries_that_one_modality_leaves_alone_can_be_made_to_start_again():
     kept, strict = _entries(idle_steps=3), _entries(idle_steps=3, wanted_by="all")
     for entries in (kept, strict):
         for _ in range(3):
             entries.collect("a", torch.randn(8, 3), torch.arange(8))
             entries.collect("b", torch.randn(4, 3), torch.arange(4))
             entries.update_ema()
-    assert (kept.side_idle[1] == torch.tensor([0] * 4 + [3] * 4)).all()
-    assert int(strict.side_idle.max()) == 0
+    assert (kept.modality_idle[1] == torch.tensor([0] * 4 + [3] * 4)).all()
+    assert int(strict.modality_idle.max()) == 0
     assert torch.equal(strict.counts[4:], torch.ones(4))
 
 
@@ -155,7 +155,7 @@ def test_padding_reaches_nothing():
         torch.testing.assert_close(second.state_dict()[name], value, msg=name)
 
 
-def test_valid_frames_have_mean_0_and_variance_1_on_each_side():
+def test_valid_frames_have_mean_0_and_variance_1_on_each_modality():
     book = SharedCodebook({"a": 5, "b": 2}, CONFIG)
     valid = torch.rand(4, 50) < 0.5
     kept = book("b", 7 + 3 * torch.randn(4, 50, 2), valid).frames[valid]
@@ -214,7 +214,7 @@ def test_going_on_from_a_state_dict_equals_never_having_stopped():
         assert torch.equal(value, half.state_dict()[name]), name
 
 
-def test_settings_that_make_no_sense_and_unknown_sides_are_refused():
+def test_settings_that_make_no_sense_and_unknown_modalities_are_refused():
     with pytest.raises(UserError, match="at least 2 entries"):
         SharedCodebookConfig(codebook_size=1)
     with pytest.raises(UserError, match=r"decay 1\.0"):
@@ -249,13 +249,13 @@ def _learn(before: bool, uneven: bool, idle_steps: int) -> dict[str, torch.Tenso
         book.load_state_dict(state)
     generator = torch.Generator().manual_seed(7)
     for _ in range(10):
-        for side, dim in (("a", 5), ("b", 2)):
+        for modality, dim in (("a", 5), ("b", 2)):
             frames = torch.randn(8, 4, dim, generator=generator)
             valid = torch.rand(8, 4, generator=generator) < 0.7
             own, own_valid = distributed.own_rows(frames), distributed.own_rows(valid)
             if uneven and distributed.rank() == 1:
                 own_valid = torch.zeros_like(own_valid)
-            book(side, own, own_valid)
+            book(modality, own, own_valid)
         book.update_ema()
     return _state(book)
 

@@ -16,14 +16,19 @@ from audiossl.data.pair_corpus import PairCorpus, PairSource, PairViewsConfig
 from audiossl.data.plan import PlanConfig, Position
 from audiossl.errors import UserError
 from audiossl.methods.code_matching import CodeMatchingConfig
-from audiossl.models.side_encoders import ConvolutionsConfig, FramesConfig, GivenConfig, TextConfig
+from audiossl.models.modality_encoders import (
+    ConvolutionsConfig,
+    FramesConfig,
+    GivenConfig,
+    TextConfig,
+)
 from audiossl.pretrained.code_matching import load_matching
 from audiossl.pretrained.load import load_encoder
 from audiossl.probing.bootstrap import BootstrapConfig
 from audiossl.quantization.shared_codebook import SharedCodebookConfig
 from audiossl.training.loop import LoopConfig
 from recipes.code_matching import evaluate, pairs, pretrain
-from recipes.code_matching.sides import ArrayFront, ScoreFront, SoundFront, TextFront
+from recipes.code_matching.front_ends import ArrayFront, ScoreFront, SoundFront, TextFront
 from recipes.pretraining import TrainingResources
 from recipes.stage import run
 from tests.data.corpora import RATE, prepare, tone, write_folder
@@ -36,8 +41,10 @@ METHOD = CodeMatchingConfig(embedding_dim=12, codebook=CODEBOOK)
 BOTH = {"image": ArrayFront(), "text": TextFront()}
 
 
-def make(folder, kind, sides, name="pairs", **settings):
-    config = pairs.Config(pairs=kind, sides=sides, output=folder / name, shard_size=5, **settings)
+def make(folder, kind, modalities, name="pairs", **settings):
+    config = pairs.Config(
+        pairs=kind, modalities=modalities, output=folder / name, shard_size=5, **settings
+    )
     return run(config, pairs.make_pairs, "recipes.code_matching.pairs")
 
 
@@ -80,7 +87,7 @@ def test_a_manifest_becomes_the_values_it_names(manifest):
         np.testing.assert_allclose(
             corpus.values("image", index), images[index].reshape(6, 5), atol=1e-3
         )
-        units = corpus.sides["text"].vocabulary
+        units = corpus.modalities["text"].vocabulary
         said = "".join(units[token] for token in corpus.values("text", index))
         assert said == f"a text {index}"
     assert corpus.concepts.tolist() == [i // 3 for i in range(12)]
@@ -96,13 +103,13 @@ def test_what_cannot_be_learnt_from_is_left_out_counted_and_bounded(manifest):
     text = {"kind": "text", "place": "a text"}
     images_at = {"kind": "array", "place": "images.npy"}
     changes = {
-        "row_3": {"sides": {"text": text}},
-        "row_4": {"sides": {"image": {"kind": "array", "place": "none.npy"}, "text": text}},
-        "row_5": {"sides": {"image": {"kind": "array", "place": "narrow.npy"}, "text": text}},
-        "row_6": {"sides": {"image": {**images_at, "row": 99}, "text": text}},
-        "row_7": {"sides": {"image": {**images_at, "row": 7}, "text": {**text, "place": "..."}}},
-    }  # fmt: skip
-    write_manifest(folder, **changes)
+        "row_3": {"text": text},
+        "row_4": {"image": {"kind": "array", "place": "none.npy"}, "text": text},
+        "row_5": {"image": {"kind": "array", "place": "narrow.npy"}, "text": text},
+        "row_6": {"image": {**images_at, "row": 99}, "text": text},
+        "row_7": {"image": {**images_at, "row": 7}, "text": {**text, "place": "..."}},
+    }
+    write_manifest(folder, **{row: {"modalities": new} for row, new in changes.items()})
     np.save(folder / "images.npy", images)
     with pytest.raises(UserError, match="6 of 12 items cannot be used"):
         make(folder, pairs.Manifest(), BOTH, source=(manifest,))
@@ -114,7 +121,7 @@ def test_what_cannot_be_learnt_from_is_left_out_counted_and_bounded(manifest):
     reasons = " | ".join(json.loads(line)["reason"] for line in lines)
     for reason in (
         "NaN or infinity in row 3 of 6",
-        "no side 'image'",
+        "no modality 'image'",
         "none.npy: cannot be read as an array",
         "vectors of 4 dimensions, others have 5",
         "has 12 rows, and row 99",
@@ -205,8 +212,8 @@ def test_seeds_of_one_system_have_their_mean_and_each_its_weight_from_other_pair
 
 
 def test_codes_are_localized_on_a_common_time_axis_and_held_against_words(speech):
-    sides = {"a": SoundFront(encoder="log_mel:10"), "b": SoundFront(encoder="log_mel:10")}
-    make(speech, pairs.Encoders(window=0.25), sides, cuts=(speech / "cuts",))
+    modalities = {"a": SoundFront(encoder="log_mel:10"), "b": SoundFront(encoder="log_mel:10")}
+    make(speech, pairs.Encoders(window=0.25), modalities, cuts=(speech / "cuts",))
     learn(speech, "run", {"a": SOUND, "b": SOUND})
     ctm = speech / "words.ctm"
     ctm.write_text("".join(f"{i:03d} 1 0.0 0.5 word{i}\n" for i in range(4)))
@@ -225,7 +232,7 @@ def test_codes_are_localized_on_a_common_time_axis_and_held_against_words(speech
     ctm.write_text("another 1 0.0 0.5 word\n")
     with pytest.raises(UserError, match="has none of the recordings of a"):
         assess(speech, ("run",), "other", alignments={"a": ctm})
-    with pytest.raises(UserError, match="no side of sound 'c'"):
+    with pytest.raises(UserError, match="no sound modality 'c'"):
         assess(speech, ("run",), "none", alignments={"c": ctm})
 
 
@@ -269,9 +276,9 @@ def test_the_codebook_moves_once_a_step_whatever_the_parts_of_a_batch(manifest):
         ({"where": {"split": ["tset"]}}, "no pair has split"),
         (
             {"method": replace(METHOD, codebook=replace(CODEBOOK, codebook_size=5000))},
-            "a codebook of 5000 entries, but all sides of an epoch have",
+            "a codebook of 5000 entries, but all modalities of an epoch have",
         ),
-        ({"encoders": {"image": GivenConfig()}}, "side 'text' has none"),
+        ({"encoders": {"image": GivenConfig()}}, "modality 'text' has none"),
         ({"encoders": {"imgae": GivenConfig(), "text": TEXT}}, "did you mean 'image'"),
     ],
 )  # fmt: skip
@@ -283,12 +290,12 @@ def test_runs_that_cannot_learn_are_refused_before_they_begin(manifest, settings
 
 
 def test_speech_and_its_transcript_equal_texts_being_one_concept(speech):
-    sides = {"speech": SoundFront(encoder="log_mel:10"), "text": TextFront()}
+    modalities = {"speech": SoundFront(encoder="log_mel:10"), "text": TextFront()}
     kind = pairs.Transcripts()
     with pytest.raises(UserError, match=r"1 of 8 items.*has no text to be paired with"):
-        make(speech, kind, sides, cuts=(speech / "cuts",))
+        make(speech, kind, modalities, cuts=(speech / "cuts",))
     made = {"cuts": (speech / "cuts",), "max_skipped": 0.2}
-    make(speech, kind, sides, "transcripts", **made)
+    make(speech, kind, modalities, "transcripts", **made)
     corpus = PairCorpus(speech / "transcripts")
     assert len(corpus) == 7
     assert corpus.concepts.tolist() == [0, 0, 1, 1, 2, 2, 3]
@@ -298,29 +305,32 @@ def test_speech_and_its_transcript_equal_texts_being_one_concept(speech):
 
 def test_phones_come_from_the_lexicon(speech):
     (speech / "words.dict").write_text("word W ER D\n")
-    sides = {"speech": SoundFront(encoder="log_mel:10"), "text": TextFront(units="phones")}
+    modalities = {"speech": SoundFront(encoder="log_mel:10"), "text": TextFront(units="phones")}
     made = {"cuts": (speech / "cuts",), "max_skipped": 0.2}
-    make(speech, pairs.Transcripts(), sides, lexicon=(speech / "words.dict",), **made)
+    make(speech, pairs.Transcripts(), modalities, lexicon=(speech / "words.dict",), **made)
     corpus = PairCorpus(speech / "pairs")
-    assert corpus.sides["text"].vocabulary == ("<unknown>", "D", "ER", "W")
+    assert corpus.modalities["text"].vocabulary == ("<unknown>", "D", "ER", "W")
     assert corpus.values("text", 0).tolist() == [3, 2, 1, 0]
     with pytest.raises(UserError, match="phones need a pronunciation dictionary"):
-        make(speech, pairs.Transcripts(), sides, "other", **made)
+        make(speech, pairs.Transcripts(), modalities, "other", **made)
 
 
 def test_readings_pair_voices_of_one_text(speech):
-    sides = {"voice": SoundFront(encoder="log_mel:10"), "other_voice": SoundFront(encoder="mfcc:")}
-    make(speech, pairs.Readings(), sides, cuts=(speech / "cuts",), max_skipped=0.5)
+    modalities = {
+        "voice": SoundFront(encoder="log_mel:10"),
+        "other_voice": SoundFront(encoder="mfcc:"),
+    }
+    make(speech, pairs.Readings(), modalities, cuts=(speech / "cuts",), max_skipped=0.5)
     corpus = PairCorpus(speech / "pairs")
-    found = [tuple(ref["place"] for ref in row["sides"].values()) for row in corpus.rows]
+    found = [tuple(ref["place"] for ref in row["modalities"].values()) for row in corpus.rows]
     assert sorted(found) == [
         (f"{i:03d}", f"{j:03d}") for i, j in ((0, 1), (1, 0), (2, 3), (3, 2), (4, 5), (5, 4))
     ]
 
 
-def test_two_front_ends_hear_one_clip_and_a_side_is_an_encoder(speech):
-    sides = {"log_mel": SoundFront(encoder="log_mel:10"), "mfcc": SoundFront(encoder="mfcc:")}
-    make(speech, pairs.Encoders(window=0.25), sides, cuts=(speech / "cuts",))
+def test_two_front_ends_hear_one_clip_and_a_modality_is_an_encoder(speech):
+    modalities = {"log_mel": SoundFront(encoder="log_mel:10"), "mfcc": SoundFront(encoder="mfcc:")}
+    make(speech, pairs.Encoders(window=0.25), modalities, cuts=(speech / "cuts",))
     corpus = PairCorpus(speech / "pairs")
     assert (corpus.lengths("log_mel") == corpus.lengths("mfcc")).all()
     learn(speech, "run", {"log_mel": SOUND, "mfcc": SOUND})
@@ -330,7 +340,7 @@ def test_two_front_ends_hear_one_clip_and_a_side_is_an_encoder(speech):
     assert frames.vectors.shape[2] == encoder.dim == 8
     assert frames.clip.shape == (1, 12)
     assert frames.frame_rate == 25.0
-    with pytest.raises(UserError, match="say which side of sound"):
+    with pytest.raises(UserError, match="say which sound modality"):
         load_encoder(f"code_matching:{speech / 'run'}")
 
 
@@ -341,11 +351,11 @@ def test_recordings_and_their_scores(speech):
     (speech / "scores").mkdir()
     for index in range(7):
         midi.write(str(speech / "scores" / f"{index:03d}.mid"))
-    sides = {"audio": SoundFront(encoder="log_mel:10"), "score": ScoreFront()}
+    modalities = {"audio": SoundFront(encoder="log_mel:10"), "score": ScoreFront()}
     made = {"cuts": (speech / "cuts",), "source": (speech / "scores",)}
-    make(speech, pairs.Scores(window=0.25), sides, max_skipped=0.2, **made)
+    make(speech, pairs.Scores(window=0.25), modalities, max_skipped=0.2, **made)
     corpus = PairCorpus(speech / "pairs")
-    assert corpus.sides["score"].size == 264
+    assert corpus.modalities["score"].size == 264
     assert set(corpus.lengths("score").tolist()) == {5}
 
 
@@ -371,28 +381,32 @@ def test_arrays_of_a_shar_folder(tmp_path):
         for cut in CutSet.from_cuts(cuts):
             writer.write(cut)
     kind = pairs.Shar(fields={"picture": "image", "words": "text"})
-    sides = {"picture": ArrayFront(), "words": ArrayFront()}
-    make(tmp_path, kind, sides, source=(folder,), max_skipped=0.2)
+    modalities = {"picture": ArrayFront(), "words": ArrayFront()}
+    make(tmp_path, kind, modalities, source=(folder,), max_skipped=0.2)
     corpus = PairCorpus(tmp_path / "pairs")
     assert [row["id"] for row in corpus.rows] == ["c0", "c1", "c3", "c4", "c5"]
     np.testing.assert_allclose(corpus.values("picture", 2), values[3], atol=1e-3)
     assert corpus.values("words", 0).shape == (1, 4)
 
 
-def test_batches_are_alike_on_any_number_of_ranks_and_gains_are_not_shared_by_the_sides(speech):
-    sides = {"a": SoundFront(encoder="log_mel:10"), "b": SoundFront(encoder="log_mel:10")}
-    make(speech, pairs.Encoders(window=0.25), sides, cuts=(speech / "cuts",))
+def test_batches_are_alike_on_any_number_of_ranks_and_gains_are_not_shared_by_the_modalities(
+    speech,
+):
+    modalities = {"a": SoundFront(encoder="log_mel:10"), "b": SoundFront(encoder="log_mel:10")}
+    make(speech, pairs.Encoders(window=0.25), modalities, cuts=(speech / "cuts",))
     corpus = PairCorpus(speech / "pairs")
     plan = PlanConfig(seed=3, batch_size=8, num_buckets=1)
     views = PairViewsConfig(gain=6.0, masks=1)
     source = PairSource(corpus, np.arange(len(corpus)), plan, views)
     whole = source.load(Position(1, 0))
     halves = [source.load(Position(1, 0), rank, 2) for rank in range(2)]
-    for side in "ab":
-        assert torch.equal(torch.cat([half.sides[side] for half in halves]), whole.sides[side])
+    for modality in "ab":
+        assert torch.equal(
+            torch.cat([half.modalities[modality] for half in halves]), whole.modalities[modality]
+        )
     plain = PairSource(corpus, np.arange(len(corpus)), plan, PairViewsConfig(gain=6.0))
     batch = plain.load(Position(1, 0))
-    first, second = batch.sides["a"][:, 0], batch.sides["b"][:, 0]
+    first, second = batch.modalities["a"][:, 0], batch.modalities["b"][:, 0]
     shifts = first - second  # one view of one clip: they differ by a gain and nothing else
     torch.testing.assert_close(shifts, shifts[:, :1].expand_as(shifts), atol=0.02, rtol=0)
     assert shifts[:, 0].abs().max() > 0.1
@@ -400,8 +414,8 @@ def test_batches_are_alike_on_any_number_of_ranks_and_gains_are_not_shared_by_th
 
 
 def test_tones_are_told_apart_by_what_is_stored(speech):
-    sides = {"a": SoundFront(encoder="log_mel:40"), "b": SoundFront(encoder="log_mel:40")}
-    make(speech, pairs.Encoders(window=9.0), sides, cuts=(speech / "cuts",))
+    modalities = {"a": SoundFront(encoder="log_mel:40"), "b": SoundFront(encoder="log_mel:40")}
+    make(speech, pairs.Encoders(window=9.0), modalities, cuts=(speech / "cuts",))
     corpus = PairCorpus(speech / "pairs")
     encoder = load_encoder("log_mel:40")
     expected = encoder(torch.from_numpy(tone(0.5, 200))[None], torch.tensor([8000]))
@@ -414,10 +428,10 @@ def test_tones_are_told_apart_by_what_is_stored(speech):
 
 
 def test_kinds_that_lack_what_they_need_say_so(tmp_path, speech):
-    sides = {"speech": SoundFront(), "text": TextFront()}
+    modalities = {"speech": SoundFront(), "text": TextFront()}
     with pytest.raises(UserError, match="need the output of a prepare stage as cuts"):
-        make(tmp_path, pairs.Transcripts(), sides, "one")
+        make(tmp_path, pairs.Transcripts(), modalities, "one")
     with pytest.raises(UserError, match="need one file or folder as source"):
-        make(tmp_path, pairs.Manifest(), sides, "two")
+        make(tmp_path, pairs.Manifest(), modalities, "two")
     with pytest.raises(UserError, match="has no stem 'drums'"):
-        make(tmp_path, pairs.Stems(stems=("drums",)), sides, "three", cuts=(speech / "cuts",))
+        make(tmp_path, pairs.Stems(stems=("drums",)), modalities, "three", cuts=(speech / "cuts",))

@@ -93,7 +93,7 @@ COMMANDS: dict[str, Command] = {
     "pairs": _stage(
         "code_matching.pairs", "--cuts", "[{here}/cuts,{here}/stems]", "--max_skipped", "0.5",
         "--pairs", "{kind: stems, window: 0.5, hop: 0.5}", "--where", "{kind: [song]}",
-        "--sides", '{mixture: {kind: sound, encoder: "log_mel:20"}, '
+        "--modalities", '{mixture: {kind: sound, encoder: "log_mel:20"}, '
         'stem: {kind: sound, encoder: "log_mel:20"}}', "--shard_size", "6",
     ),
     "matching": _stage("code_matching.pretrain", "--pairs", "{here}/pairs", *MATCHING, *LOOP),

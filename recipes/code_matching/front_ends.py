@@ -1,4 +1,4 @@
-"""From references to values: what stands at each side of a pair, as the method will read it."""
+"""From references to values: what stands at each modality of a pair, as the method will read it."""
 
 import functools
 from abc import ABC, abstractmethod
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from typing_extensions import assert_never
 
-from audiossl.data.pair_corpus import SideFacts, Values, checked
+from audiossl.data.pair_corpus import ModalityFacts, Values, checked
 from audiossl.data.pair_sounds import PairSounds
 from audiossl.data.pairs import Pair, Reference
 from audiossl.data.piano_rolls import CHANNELS, KEYS, piano_roll
@@ -64,9 +64,9 @@ FrontConfig: TypeAlias = SoundFront | TextFront | ScoreFront | ArrayFront
 
 
 class Front(ABC):
-    """Reads the values of one side."""
+    """Reads the values of one modality."""
 
-    facts: SideFacts
+    facts: ModalityFacts
 
     @abstractmethod
     def values(self, reference: Reference) -> Values:
@@ -84,21 +84,23 @@ def fronts_of(
     lexicon: Sequence[Path],
     device: str,
 ) -> dict[str, Front]:
-    """Make what reads each side.
+    """Make what reads each modality.
 
     Args:
-        configs: How, by name of the side.
+        configs: How, by name of the modality.
         pairs: All pairs: their texts make the vocabulary, their arrays say their size.
         corpora: Folders of one corpus, for sounds.
         lexicon: A pronunciation dictionary, for phones.
         device: Where encoders run.
 
     Raises:
-        UserError: Something that a side needs is not given.
+        UserError: Something that a modality needs is not given.
     """
     return {
-        side: _front(config, [pair.sides[side] for pair in pairs], corpora, lexicon, device)
-        for side, config in configs.items()
+        modality: _front(
+            config, [pair.modalities[modality] for pair in pairs], corpora, lexicon, device
+        )
+        for modality, config in configs.items()
     }
 
 
@@ -127,7 +129,7 @@ class Sounds(Front):
 
     def __init__(self, config: SoundFront, corpora: Sequence[Path], device: str) -> None:
         if not corpora:
-            raise UserError("a side of sound needs the output of a prepare stage as cuts")
+            raise UserError("a sound modality needs the output of a prepare stage as cuts")
         self.sounds, self.device = PairSounds(*corpora), device
         self.encoder = load_encoder(config.encoder).to(device)
         encoder = cast(Encoder, self.encoder)
@@ -135,7 +137,7 @@ class Sounds(Front):
             raise UserError(
                 f"{config.encoder} wants {encoder.sample_rate} Hz; corpora here have {SAMPLE_RATE}"
             )
-        self.facts = SideFacts("sound", encoder.dim, encoder.frame_rate, config.encoder)
+        self.facts = ModalityFacts("sound", encoder.dim, encoder.frame_rate, config.encoder)
 
     def values(self, reference: Reference) -> Values:
         """Encode a piece of a cut."""
@@ -157,7 +159,7 @@ class Texts(Front):
         words = read_lexicon(lexicon[0]) if lexicon else None
         self.units = TextUnits(vocabulary_of(texts, words), words)
         vocabulary = self.units.vocabulary
-        self.facts = SideFacts("text", len(vocabulary), 1.0, config.units, vocabulary)
+        self.facts = ModalityFacts("text", len(vocabulary), 1.0, config.units, vocabulary)
 
     def values(self, reference: Reference) -> Values:
         """Number the units of a text."""
@@ -168,7 +170,7 @@ class Scores(Front):
     """MIDI files as piano rolls."""
 
     def __init__(self, config: ScoreFront) -> None:
-        self.facts = SideFacts("score", CHANNELS * KEYS, config.frame_rate, "piano roll")
+        self.facts = ModalityFacts("score", CHANNELS * KEYS, config.frame_rate, "piano roll")
 
     def values(self, reference: Reference) -> Values:
         """Draw a piece of a score."""
@@ -184,13 +186,13 @@ class Arrays(Front):
     """Arrays in .npy files: (vectors, dim), or (clips, ..., dim) of which a row is a clip."""
 
     def __init__(self, config: ArrayFront, references: Sequence[Reference]) -> None:
-        self.facts = SideFacts("array", 0, config.frame_rate, "given")
+        self.facts = ModalityFacts("array", 0, config.frame_rate, "given")
         for reference in references:
             try:
                 size = self.values(reference).shape[1]
             except Skip:
                 continue
-            self.facts = SideFacts("array", int(size), config.frame_rate, "given")
+            self.facts = ModalityFacts("array", int(size), config.frame_rate, "given")
             return
 
     def values(self, reference: Reference) -> Values:

@@ -2,13 +2,13 @@ import pytest
 import torch
 
 from audiossl.errors import UserError
-from audiossl.models.side_encoders import (
+from audiossl.models.modality_encoders import (
     ConvolutionsConfig,
     FramesConfig,
     GivenConfig,
     PianoRollConfig,
     TextConfig,
-    build_side_encoder,
+    build_modality_encoder,
 )
 
 CONVOLUTIONS = ConvolutionsConfig(dim=8, strides=(3, 2), blocks=1, kernel=5)
@@ -28,7 +28,7 @@ def _values(kind: str, rows: int, length: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_padding_never_changes_a_valid_frame(kind):
-    encoder = build_side_encoder(*CONFIGS[kind], frame_rate=30.0).eval()
+    encoder = build_modality_encoder(*CONFIGS[kind], frame_rate=30.0).eval()
     values = _values(kind, 2, 20)
     lengths = torch.tensor([13, 20])
     alone = encoder(values[:1, :13], lengths[:1])
@@ -44,6 +44,6 @@ def test_padding_never_changes_a_valid_frame(kind):
 
 def test_rolls_of_another_width_and_even_kernels_are_refused():
     with pytest.raises(UserError, match="88 pitches"):
-        build_side_encoder(PianoRollConfig(), 100, 10.0)
+        build_modality_encoder(PianoRollConfig(), 100, 10.0)
     with pytest.raises(UserError, match="kernel 4"):
-        build_side_encoder(FramesConfig(convolutions=ConvolutionsConfig(kernel=4)), 5, 10.0)
+        build_modality_encoder(FramesConfig(convolutions=ConvolutionsConfig(kernel=4)), 5, 10.0)

@@ -1,4 +1,4 @@
-"""Small encoders of one side of a pair: frames of any front end, text, scores, given vectors.
+"""Small encoders of one modality of a pair: frames of any front end, text, scores, given vectors.
 
 All are stacks of residual convolutions over time, because that is what trains in minutes on little
 data; whatever is larger comes in as its frames (`recipes.code_matching.pairs`). Padding never
@@ -75,13 +75,15 @@ class GivenConfig:
     kind: Literal["given"] = "given"
 
 
-SideConfig: TypeAlias = FramesConfig | TextConfig | PianoRollConfig | GivenConfig | EncoderConfig
+ModalityConfig: TypeAlias = (
+    FramesConfig | TextConfig | PianoRollConfig | GivenConfig | EncoderConfig
+)
 PITCHES = 88
 """Keys of a piano, A0 to C8: the width of a roll's channels."""
 
 
-class SideEncoder(nn.Module):
-    """Values of a side and their lengths to Frames."""
+class ModalityEncoder(nn.Module):
+    """Values of a modality and their lengths to Frames."""
 
     dim: int
     """Dimension of the output."""
@@ -98,17 +100,17 @@ class SideEncoder(nn.Module):
         """Encode frames or tokens; rows behind `lengths` are padding."""
 
 
-def build_side_encoder(config: SideConfig, size: int, frame_rate: float) -> SideEncoder:
+def build_modality_encoder(config: ModalityConfig, size: int, frame_rate: float) -> ModalityEncoder:
     """Make the untrained network that `config` describes.
 
     Args:
         config: Which, and how large.
-        size: Dimension of the side's frames, or number of different tokens.
+        size: Dimension of the modality's frames, or number of different tokens.
         frame_rate: Frames a second, or 1 where there is no time.
 
     Example:
         >>> import torch
-        >>> encoder = build_side_encoder(TextConfig(), size=30, frame_rate=1.0).eval()
+        >>> encoder = build_modality_encoder(TextConfig(), size=30, frame_rate=1.0).eval()
         >>> encoder(torch.tensor([[3, 1, 4]]), torch.tensor([3])).vectors.shape
         torch.Size([1, 3, 256])
     """
@@ -123,13 +125,13 @@ def build_side_encoder(config: SideConfig, size: int, frame_rate: float) -> Side
             return GivenEncoder(size, frame_rate)
         case _:
             own = python_object(config.kind) if is_python(config.kind) else None
-            if isinstance(own, type) and issubclass(own, SideEncoder):
-                made: SideEncoder = own(config, size, frame_rate)
+            if isinstance(own, type) and issubclass(own, ModalityEncoder):
+                made: ModalityEncoder = own(config, size, frame_rate)
                 return made
-            return FeatureSide(build_encoder(config), size, frame_rate)
+            return FeatureModality(build_encoder(config), size, frame_rate)
 
 
-class FramesEncoder(SideEncoder):
+class FramesEncoder(ModalityEncoder):
     """Normalized frames, then convolutions."""
 
     def __init__(self, config: FramesConfig, size: int, frame_rate: float) -> None:
@@ -150,7 +152,7 @@ class FramesEncoder(SideEncoder):
         return self.convolutions(normalized, lengths, self.frame_rate)
 
 
-class TextEncoder(SideEncoder):
+class TextEncoder(ModalityEncoder):
     """Embedded tokens, then convolutions."""
 
     def __init__(self, config: TextConfig, size: int, frame_rate: float) -> None:
@@ -170,14 +172,14 @@ class TextEncoder(SideEncoder):
         return self.convolutions(self.embedding(values), lengths, self.frame_rate)
 
 
-class PianoRollEncoder(SideEncoder):
+class PianoRollEncoder(ModalityEncoder):
     """Convolutions over pitch and time, then over time."""
 
     def __init__(self, config: PianoRollConfig, size: int, frame_rate: float) -> None:
         super().__init__()
         if size % PITCHES:
             raise UserError(
-                f"a piano roll has {PITCHES} pitches a channel, but this side's frames have {size} "
+                f"a piano roll has {PITCHES} pitches a channel, but frames here have {size} "
                 "dimensions: choose the encoder 'frames' for it"
             )
         self.dim, self.frame_rate = config.convolutions.dim, frame_rate
@@ -203,7 +205,7 @@ class PianoRollEncoder(SideEncoder):
         return self.convolutions(patterns, lengths, self.frame_rate)
 
 
-class GivenEncoder(SideEncoder):
+class GivenEncoder(ModalityEncoder):
     """Normalized vectors, as they were given."""
 
     def __init__(self, size: int, frame_rate: float) -> None:
@@ -222,16 +224,16 @@ class GivenEncoder(SideEncoder):
         return Frames(normalized, lengths, self.frame_rate)
 
 
-class FeatureSide(SideEncoder):
-    """Any encoder of sound, behind its front end: frames of a side are its features."""
+class FeatureModality(ModalityEncoder):
+    """Any encoder of sound, behind its front end: frames of a modality are its features."""
 
     def __init__(self, encoder: FeatureEncoder, size: int, frame_rate: float) -> None:
         super().__init__()
         if encoder.num_bins != size:
             raise UserError(
-                f"{type(encoder).__name__} reads frames of {encoder.num_bins} values, and those of "
-                f"this side have {size}: change the front end of the pairs (sides.<side>.encoder), "
-                "or the encoder's"
+                f"{type(encoder).__name__} reads frames of {encoder.num_bins} values, but these "
+                f"have {size}: change the front end of the pairs (modalities.<name>.encoder), or "
+                "that of the encoder"
             )
         check_has_frames(encoder, "code_matching")
         self.network = encoder
