@@ -18,6 +18,7 @@ from audiossl.models.encoder import Encoder
 from audiossl.nn.frames import Frames
 from audiossl.nn.padding import padded
 from audiossl.preemption import safe_point
+from audiossl.read_ahead import read_ahead
 
 Waveform = Float[np.ndarray, "_"]
 
@@ -29,7 +30,7 @@ class Batching:
     batch_seconds: float = 30.0
     """Audio in a batch, padding included; a longer waveform is a batch of its own."""
     ahead_seconds: float = 1200.0
-    """Audio that is read ahead and sorted by length."""
+    """Audio that is sorted by length together; as much again is read meanwhile."""
     most_padding: float | None = None
     """No waveform of a batch is shorter than the longest by more than this share. None: a quarter
     on an accelerator; nothing on a CPU, where masks cost more than waveforms side by side save."""
@@ -64,7 +65,7 @@ def encode_all(
         share = 0.0 if device.type == "cpu" else 0.25
     chosen = replace(batching, most_padding=share)
     encode = partial(encode_leveled, encoder) if leveled else encoder
-    for group in _ahead(waveforms, int(batching.ahead_seconds * encoder.sample_rate)):
+    for group in read_ahead(_groups(waveforms, batching, encoder.sample_rate)):
         results: list[dict[str, Tensor]] = [{} for _ in group]
         lengths = np.array([len(waveform) for waveform in group])
         for rows in batches_of(lengths, chosen, encoder.sample_rate):
@@ -119,15 +120,20 @@ def _encoded(
         return encode(batch, lengths)
 
 
-def _ahead(waveforms: Iterable[Waveform], num_samples: int) -> Iterator[list[Waveform]]:
-    """Group an iterator by how many samples are held at once."""
+def _groups(
+    waveforms: Iterable[Waveform], batching: Batching, sample_rate: int
+) -> Iterator[list[Waveform]]:
+    """Group an iterator by how many samples are held at once.
+
+    The first groups are small, so that encoding begins before much has been read.
+    """
     group: list[Waveform] = []
-    held = 0
+    held, seconds = 0, min(batching.batch_seconds, batching.ahead_seconds)
     for waveform in waveforms:
         group.append(waveform)
         held += len(waveform)
-        if held >= num_samples:
+        if held >= seconds * sample_rate:
             yield group
-            group, held = [], 0
+            group, held, seconds = [], 0, min(2 * seconds, batching.ahead_seconds)
     if group:
         yield group
