@@ -3,7 +3,7 @@ import json
 import pytest
 import torch
 
-from recipes.benchmark import gpu
+from recipes.benchmark import gpu, scaling
 from recipes.benchmark.cases import REHEARSED
 from recipes.benchmark.measures import Case, Figures, measured
 
@@ -46,3 +46,16 @@ def test_rows_are_on_disk_as_soon_as_they_are_measured_and_a_failed_one_ends_not
     assert rows[0]["error"] == "failed: RuntimeError: out of memory"
     assert Figures(**{k: v for k, v in rows[2].items() if k not in ("case", "mode")}).teraflops == 0
     assert "out of memory" in capsys.readouterr().out
+
+
+def test_costs_of_a_corpus_follow_from_its_hours_and_the_gpus():
+    stage = scaling.Stage("encode", operations=2e9, passes=3.0, bytes_per_second=800.0)
+    assert stage.speed(1e13) == pytest.approx(5000.0)
+    cells = [cell.strip() for cell in stage.row(1e5, [1, 8], 1e13).strip("|").split("|")]
+    assert cells[1:] == ["2.0", "3", "5,000", "60.0", "7.5", "0.29"]
+
+
+def test_operations_of_a_teacher_are_those_of_its_layers_and_of_little_else():
+    """Twelve squares of its width a layer, two operations each, 50 times a second."""
+    layers = 24 * 12 * 1024**2 * 2 * 50
+    assert 1.0 < scaling.wavlm_large(5) / layers < 1.5

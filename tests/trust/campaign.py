@@ -45,6 +45,8 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=2, help="at work at once: %(default)s")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
+    # Read now, not after an hour of work: a page that cannot be read is seen at once.
+    before = _above(arguments.output) if arguments.output else ""
     preload()
     with tempfile.TemporaryDirectory() as temporary:
         world = build((arguments.world or Path(temporary) / "world").resolve())
@@ -62,11 +64,15 @@ def main() -> int:
             found.killed = [one for some in pool.map(jobs.kills, killed, 1) for one in some]
     page = "\n".join(_page(found, arguments)) + "\n"
     if arguments.output:
-        before = arguments.output.read_text("utf-8").partition(MARK)[0].rstrip()
         arguments.output.write_text(f"{before}\n\n{MARK}\n\n{page}", encoding="utf-8")
     else:
         print(page)
     return int(bool(found.problems()) or not all(found.twice.values()))
+
+
+def _above(page: Path) -> str:
+    """What stands above the mark, written by hand."""
+    return page.read_text("utf-8").partition(MARK)[0].rstrip() if page.exists() else "# Trust"
 
 
 @dataclass(frozen=True)
