@@ -53,6 +53,8 @@ class DataFacts:
     """Frozen networks from waveforms to Frames that crops are given to, by name."""
     stored: Mapping[str, TeacherFacts] = field(default_factory=dict)
     """Facts of teachers whose targets come with the batches, by name."""
+    stems: tuple[str, ...] = ()
+    """Names of the stems that come with the mixtures."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,20 @@ class CropBatch:
     """Valid ones of these; 0 where a crop has no targets of the teacher."""
     clips: dict[str, Float[Tensor, "batch _"]] = field(default_factory=dict)
     """Stored clip vectors of each crop's excerpt, of the teachers that have their own."""
+
+
+@dataclass(frozen=True)
+class StemBatch:
+    """Crops of mixtures, with the same crop of each of their stems."""
+
+    waveforms: Float[Tensor, "batch samples"]
+    """Mixtures, padded with zeros at the end."""
+    lengths: Int[Tensor, " batch"]
+    """Valid samples."""
+    stems: Float[Tensor, "batch stems samples"]
+    """Zeros where a recording has no such stem."""
+    recordings: Int[Tensor, " batch"]
+    """Number of the recording of each crop, to leave out negatives from the same one."""
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,11 @@ from torch import nn
 
 from audiossl import distributed
 from audiossl.atomic_files import write_json
+from audiossl.batches import DataFacts
 from audiossl.configs import plain
 from audiossl.data.loading import BatchSource
 from audiossl.errors import UserError
+from audiossl.methods.model_contrast import ForgettingConfig, with_term
 from audiossl.models.description import FILE, described
 from audiossl.nn.weights import load_exactly
 from audiossl.pretrained.load import load_encoder
@@ -45,6 +47,10 @@ class InitialWeights:
     initial_weights: str | None = None
     """Encoder whose weights training begins with, as `load_encoder` takes it: audiossl:small, a
     folder of an earlier run, ...; of the same architecture as `encoder`. Null: random weights."""
+
+    forgetting: ForgettingConfig | None = None
+    """Term that holds the encoder to its initial weights while it is trained on other audio; null:
+    none."""
 
     def extra_inputs(self) -> dict[str, Path]:
         """Files and folders that `initial_weights` names."""
@@ -90,6 +96,10 @@ def pretrain(
     if initial := getattr(config, "initial_weights", None):
         take_weights(encoder, initial)
         stage.log.info("initial weights: %s", initial)
+    if forgetting := getattr(config, "forgetting", None):
+        if not initial:
+            raise UserError("forgetting holds an encoder to its initial_weights: name some")
+        method = with_term(method, forgetting, getattr(source, "facts", None))
     # What embeds clips later presents them as training does.
     encoder.presentation = getattr(source, "presentation", None)
     if distributed.is_first():
@@ -104,4 +114,6 @@ def pretrain(
     if distributed.is_first():
         provenance = {"method": type(method).__name__, "loop": plain(config.loop), "last": last}
         write_encoder(stage.output, encoder, provenance)
-    return {"parameters": counts, "last": last}
+    facts = getattr(source, "facts", DataFacts())
+    hours = config.loop.steps * facts.seconds_per_step / 3600
+    return {"parameters": counts, "hours_of_audio": round(hours, 4), "last": last}

@@ -20,6 +20,7 @@ ENCODERS = {
         "unmasked_dim: 8, num_bins: 16}"
     ),
     "patch_transformer": "{kind: patch_transformer, dim: 16, layers: 1, heads: 2}",
+    "projected": "{kind: projected, hop: 320, dim: 16, blocks: 2}",
     "layered": (
         "{kind: layered, layers: [0, 2], network: {dim: 16, feed_forward_dim: 32, num_layers: "
         "[1, 1], strides: [1, 2], kernel_sizes: [7, 7], num_heads: 2, query_dim: 4, position_dim: "
@@ -33,6 +34,7 @@ BINS = {
     "efficientnet": "--encoders.{}.front_end.num_bands",
     "zipformer": "--encoders.{}.num_bins",
     "patch_transformer": "--encoders.{}.front_end.num_bins",
+    "projected": "--encoders.{}.hop",
     "layered": "--encoders.{}.network.num_bins",
     "python:patches:Patches": "--encoders.{}.num_bins",
 }
@@ -88,6 +90,10 @@ WAVEFORMS = ["--cuts", "cuts", "--plan", "{batch_size: 4, num_buckets: 1}"]
 CROPS = ["--cuts", "cuts", "--crops.shares", "{'16000': 1}", "--crops.label", "native_rate"]
 CROPS += ["--crops.lengths", "[0.5]", "--crops.batch_duration", "2"]
 TEACHER = ["--method.teachers", "{cepstra: {source: 'mfcc:'}}"]
+FEW = "{size: 8, hidden: 8, bottleneck: 4}"
+ASIT = f"{{kind: asit, clips: {FEW}, frames: {FEW}}}"
+LOG_MEL = ["--teacher", "log_mel_statistics:"]
+VIEW = "{hop: 320, dim: 8, blocks: 2}"
 MATCHING = "{embedding_dim: 8, codebook: {codebook_size: 8, dim: 4}}"
 SMALL = ["--method.projection_dim", "8"]
 BARLOW = "python:barlow:BarlowTwins"
@@ -103,7 +109,19 @@ METHODS = {
         [*COMMON, "--pairs", "pairs_32", "--batch_size", "4", "--method", MATCHING],
     ),
     "masked_patches": Recipe("waveforms", "train_on_waveforms", [*COMMON, *WAVEFORMS]),
+    "asit": Recipe("waveforms", "train_on_waveforms", [*COMMON, *WAVEFORMS, "--method", ASIT]),
+    "frame_projections": Recipe(
+        "waveforms",
+        "train_on_waveforms",
+        [
+            *COMMON,
+            *WAVEFORMS,
+            "--method",
+            f"{{kind: frame_projections, basis: {VIEW}, frame: {VIEW}}}",
+        ],
+    ),
     "distillation": Recipe("distillation", "distill", [*COMMON, *CROPS, *TEACHER]),
+    "privileged": Recipe("privileged", "inform", [*COMMON, *CROPS, "--stems", "stems", *LOG_MEL]),
     BARLOW: Recipe("cola", "cola", [*VIEWS, "--method.kind", BARLOW], has_pairs=True),
 }
 

@@ -58,6 +58,7 @@ def test_a_method_on_an_encoder(folder, method, encoder, capsys):
     if encoder == "python:clips:Clips" and method in (
         "masked_codes",
         "masked_patches",
+        "asit",
         "code_matching",
         "distillation",
     ):

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from audiossl.batches import CropBatch
+from audiossl.batches import CropBatch, DataFacts
 from audiossl.configs import Count, Positive, Share
 from audiossl.data.corpus import Corpus
 from audiossl.data.layout import RECORDING, SAMPLE_RATE
@@ -169,6 +169,11 @@ class Crops:
         domains = np.array([of_cut[excerpt.cut] for excerpt in self.excerpts])
         num_samples = np.array([excerpt.num_samples for excerpt in self.excerpts])
         self.plan = CropPlan(num_samples, domains, config, seed)
+        self.facts = DataFacts(
+            seconds_per_step=config.batch_duration,
+            domains=tuple(config.shares),
+            stored={name: stored.facts for name, stored in self.targets.items()},
+        )
 
     def load(self, position: Position, rank: int = 0, world_size: int = 1) -> CropBatch:
         """Read a rank's share of the batch at `position`."""

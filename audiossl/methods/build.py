@@ -9,11 +9,14 @@ from torch import nn
 from audiossl.batches import DataFacts
 from audiossl.configs import configs_of, from_plain
 from audiossl.errors import UserError
+from audiossl.methods.asit import Asit, AsitConfig
 from audiossl.methods.code_matching import CodeMatching, CodeMatchingConfig
 from audiossl.methods.cola import Cola, ColaConfig
 from audiossl.methods.distillation import Distillation, DistillationConfig
+from audiossl.methods.frame_projections import FrameProjections, FrameProjectionsConfig
 from audiossl.methods.masked_codes import MaskedCodes, MaskedCodesConfig
 from audiossl.methods.masked_patches import MaskedPatches, MaskedPatchesConfig
+from audiossl.methods.privileged import Privileged, PrivilegedConfig
 from audiossl.methods.source_association import SourceAssociation, SourceAssociationConfig
 from audiossl.python_objects import UserDefined, python_object
 
@@ -23,7 +26,10 @@ METHODS: dict[type, Any] = {
     MaskedCodesConfig: MaskedCodes,
     CodeMatchingConfig: CodeMatching,
     MaskedPatchesConfig: MaskedPatches,
+    AsitConfig: Asit,
+    FrameProjectionsConfig: FrameProjections,
     DistillationConfig: Distillation,
+    PrivilegedConfig: Privileged,
 }
 """Config -> class, which is made from an encoder, the config, and facts of the data."""
 
@@ -33,12 +39,21 @@ CodeMethodConfig: TypeAlias = MaskedCodesConfig | UserDefined
 """Methods of cuts with the codes of teachers (`CodeBatch`)."""
 PairMethodConfig: TypeAlias = CodeMatchingConfig | UserDefined
 """Methods of clips in several modalities (`PairBatch`)."""
-WaveformMethodConfig: TypeAlias = MaskedPatchesConfig | UserDefined
+WaveformMethodConfig: TypeAlias = (
+    MaskedPatchesConfig | AsitConfig | FrameProjectionsConfig | UserDefined
+)
 """Methods of waveforms and nothing else (`WaveformBatch`)."""
 CropMethodConfig: TypeAlias = DistillationConfig | UserDefined
 """Methods of crops that frozen teachers are given (`CropBatch`)."""
+StemMethodConfig: TypeAlias = PrivilegedConfig | UserDefined
+"""Methods of crops of mixtures and of their stems (`StemBatch`)."""
 MethodConfig: TypeAlias = (
-    ViewMethodConfig | CodeMethodConfig | PairMethodConfig | WaveformMethodConfig | CropMethodConfig
+    ViewMethodConfig
+    | CodeMethodConfig
+    | PairMethodConfig
+    | WaveformMethodConfig
+    | CropMethodConfig
+    | StemMethodConfig
 )
 """Every method that pretrains."""
 

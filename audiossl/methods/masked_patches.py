@@ -27,14 +27,14 @@ from audiossl.methods.distortions import partners
 from audiossl.methods.method import Losses, context_of
 from audiossl.models.encoder import FeatureEncoder, check_has_frames
 from audiossl.nn.block_masks import BlockMaskConfig, block_masks
+from audiossl.nn.frames import Frames
 from audiossl.nn.lengths import valid_mask
 
 
 @dataclass(frozen=True, kw_only=True)
-class MaskedPatchesConfig:
+class CorruptionConfig:
     """What is hidden, and behind what."""
 
-    kind: Literal["masked_patches"] = "masked_patches"
     masks: BlockMaskConfig = BlockMaskConfig()
     """Blocks that are hidden."""
     noise: Share = 0.35
@@ -55,6 +55,24 @@ class MaskedPatchesConfig:
             )
 
 
+@dataclass(frozen=True, kw_only=True)
+class MaskedPatchesConfig(CorruptionConfig):
+    """What is hidden, and behind what, for the head that fills it in."""
+
+    kind: Literal["masked_patches"] = "masked_patches"
+
+
+@dataclass(frozen=True)
+class Corrupted:
+    """Features of which groups of cells are replaced."""
+
+    features: Float[Tensor, "batch frames bins"]
+    targets: Float[Tensor, "batch frames bins"]
+    """Whole features, standardized clip by clip."""
+    hidden: Bool[Tensor, "batch frames bins"]
+    """Replaced cells."""
+
+
 class MaskedPatches(nn.Module):
     """An encoder, and a head that predicts features from its frames.
 
@@ -67,11 +85,11 @@ class MaskedPatches(nn.Module):
         torch.Size([])
     """
 
-    def __init__(
-        self, encoder: FeatureEncoder, config: MaskedPatchesConfig, data: DataFacts
-    ) -> None:
+    kind = "masked_patches"
+
+    def __init__(self, encoder: FeatureEncoder, config: CorruptionConfig, data: DataFacts) -> None:
         super().__init__()
-        check_has_frames(encoder, config.kind)
+        check_has_frames(encoder, self.kind)
         self.encoder, self.config, self.data = encoder, config, data
         self.hop = max(1, round(encoder.feature_rate / encoder.frame_rate))
         cells = self.hop * encoder.num_bins
@@ -83,19 +101,45 @@ class MaskedPatches(nn.Module):
     def forward(self, batch: WaveformBatch, step: int, generator: torch.Generator) -> Losses:
         """Compute the error of what is predicted where features are hidden."""
         features, lengths = self.encoder.features(batch.waveforms, batch.lengths)
+        self.check_width(features.shape[1])
+        changed = self.corrupted(features, lengths, generator)
+        frames = self.encoder.encode_features(
+            changed.features, lengths, context_of(step, self.data, generator)
+        )
+        valid = valid_mask(frames.lengths * self.hop, features.shape[1])[..., None]
+        predicted = self.filled_in(frames, features.shape[1])
+        return _error(predicted, changed.targets, changed.hidden & valid)
+
+    def check_width(self, frames: int) -> None:
+        """Refuse crops of which no patch is made.
+
+        Raises:
+            UserError: They are shorter than a patch.
+        """
+        if frames < self.hop:
+            raise UserError(
+                f"method {self.kind}: crops of {frames} feature frames are shorter than a "
+                f"patch of {self.hop}: give longer crops (data.max_duration), leave out shorter "
+                "cuts (prepare: min_duration), or take smaller patches"
+            )
+
+    def corrupted(
+        self,
+        features: Float[Tensor, "batch frames bins"],
+        lengths: Int[Tensor, " batch"],
+        generator: torch.Generator,
+    ) -> "Corrupted":
+        """Replace groups of cells."""
         mean, deviation = statistics(features, lengths)
         targets = (features - mean) / deviation
         hidden = self.hidden(lengths, features, generator)
         fills = self.fills(targets, lengths, generator)
-        corrupted = torch.where(hidden, fills * deviation + mean, features)
-        frames = self.encoder.encode_features(
-            corrupted, lengths, context_of(step, self.data, generator)
-        )
+        return Corrupted(torch.where(hidden, fills * deviation + mean, features), targets, hidden)
+
+    def filled_in(self, frames: Frames, size: int) -> Float[Tensor, "batch size bins"]:
+        """Predict the features beneath each frame; zeros where none is."""
         predicted = self.head(frames.vectors).unflatten(2, (self.hop, -1)).flatten(1, 2)
-        valid = valid_mask(frames.lengths * self.hop, features.shape[1])[..., None]
-        missing = features.shape[1] - predicted.shape[1]
-        predicted = F.pad(predicted, (0, 0, 0, missing))
-        return _error(predicted, targets, hidden & valid)
+        return F.pad(predicted, (0, 0, 0, size - predicted.shape[1]))
 
     def hidden(
         self,
@@ -136,7 +180,7 @@ class MaskedPatches(nn.Module):
                 lambda rows: torch.randn(rows, *size, generator=generator, device=targets.device),
             )
         )
-        others, alone = partners(len(targets), targets.device)
+        others, alone = self.partners(len(targets), targets.device)
         places = (
             torch.arange(size[0], device=targets.device) % lengths[others].clamp(min=1)[:, None]
         )
@@ -145,6 +189,12 @@ class MaskedPatches(nn.Module):
         is_alien = ~is_noise & (kinds < self.config.noise + self.config.aliens) & ~alone
         fills = torch.where(is_noise[:, None, None], noise, 0.0)
         return torch.where(is_alien[:, None, None], aliens, fills)
+
+    def partners(
+        self, count: int, device: torch.device
+    ) -> tuple[Int[Tensor, " batch"], Bool[Tensor, " batch"]]:
+        """Number the row that gives each its aliens, and mark those that have none."""
+        return partners(count, device)
 
 
 def statistics(

@@ -9,12 +9,18 @@ from audiossl.models.efficientnet import EfficientNet, EfficientNetConfig
 from audiossl.models.encoder import FeatureEncoder
 from audiossl.models.layered import Layered, LayeredConfig
 from audiossl.models.patch_transformer import PatchTransformer, PatchTransformerConfig
+from audiossl.models.projected import Projected, ProjectedConfig
 from audiossl.models.zipformer.config import ZipformerConfig
 from audiossl.models.zipformer.model import Zipformer
 from audiossl.python_objects import NameOnly, UserDefined, python_object
 
 EncoderConfig: TypeAlias = (
-    EfficientNetConfig | ZipformerConfig | PatchTransformerConfig | LayeredConfig | UserDefined
+    EfficientNetConfig
+    | ZipformerConfig
+    | PatchTransformerConfig
+    | ProjectedConfig
+    | LayeredConfig
+    | UserDefined
 )
 """Every encoder that any method can train; `python:module:Class` is a user's own."""
 
@@ -38,6 +44,8 @@ def build_encoder(config: EncoderConfig) -> FeatureEncoder:
             return Zipformer(config)
         case PatchTransformerConfig():
             return PatchTransformer(config)
+        case ProjectedConfig():
+            return Projected(config)
         case LayeredConfig():
             return Layered(config)
         case _:

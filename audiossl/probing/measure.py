@@ -138,6 +138,7 @@ def described(task: Task) -> Mapping[str, Any]:
         "label": task.config.label,
         "kind": task.config.kind,
         "metric": task.config.metric,
+        "family": task.config.family or task.config.name,
         "classes": list(task.classes),
         "left_out": list(task.left_out),
         "items": {split: len(chosen) for split, chosen in rows.items()},

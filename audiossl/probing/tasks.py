@@ -57,6 +57,9 @@ class TaskConfig:
     segments: bool = False
     """Whether items are the timed segments of a cut that the label holds ("0.51-0.60 e|0.60-0.76
     g")."""
+    family: str = ""
+    """Name of the tasks that it is averaged with where encoders are ranked over all; by default it
+    stands for itself."""
     stratify: bool = False
     """Whether the bootstrap draws groups within each class ("single"), so that rare classes are in
     every replicate."""

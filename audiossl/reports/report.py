@@ -19,6 +19,7 @@ from audiossl.reports.pair_pages import pair_cards
 from audiossl.reports.pairs import Pair
 from audiossl.reports.results import results_markdown
 from audiossl.reports.scores import label, overview, task_scores
+from audiossl.reports.standings import standings_section
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,7 @@ def report_page(report: Report) -> str:
     lead = paragraph(when_and_where(list(report.records.values())), "meta")
     sections = [
         Section("At a glance", overview(tasks) + overview_of_differences(tasks) + _how(report)),
+        Section("Standings", standings_section(report.scores, report.records)),
         Section("Scores", "".join(task_scores(task, task_differences(task)) for task in tasks)),
         Section("Training", _training(report.runs)),
         Section("Maps", maps_section(report.maps) if report.maps else ""),

@@ -7,6 +7,7 @@ from audiossl.probing.metrics import metric_label
 from audiossl.reports.differences import signed, verdict
 from audiossl.reports.facts import Record, when_and_where
 from audiossl.reports.scores import PROBES, label, ordered
+from audiossl.reports.standings import standings_note, standings_table
 
 Task = Mapping[str, Any]
 
@@ -27,6 +28,9 @@ def results_markdown(title: str, scores: Mapping[str, Any], records: Mapping[str
         "of groups of test items and of seeds; differences are paired, and bold where their range "
         "leaves out zero.",
     ]
+    for probe, rows in scores.get("standings", {}).items():
+        blocks += [f"### All tasks, {PROBES.get(probe, probe).lower()}", standings_note(scores)]
+        blocks.append(_table(*standings_table(rows, scores, records)))
     for task in scores["tasks"]:
         blocks += _task(task)
     commands = "\n".join(record["command"] for record in records.values())

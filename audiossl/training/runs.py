@@ -15,6 +15,7 @@ from audiossl.data.plan import PlanConfig
 from audiossl.data.views import Views, ViewsConfig
 from audiossl.errors import UserError
 from audiossl.methods.build import build_method, read_method_config
+from audiossl.methods.model_contrast import without_kept
 from audiossl.models.build import EncoderConfig, build_encoder
 from audiossl.nn.weights import load_exactly
 from audiossl.training.checkpoints import read_last_checkpoint
@@ -56,7 +57,7 @@ def open_run(folder: Path) -> Run:
     method = build_method(read_method_config(content["method"], source), encoder, views.facts)
     state = read_last_checkpoint(folder)
     if state is not None:
-        load_exactly(method, state["method"], f"{folder}: its last checkpoint")
+        load_exactly(method, without_kept(state["method"]), f"{folder}: its last checkpoint")
     return Run(views, method.eval().requires_grad_(False), state["step"] if state else 0)
 
 

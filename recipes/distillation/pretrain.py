@@ -1,12 +1,12 @@
 """Stage: distill several frozen teachers into one encoder."""
 
+import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from audiossl.batches import DataFacts
 from audiossl.data.corpus import Corpus
 from audiossl.data.crops import Crops, CropsConfig
 from audiossl.data.teacher_targets import TeacherTargets
@@ -57,12 +57,7 @@ def distill(config: Config, stage: Stage) -> dict[str, Any]:
         name: load_encoder(teacher.source) for name, teacher in named.items() if name not in targets
     }
     torch.manual_seed(config.loop.seed)
-    facts = DataFacts(
-        seconds_per_step=config.crops.batch_duration,
-        domains=tuple(config.crops.shares),
-        teachers=teachers,
-        stored={name: stored.facts for name, stored in targets.items()},
-    )
+    facts = dataclasses.replace(source.facts, teachers=teachers)
     method = build_method(config.method, build_encoder(config.encoder), facts)
     return pretrain(method, source, config, stage)
 

@@ -32,7 +32,7 @@ from audiossl.probing.projection import MapKind, project
 from audiossl.probing.tasks import Task, TaskConfig, build_task
 from recipes.engines.local import run_local
 from recipes.probe.embed import shard_file
-from recipes.probe.tables import predictions_file, task_differences, task_table
+from recipes.probe.tables import predictions_file, task_differences, task_standings, task_table
 from recipes.stage import Resources, Stage, main
 
 FORMAT = 1
@@ -111,6 +111,7 @@ def fit(config: Config, stage: Stage) -> dict[str, Any]:
         "bootstrap": plain(config.bootstrap),
         "encoders": known["encoders"],
         "tasks": scores,
+        "standings": task_standings(config.output, tasks, roles, probes, config.bootstrap),
     }
     write_json(config.output / "scores.json", content)
     write_json(config.output / "map" / MAP_LABELS, _map_labels(config, tasks))

@@ -1,4 +1,4 @@
-"""The rows of a task: every encoder, the mean over seeds, and what needs no encoder."""
+"""The rows of a task: every encoder, the mean over seeds, what needs no encoder; and over tasks."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
-from audiossl.probing.bootstrap import BootstrapConfig
+from audiossl.probing.bootstrap import BootstrapConfig, replicates
 from audiossl.probing.comparison import compare
 from audiossl.probing.measure import chance_scores, described, intervals, majority, metrics_of
+from audiossl.probing.metrics import metric_of
 from audiossl.probing.predictions import (
     Predictions,
     merge_seeds,
@@ -18,6 +20,7 @@ from audiossl.probing.predictions import (
     seedless,
     write_predictions,
 )
+from audiossl.probing.standings import standings
 from audiossl.probing.tasks import Task
 
 Row = dict[str, Any]
@@ -75,18 +78,11 @@ def task_differences(
         probes: Which were fitted.
         bootstrap: How intervals are made.
     """
-    systems: dict[str, list[str]] = defaultdict(list)
-    for name in roles:
-        systems[seedless(name)].append(name)
+    systems = _systems(roles)
     asked = [name for name, seeds in systems.items() if roles[seeds[0]] == "encoder"]
     rows = []
     for probe in probes:
-        predictions = {
-            system: merge_seeds(
-                read_predictions(_file(output, task.config.name, name, probe)) for name in names
-            )[0]
-            for system, names in systems.items()
-        }
+        predictions = _merged(output, task, systems, probe)
         for name in asked:
             references = asked[:1] + [other for other in systems if other not in asked]
             for reference in references:
@@ -95,6 +91,30 @@ def task_differences(
                     facts = {"probe": probe, "encoder": name, "reference": reference}
                     rows.append(facts | asdict(compared))
     return rows
+
+
+def task_standings(
+    output: Path,
+    tasks: Sequence[Task],
+    roles: Mapping[str, str],
+    probes: Sequence[str],
+    bootstrap: BootstrapConfig,
+) -> dict[str, list[Row]]:
+    """Rank three encoders or more, baselines included, over two tasks or more, by each probe."""
+    systems = _systems(roles)
+    if len(systems) < 3 or len(tasks) < 2:
+        return {}
+    families = [task.config.family or task.config.name for task in tasks]
+    return {
+        probe: [
+            asdict(row) | {"role": roles[systems[row.encoder][0]]}
+            for row in standings(
+                np.stack([_draws(output, task, systems, probe, bootstrap) for task in tasks], 1),
+                list(systems), families, bootstrap,
+            )
+        ]
+        for probe in probes
+    }  # fmt: skip
 
 
 def predictions_file(output: Path, predictions: Predictions) -> Path:
@@ -127,6 +147,43 @@ def _with_means(
             "seeds": len(seeds),
         }
         yield from ({**row, "role": "seed"} for row in seeds)
+
+
+def _draws(
+    output: Path,
+    task: Task,
+    systems: Mapping[str, Sequence[str]],
+    probe: str,
+    bootstrap: BootstrapConfig,
+) -> Float[np.ndarray, "systems draws"]:
+    """Score systems on all test items, and on every replicate."""
+    metric = metric_of(task.config.metric)
+    return np.stack(
+        [
+            [one.score(task.config.metric), *replicates(metric, one, bootstrap)]
+            for one in _merged(output, task, systems, probe).values()
+        ]
+    )
+
+
+def _systems(roles: Mapping[str, str]) -> dict[str, list[str]]:
+    """List the seeds of each system."""
+    systems: dict[str, list[str]] = defaultdict(list)
+    for name in roles:
+        systems[seedless(name)].append(name)
+    return systems
+
+
+def _merged(
+    output: Path, task: Task, systems: Mapping[str, Sequence[str]], probe: str
+) -> dict[str, Predictions]:
+    """Read the predictions of systems, their seeds as runs."""
+    return {
+        system: merge_seeds(
+            read_predictions(_file(output, task.config.name, name, probe)) for name in names
+        )[0]
+        for system, names in systems.items()
+    }
 
 
 def _file(output: Path, task: str, encoder: str, probe: str) -> Path:

@@ -34,11 +34,10 @@ def test_from_audio_to_a_report_and_then_nothing_is_left_to_do(tmp_path):
     assert again.count("up to date") == 7
 
 
-def matching(*options: str) -> list[list[str]]:
-    """Give the commands that a dry run of code matching prints."""
-    script = ROOT / "egs/mini/code_matching/run.sh"
+def planned(script: str, *options: str) -> list[list[str]]:
+    """Give the commands that a dry run prints."""
     done = subprocess.run(
-        ["bash", script, "--dry-run", *options],
+        ["bash", ROOT / "egs/mini" / script, "--dry-run", *options],
         env=environment(), capture_output=True, text=True, check=True,
     )  # fmt: skip
     return [shlex.split(line) for line in done.stdout.splitlines()]
@@ -46,7 +45,9 @@ def matching(*options: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("effort", ["smoke", "minutes", "hour"])
 def test_code_matching_runs_stages_whose_settings_exist(tmp_path, monkeypatch, effort):
-    commands = matching("--effort", effort, "--exp-dir", str(tmp_path), "--stage", "1")
+    commands = planned(
+        "code_matching/run.sh", "--effort", effort, "--exp-dir", str(tmp_path), "--stage", "1"
+    )
     monkeypatch.chdir(ROOT / "egs/mini/code_matching")
     found = []
     for _, _, module, *words in commands:
@@ -63,5 +64,33 @@ def test_code_matching_runs_stages_whose_settings_exist(tmp_path, monkeypatch, e
 
 
 def test_on_the_validation_split_nothing_is_chosen_on_it():
-    commands = matching("--split", "valid", "--stage", "4")
+    commands = planned("code_matching/run.sh", "--split", "valid", "--stage", "4")
     assert all("--fuse_on" not in command for command in commands)
+
+
+def seconds_a_step(config) -> float:
+    """Count the seconds of audio in a batch of a stage that pretrains."""
+    if hasattr(config, "views"):
+        return 2 * config.batch_size * config.views.crop_samples / 16000
+    return config.crops.batch_duration if hasattr(config, "crops") else config.plan.batch_duration
+
+
+@pytest.mark.parametrize("effort", ["smoke", "minutes", "hour"])
+def test_objectives_have_settings_that_exist_and_all_train_on_as_much_audio(
+    tmp_path, monkeypatch, effort
+):
+    commands = planned("objectives/run.sh", "--effort", effort, "--exp-dir", str(tmp_path))
+    commands += planned("objectives/forgetting.sh", "--effort", effort, "--exp-dir", str(tmp_path))
+    monkeypatch.chdir(ROOT / "egs/mini/objectives")
+    found = {}
+    for _, *rest in commands:
+        if rest[0] == "-m" and rest[1].startswith("recipes."):
+            config = read_settings(import_module(rest[1]).Config, rest[1], rest[2:])
+            assert config.output.is_relative_to(tmp_path)
+            found[config.output.name] = config
+    trained = {n: c for n, c in found.items() if hasattr(c, "loop") and hasattr(c, "method")}
+    seeds = 3 if effort == "hour" else 1
+    objectives = list((ROOT / "egs/mini/objectives/conf").glob("*/*.yaml"))
+    assert len(trained) == len(objectives) * seeds + 2
+    assert {seconds_a_step(config) for config in trained.values()} == {64.0}
+    assert len({config.loop.steps for config in trained.values()}) == 1

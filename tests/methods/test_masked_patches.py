@@ -108,7 +108,7 @@ def test_one_batch_can_be_learnt_by_heart():
 
 
 def test_a_clip_without_a_frame_counts_nothing():
-    batch = WaveformBatch(torch.zeros(2, 100), torch.tensor([0, 0]))
+    batch = WaveformBatch(torch.zeros(2, 1600), torch.tensor([0, 0]))
     losses = made().float()(batch, 0, generator())
     assert (losses.weight, float(losses.total.detach())) == (0.0, 0.0)
     losses.total.backward()
@@ -119,6 +119,12 @@ def test_what_makes_no_sense_is_refused():
         MaskedPatchesConfig(noise=0.8)
     with pytest.raises(UserError, match=r"masks: shares from 0.9 to 0.7"):
         from_plain(MaskedPatchesConfig, {"masks": {"least": 0.9}}, "test")
+
+
+def test_crops_shorter_than_a_patch_are_refused():
+    batch = WaveformBatch(torch.zeros(2, 800), torch.tensor([800, 700]))
+    with pytest.raises(UserError, match=r"crops of 5 feature frames are shorter than a patch of 8"):
+        made().float()(batch, 0, generator())
 
 
 def _loss_and_gradients(parts=1):

@@ -1,0 +1,1 @@
+"""Federated pretraining, simulated: clients keep their recordings, and send weights."""

@@ -1,0 +1,1 @@
+"""Contrastive distillation of a teacher of stems into a student of mixtures."""
