@@ -114,7 +114,7 @@ class Asit(MaskedPatches):
         # A list hides the encoder from torch, which has it once already.
         self._student = [student]
         self.teacher = SlowCopy(student)
-        self.centers = nn.ModuleList([Center(config.clips), Center(config.frames)])
+        self.clip_center, self.frame_center = Center(config.clips), Center(config.frames)
         self._step = 0
 
     def forward(self, batch: WaveformBatch, step: int, generator: torch.Generator) -> Losses:
@@ -126,15 +126,16 @@ class Asit(MaskedPatches):
         frames, clip_scores, frame_scores = self._student[0](changed.features, lengths, context)
         _, clip_targets, frame_targets = self.teacher(features, lengths, None)
         there = frames.lengths > 0
-        self.centers[0].note(clip_targets[there])
-        self.centers[1].note(valid_rows(frame_targets, frames.lengths))
+        self.clip_center.note(clip_targets[there])
+        self.frame_center.note(valid_rows(frame_targets, frames.lengths))
         # Rows are crop, crop, ... of each clip: its two change places.
         across = clip_targets.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
+        of_frames = self._distilled(
+            self.config.frames, self.frame_center, frame_scores, frame_targets
+        )
         terms = {
-            "clip_loss": self._distilled(0, clip_scores, across),
-            "frame_loss": masked_mean(
-                self._distilled(1, frame_scores, frame_targets)[..., None], frames.lengths
-            )[:, 0],
+            "clip_loss": self._distilled(self.config.clips, self.clip_center, clip_scores, across),
+            "frame_loss": masked_mean(of_frames[..., None], frames.lengths)[:, 0],
             **self._errors(frames, changed),
         }
         total = (
@@ -149,8 +150,8 @@ class Asit(MaskedPatches):
         """Let the teacher follow, and centers take in its scores."""
         momentum = momentum_at(self._step, self.config.momentum, self.config.momentum_steps)
         self.teacher.follow(self._student[0], momentum)
-        for center in self.centers:
-            center.update()  # type: ignore[operator]
+        self.clip_center.update()
+        self.frame_center.update()
 
     def crops(
         self, batch: WaveformBatch, generator: torch.Generator
@@ -179,11 +180,14 @@ class Asit(MaskedPatches):
         return crops.flatten(), alone.repeat_interleave(2)
 
     def _distilled(
-        self, level: int, student: Float[Tensor, "*batch size"], teacher: Tensor
+        self,
+        config: PrototypesConfig,
+        center: Center,
+        student: Float[Tensor, "*batch size"],
+        teacher: Float[Tensor, "*batch size"],
     ) -> Float[Tensor, "*batch"]:
-        config = (self.config.clips, self.config.frames)[level]
         return self_distillation(
-            student, teacher, self.centers[level].mean,
+            student, teacher, center.mean,
             student_temperature=config.student_temperature,
             teacher_temperature=teacher_temperature(config, self._step),
         )  # fmt: skip

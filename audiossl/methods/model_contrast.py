@@ -126,8 +126,9 @@ class ModelContrast(nn.Module):
         context = context_of(step, self.data, generator)
         own = encoder.encode_features(features, lengths, context).clip
         with torch.no_grad():
+            frozen: Any = self.kept.values()
             reference, previous = (
-                kept.network.encode_features(features, lengths).clip for kept in self.kept.values()
+                kept.network.encode_features(features, lengths).clip for kept in frozen
             )
         there = (lengths > 0).to(own)
         each = model_contrast(own, reference, previous, self.config.temperature)

@@ -53,6 +53,7 @@ class Projected(FeatureEncoder):
     """Waveforms to frames, at a quarter of the rate of hops.
 
     Example:
+        >>> import torch
         >>> encoder = Projected(ProjectedConfig(view="mdct", dim=16))
         >>> frames = encoder(torch.randn(1, 16000), torch.tensor([16000]))
         >>> frames.vectors.shape, frames.frame_rate

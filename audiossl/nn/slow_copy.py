@@ -43,8 +43,8 @@ class SlowCopy(nn.Module):
         """Keep a share `momentum` of one's own weights; buffers are copied."""
         for own, other in zip(self.network.parameters(), network.parameters(), strict=True):
             own.lerp_(other.detach(), 1.0 - momentum)
-        for own, other in zip(self.network.buffers(), network.buffers(), strict=True):
-            own.copy_(other)
+        for kept, buffer in zip(self.network.buffers(), network.buffers(), strict=True):
+            kept.copy_(buffer)
 
     def forward(self, *values: Any) -> Any:
         """Run the copy, without gradient."""

@@ -25,6 +25,7 @@ from audiossl.data.clients import ByLabelConfig, ClientsConfig, deal
 from audiossl.data.corpus import Corpus
 from audiossl.data.plan import PlanConfig
 from audiossl.data.views import Views, ViewsConfig
+from audiossl.errors import UserError
 from audiossl.methods.build import ViewMethodConfig, build_method
 from audiossl.methods.cola import ColaConfig
 from audiossl.methods.model_contrast import ModelContrast, ModelContrastConfig, without_kept
@@ -75,6 +76,8 @@ class _Part:
 
 def federate(config: Config, stage: Stage) -> dict[str, Any]:
     """Train round after round; the last global encoder is what is left."""
+    if config.forgetting:
+        raise UserError("forgetting: clients are held to the global encoder by contrast: set that")
     corpus = Corpus(config.cuts)
     clients = deal(
         config.clients, list(corpus.labels()), corpus.select(config.where), config.loop.seed

@@ -40,5 +40,5 @@ def test_cuts_without_stems_and_unknown_stems_are_refused(corpus):
     sounds = corpus.select({"kind": ["tone"]})
     with pytest.raises(UserError, match=r"none of the 12 cuts that take part has a stem"):
         StemCrops(corpus, CONFIG, sounds, seed=0)
-    with pytest.raises(UserError, match=r"has no stem 'lwo', did you mean 'low'"):
+    with pytest.raises(UserError, match=r"has no stem 'lwo'; did you mean 'low'"):
         StemCrops(corpus, CONFIG, np.arange(len(corpus)), seed=0, stems=["lwo"])

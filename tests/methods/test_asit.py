@@ -58,7 +58,7 @@ def test_aliens_are_never_of_the_same_clip():
 def test_clips_are_told_from_the_other_crop_and_frames_from_the_same():
     method, batch = made(), clips()
     with torch.no_grad():
-        method.centers[0].mean.copy_(torch.randn(6))
+        method.clip_center.mean.copy_(torch.randn(6))
     losses = method(batch, 0, generator())
     draws = generator()
     crops, lengths = method.crops(batch, draws)
@@ -66,7 +66,7 @@ def test_clips_are_told_from_the_other_crop_and_frames_from_the_same():
     _, said, of_frames = method._student[0](changed.features, lengths, None)
     _, found, found_frames = method.teacher(crops, lengths, None)
     swapped = found[[1, 0, 3, 2, 5, 4, 7, 6]]
-    targets = torch.softmax((swapped - method.centers[0].mean) / 0.07, 1)
+    targets = torch.softmax((swapped - method.clip_center.mean) / 0.07, 1)
     clip_loss = -(targets * torch.log_softmax(said / 0.1, 1)).sum(1).mean()
     assert_close(losses.metrics["clip_loss"], clip_loss.detach())
     targets = torch.softmax(found_frames / 0.07, 2)
@@ -123,7 +123,7 @@ def _trained(parts=1):
     method.after_update()
     gradients = [distributed.total(p.grad) for p in method.parameters() if p.grad is not None]
     sums = distributed.total(torch.tensor([total, weight], dtype=torch.float64))
-    centers = [center.mean for center in method.centers]
+    centers = [method.clip_center.mean, method.frame_center.mean]
     return float(sums[0] / sums[1]), [g / sums[1] for g in gradients] + centers
 
 

@@ -6,6 +6,7 @@ from torch.testing import assert_close
 from audiossl import distributed
 from audiossl.batches import DataFacts, WaveformBatch
 from audiossl.methods.frame_projections import FrameProjections, FrameProjectionsConfig
+from audiossl.models.encoder import Context
 from audiossl.models.projected import Projected, ProjectedConfig
 
 
@@ -39,7 +40,7 @@ def nt_xent(first, second, temperature):
 def test_the_loss_is_nt_xent_of_the_three_pairs_of_views_and_the_error_of_mappers():
     method = made(mappers=0.5)
     losses = method(batch(), 0, torch.Generator())
-    clips = method.clips(batch(), None)
+    clips = method.clips(batch(), Context())
     vectors = [head(clip) for head, clip in zip(method.heads, clips, strict=True)]
     expected = sum(nt_xent(vectors[a], vectors[b], 0.15) for a, b in ((0, 1), (0, 2), (1, 2)))
     errors = [
@@ -70,7 +71,9 @@ def test_the_level_of_a_clip_changes_nothing():
 def test_a_silent_clip_is_no_number_that_is_not_finite(length):
     waveforms = torch.cat([batch().waveforms[:2], torch.zeros(1, 8000).double()])
     method = made()
-    losses = method(WaveformBatch(waveforms, torch.tensor([8000, 5000, length])), 0, None)
+    losses = method(
+        WaveformBatch(waveforms, torch.tensor([8000, 5000, length])), 0, torch.Generator()
+    )
     losses.total.backward()
     assert all(p.grad.isfinite().all() for p in method.parameters() if p.grad is not None)
 

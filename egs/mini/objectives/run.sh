@@ -94,12 +94,12 @@ done
 
 if stage 4 "probes: encoders, $cuts -> $exp_dir/embeddings -> $exp_dir/fit"; then
   run $launch recipes.probe.embed --cuts "$cuts" --encoders "{$encoders}" --random_of "[${trained%, }]" \
-    --random_seeds "[0, 1, 2]" --resources.workers "$jobs" --output "$exp_dir/embeddings"
+    --random_seeds "[${seeds// /, }]" --resources.workers "$jobs" --output "$exp_dir/embeddings"
   run $launch recipes.probe.fit --config ../conf/tasks.yaml --resources.workers "$jobs" --cuts "$cuts" \
-    --embeddings "$exp_dir/embeddings" --output "$exp_dir/fit"
+    --embeddings "$exp_dir/embeddings" --map.projection pca --output "$exp_dir/fit"
 fi
 
 if stage 5 "report: $exp_dir/fit, curves, pairs -> $exp_dir/report/report.html"; then
   run python -m recipes.probe.report --fitted "$exp_dir/fit" --runs "{${runs%, }}" --title "Objectives" \
-    --output "$exp_dir/report"
+    --batches 1 --inspected 8 --output "$exp_dir/report"
 fi
