@@ -35,12 +35,13 @@ def trained(experiment, tmp_path_factory):
     return output
 
 
-def rounds(output):
-    return {str(p.relative_to(output)): read_weights(p) for p in sorted(output.rglob("rounds/*/*"))}
+def weights_of(output, rounds=3):
+    paths = [p for n in range(rounds) for p in sorted((output / f"rounds/{n:04d}").iterdir())]
+    return {str(path.relative_to(output)): read_weights(path) for path in paths}
 
 
-def assert_same(one, other):
-    found = rounds(one), rounds(other)
+def assert_same(one, other, rounds=3):
+    found = weights_of(one, rounds), weights_of(other, rounds)
     assert found[0].keys() == found[1].keys()
     for name, weights in found[0].items():
         for key, value in weights.items():
@@ -62,8 +63,8 @@ def test_the_global_network_is_the_mean_of_clients_weighted_by_their_cuts(experi
 
 
 def test_any_number_of_workers_has_the_same_result(experiment, trained, tmp_path):
-    federate(experiment, tmp_path / "two", "--resources.workers", "2")
-    assert_same(trained, tmp_path / "two")
+    federate(experiment, tmp_path / "two", "--resources.workers", "2", "--rounds", "2")
+    assert_same(trained, tmp_path / "two", rounds=2)
 
 
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(experiment, trained, tmp_path):
@@ -80,7 +81,7 @@ def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(experiment, traine
 
 def test_the_term_changes_what_clients_become_after_the_first_round(experiment, trained, tmp_path):
     federate(experiment, tmp_path / "plain", "--rounds", "2", "--contrast", "null")
-    plain, held = rounds(tmp_path / "plain"), rounds(trained)
+    plain, held = weights_of(tmp_path / "plain", 2), weights_of(trained)
     name = "encoder.norm.weight"
     first, second = "rounds/0000/0000.safetensors", "rounds/0001/0000.safetensors"
     assert torch.equal(plain[first][name], held[first][name])

@@ -93,8 +93,10 @@ for objective in $objectives; do
 done
 
 if stage 4 "probes: encoders, $cuts -> $exp_dir/embeddings -> $exp_dir/fit"; then
+  # With the cache, more objectives cost no more than themselves: remove embeddings and fit, and run again.
   run $launch recipes.probe.embed --cuts "$cuts" --encoders "{$encoders}" --random_of "[${trained%, }]" \
-    --random_seeds "[${seeds// /, }]" --resources.workers "$jobs" --output "$exp_dir/embeddings"
+    --random_seeds "[${seeds// /, }]" --resources.cache "$exp_dir/cache" --resources.workers "$jobs" \
+    --output "$exp_dir/embeddings"
   run $launch recipes.probe.fit --config ../conf/tasks.yaml --resources.workers "$jobs" --cuts "$cuts" \
     --embeddings "$exp_dir/embeddings" --map.projection pca --output "$exp_dir/fit"
 fi
