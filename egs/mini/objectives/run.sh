@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 stage=0
 stop_stage=100
 dry_run=false
-effort=minutes            # minutes, or hour: three seeds of three times the audio; smoke: a test of the plumbing
+effort=minutes            # minutes, or hour: three seeds, 8 h of audio each; smoke: a test of the plumbing
 seeds=                    # by default those of the effort
 objectives=all            # or some: "cola/dcl waveforms/masked_patches"
 jobs=2                    # runs at a time
