@@ -252,6 +252,8 @@ class _Reader:
 
     def one_of(self, kinds: tuple[Any, ...], value: Any, path: str) -> Any:
         """Read a value of any of several types, none of them a config."""
+        if set(kinds) == {Path, type(None)} and isinstance(value, list) and len(value) < 2:
+            value = value[0] if value else None  # as earlier versions wrote it
         if value is None and type(None) in kinds:
             return None
         for kind in kinds[:-1]:

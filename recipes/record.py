@@ -196,18 +196,14 @@ def _check_same(
             f"for {record['stage']}"
         )
     new = flat(record["identity"])
-    # `loss: dcl` of an earlier version is `loss: {kind: dcl}`.
-    old = {
-        f"{name}.kind" if f"{name}.kind" in new else name: value
-        for name, value in flat(renamed(previous["identity"])).items()
-    }
+    old, inputs = _as_now(previous, record)
     changes = [
         f"{name} {old.get(name, 'absent')} -> {new.get(name, 'absent')}"
         for name in sorted(old.keys() | new.keys())
         if old.get(name) != new.get(name) and (name in old or name not in defaults)
     ]
-    for name in sorted(previous["inputs"].keys() | record["inputs"].keys()):
-        was, now = previous["inputs"].get(name), record["inputs"].get(name)
+    for name in sorted(inputs.keys() | record["inputs"].keys()):
+        was, now = inputs.get(name), record["inputs"].get(name)
         marks = [entry and entry["fingerprint"] for entry in (was, now)]
         if marks[0] != marks[1]:
             changes.append(f"input {name} (fingerprint {marks[0]} -> {marks[1]})")
@@ -216,6 +212,26 @@ def _check_same(
             f"{output} holds a run with other settings: {'; '.join(changes)}; "
             "choose another --output, or remove this one"
         )
+
+
+def _as_now(
+    previous: dict[str, Any], record: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return settings and inputs of an earlier version as this one would record them.
+
+    `loss: dcl` was `loss: {kind: dcl}`, and a path that may be left out a list of one or none.
+    """
+    new = flat(record["identity"])
+    old = {
+        f"{name}.kind" if f"{name}.kind" in new else name: value
+        for name, value in flat(renamed(previous["identity"])).items()
+    }
+    old |= {name: None for name, value in old.items() if value == [] and new.get(name, 0) is None}
+    inputs = {
+        name if name in record["inputs"] else name.removesuffix(".0"): entry
+        for name, entry in previous["inputs"].items()
+    }
+    return old, inputs
 
 
 def _versions() -> dict[str, str]:

@@ -71,7 +71,7 @@ def conduct(folder: Path) -> Experiment:
         "--labels", f"[{here.audio / 'labels.csv'}]", "--output", f"{here.cuts}",
     )  # fmt: skip
     stage(
-        separate, separate.separate, "--cuts", f"{here.cuts}", "--originals", f"[{here.audio}]",
+        separate, separate.separate, "--cuts", f"{here.cuts}", "--originals", f"{here.audio}",
         "--separator", "{kind: given, sources: {low: low, high: high}, absent: silent}",
         "--where", "{kind: [song]}", "--output", f"{here.stems}",
     )  # fmt: skip

@@ -60,7 +60,7 @@ def prepare(here: Path) -> None:
     )  # fmt: skip
     stage(
         "source_association.separate", "separate", "--config", f"{MINI / 'conf/given_stems.yaml'}",
-        "--cuts", f"{here / 'cuts'}", "--originals", f"[{MINI / 'data'}]",
+        "--cuts", f"{here / 'cuts'}", "--originals", f"{MINI / 'data'}",
         "--output", f"{here / 'stems'}",
     )  # fmt: skip
 

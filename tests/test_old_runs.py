@@ -18,6 +18,7 @@ from audiossl.training.writers import read_metrics
 from recipes.code_matching import pairs
 from recipes.cola import pretrain as cola
 from recipes.settings import read_settings
+from recipes.source_association import separate
 from recipes.spear import pretrain as spear
 from recipes.stage import run
 
@@ -65,6 +66,8 @@ def test_sides_of_pairs_are_modalities(runs):
     assert record["results"] == finished
     corpus = PairCorpus("pairs")
     assert corpus.modalities == load_matching(runs / "code_matching").modalities
+    separated = read_settings(separate.Config, "stems", ["--config", "stems/config.yaml"])
+    assert separated.originals == Path("audio")
     first = next(iter(read_pairs("pairs/pairs.jsonl", ("mixture", "stem"))))
     assert first.modalities["stem"].kind == "sound"
 

@@ -14,7 +14,7 @@ from audiossl.errors import Skip
 # Writers to a pipe cannot state the size in advance and promise the largest.
 _UNKNOWN_SIZE = 0x7FFF0000
 _SIZES = re.compile(
-    r"^\s*(?P<chunk>[\w ]+?)\s*:\s*(?P<promised>\d+) \(should be (?P<found>\d+)\)", re.M
+    r"^\s*(?P<chunk>[\w ]+?)\s*:\s*(?P<promised>\d+) \(should be (?P<present>\d+)\)", re.M
 )
 _LARGEST_OGG_PAGE = 27 + 255 + 255 * 255
 _MP3_TOLERANCE = 3  # frames by which a length estimated from the bit rate may be off
@@ -56,7 +56,7 @@ def truncated(path: Path, extent: str) -> Skip:
 
 def _check_sizes(path: Path, log: str) -> None:
     for match in _SIZES.finditer(log):
-        promised, present = int(match["promised"]), int(match["found"])
+        promised, present = int(match["promised"]), int(match["present"])
         # The size of the whole container is often wrong by a few bytes; that of the samples is not.
         if match["chunk"] not in ("RIFF", "FORM") and present < promised < _UNKNOWN_SIZE:
             raise truncated(path, f"{present} of {promised} bytes are there")

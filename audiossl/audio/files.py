@@ -201,12 +201,7 @@ def _bounds(path: Path, file: _Stream, span: _Span, to_rate: int) -> tuple[int, 
 
 
 def _blocks(
-    path: Path,
-    file: _Stream,
-    span: tuple[int, int],
-    allow_truncated: bool,
-    *,
-    mono: bool,
+    path: Path, file: _Stream, span: tuple[int, int], allow_truncated: bool, *, mono: bool
 ) -> Iterator[Float[np.ndarray, "samples channels"]]:
     """Decode samples `span[0]` to `span[1]`, and raise where they are missing or no numbers."""
     position, stop = _seek(file, span[0]), span[1]

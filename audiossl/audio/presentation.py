@@ -75,10 +75,16 @@ def present(
     else:
         spans = window_spans(num_samples, presentation)
     for start, stop in spans:
-        waveform = read(max(start, 0), min(stop, num_samples))
-        if start < 0 or stop > num_samples:
-            waveform = np.pad(waveform, (max(0, -start), max(0, stop - num_samples)))
+        waveform = read_span(read, num_samples, start, stop)
         yield waveform if scale == 1 else waveform * scale
+
+
+def read_span(read: Reader, num_samples: int, start: int, stop: int) -> Waveform:
+    """Read samples of a clip, with zeros where it has none."""
+    waveform = read(max(start, 0), min(stop, num_samples))
+    if start < 0 or stop > num_samples:
+        waveform = np.pad(waveform, (max(0, -start), max(0, stop - num_samples)))
+    return waveform
 
 
 def mean_of_windows(

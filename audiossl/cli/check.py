@@ -41,4 +41,4 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _row(finding: Finding) -> tuple[str, str, str]:
-    return _MARKS[finding.holds], finding.name, finding.found
+    return _MARKS[finding.holds], finding.name, finding.details

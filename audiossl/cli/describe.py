@@ -100,6 +100,9 @@ def _listed(counts: Counter[str]) -> str:
     return shown + (f", and {len(counts) - _MOST} more" if len(counts) > _MOST else "")
 
 
+_COUNTED = ("rates", "channels", "formats", "stems")
+
+
 def _plain(description: Description) -> dict[str, Any]:
     durations = description.durations
     return {
@@ -112,10 +115,7 @@ def _plain(description: Description) -> dict[str, Any]:
             if durations
         },
         "unknown_durations": description.unknown,
-        **{
-            name: dict(getattr(description, name))
-            for name in ("rates", "channels", "formats", "stems")
-        },
+        **{name: dict(getattr(description, name)) for name in _COUNTED},
         "labels": {name: dict(counts) for name, counts in description.labels.items()},
         "unusable": description.unusable,
     }

@@ -61,12 +61,12 @@ _LITTLE = 5 << 30
 
 @dataclass(frozen=True)
 class Result:
-    """What one look found."""
+    """Result of one check of the installation."""
 
     what: str
     works: bool | None
     """None: not there, and not needed."""
-    found: str
+    details: str
     cure: str = ""
     """A command that mends it."""
 
@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     folders = arguments.folders
     results = [r for f in folders for r in examine_output(f)] if folders else list(examine())
     marks = {True: "ok", False: "BROKEN", None: "-"}
-    print(columns([(marks[result.works], result.what, result.found) for result in results]))
+    print(columns([(marks[result.works], result.what, result.details) for result in results]))
     cures = dict.fromkeys(result.cure for result in results if result.cure)
     if cures:
         print("to run:\n  " + "\n  ".join(cures))

@@ -22,6 +22,9 @@ from audiossl.data.layout import RECORDING, SAMPLE_RATE
 from audiossl.data.plan import Position
 from audiossl.data.teacher_targets import Excerpt, TeacherTargets
 from audiossl.errors import UserError
+from audiossl.nn.padding import padded
+
+Rows = Int[np.ndarray, " batch"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,11 +101,7 @@ class CropPlan:
         """Step over one batch."""
         return Position(0, position.batch + 1)
 
-    def draw(
-        self, number: int
-    ) -> tuple[
-        int, Int[np.ndarray, " batch"], Int[np.ndarray, " batch"], Int[np.ndarray, " batch"]
-    ]:
+    def draw(self, number: int) -> tuple[int, Rows, Rows, Rows]:
         """Draw batch `number`: samples of a crop, and of each crop its cut, start and domain."""
         generator = np.random.Generator(np.random.Philox(key=[self.seed, number]))
         chosen = int(generator.integers(len(self.widths)))
@@ -198,32 +197,17 @@ class Crops:
     def _with_targets(
         self, batch: CropBatch, excerpts: Sequence[Excerpt], offsets: Float[Tensor, " batch"]
     ) -> CropBatch:
-        read = {
-            name: [stored.frames(excerpt) for excerpt in excerpts]
-            for name, stored in self.targets.items()
-        }
-        counts = {name: torch.tensor([0 if rows is None else len(rows) for rows in frames])
-                  for name, frames in read.items()}  # fmt: skip
-        frames = {name: _padded(read[name], stored.facts.dim)
-                  for name, stored in self.targets.items()}  # fmt: skip
+        frames, counts = {}, {}
+        for name, stored in self.targets.items():
+            rows = (stored.frames(excerpt) for excerpt in excerpts)
+            none = np.zeros((0, stored.facts.dim), np.float16)
+            frames[name], counts[name] = padded((none if r is None else r for r in rows), 1)
         clips = {
             name: torch.from_numpy(np.stack([stored.clip(excerpt) for excerpt in excerpts]))
             for name, stored in self.targets.items()
             if stored.facts.clip_dim
         }
         return replace(batch, offsets=offsets, frames=frames, frame_counts=counts, clips=clips)
-
-
-def _padded(
-    frames: Sequence[Float[np.ndarray, "_ dim"] | None], dim: int
-) -> Float[Tensor, "batch most dim"]:
-    """Put frames into one tensor, with zeros behind; of at least one frame."""
-    most = max([1, *(len(rows) for rows in frames if rows is not None)])
-    padded = np.zeros((len(frames), most, dim), np.float16)
-    for row, rows in zip(padded, frames, strict=True):
-        if rows is not None:
-            row[: len(rows)] = rows
-    return torch.from_numpy(padded)
 
 
 def _shared(rows: int, shares: Mapping[str, float]) -> list[int]:

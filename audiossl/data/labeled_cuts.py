@@ -51,20 +51,19 @@ class LabeledCuts:
         self.corpus, self.config = Corpus(folder), config
         chosen = set(self.corpus.select(config.where).tolist())
         seconds = self.corpus.num_samples / SAMPLE_RATE
-        cuts, labels = [], []
-        for index, labels_of_cut in enumerate(self.corpus.labels()):
-            label = labels_of_cut.get(config.label, "")
-            long_enough = config.min_duration <= seconds[index] <= config.max_duration
-            if index in chosen and label and long_enough:
-                cuts.append(index)
-                labels.append(label)
-        if not cuts:
+        fits = (seconds >= config.min_duration) & (seconds <= config.max_duration)
+        labels = {
+            index: own[config.label]
+            for index, own in enumerate(self.corpus.labels())
+            if index in chosen and own.get(config.label) and fits[index]
+        }
+        if not labels:
             raise UserError(
                 f"{folder}: no cut of {config.min_duration} to {config.max_duration} s has label "
                 f"{config.label!r}{f' where {config.where}' if config.where else ''}"
             )
-        self.cuts: Int[np.ndarray, " cuts"] = np.array(cuts)
-        self.labels: list[str] = labels
+        self.cuts: Int[np.ndarray, " cuts"] = np.array(list(labels))
+        self.labels: list[str] = list(labels.values())
 
     @property
     def lengths(self) -> Int[np.ndarray, " cuts"]:

@@ -152,10 +152,7 @@ def _filled(group: np.ndarray, size: int) -> np.ndarray:
 
 
 def _interleaved(
-    slots: list[np.ndarray],
-    batches: np.ndarray,
-    sizes: np.ndarray,
-    generator: np.random.Generator,
+    slots: list[np.ndarray], batches: np.ndarray, sizes: np.ndarray, generator: np.random.Generator
 ) -> EpochBatches:
     """Shuffle the batches of all buckets together."""
     buckets = np.repeat(np.arange(len(batches)), batches)

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from audiossl.audio.presentation import Presentation, level_scale
+from audiossl.audio.presentation import Presentation, level_scale, read_span
 from audiossl.batches import DataFacts, ViewBatch
 from audiossl.configs import Count, Nonnegative, Share
 from audiossl.data.corpus import Corpus
@@ -281,8 +281,8 @@ def _padded(
     corpus: Corpus, cut: int, field: str, start: int, size: int
 ) -> Float[np.ndarray, " samples"]:
     """Read `size` samples from `start`, with zeros where the cut has none."""
-    first, last = max(start, 0), min(start + size, int(corpus.num_samples[cut]))
-    waveform = corpus.waveform(cut, field, first, last - first)
-    if len(waveform) == size:
-        return waveform
-    return np.pad(waveform, (first - start, start + size - last))
+
+    def read(first: int, last: int) -> Float[np.ndarray, " samples"]:
+        return corpus.waveform(cut, field, first, last - first)
+
+    return read_span(read, int(corpus.num_samples[cut]), start, start + size)

@@ -1,4 +1,4 @@
-"""Triangular bands of a spectrum, without most of the zeros of their matrix.
+"""Triangular bands of a spectrum, linear in mel, without most of the zeros of their matrix.
 
 A band is zero but for a few neighboring bins. A few bands beside each other make a dense block:
 with four of them a CPU multiplies a quarter of the matrix, which is most of a front end's time.
@@ -13,6 +13,25 @@ NUM_BLOCKS = 4
 
 Block = tuple[slice, slice]
 """Bins and bands of one dense part of a matrix."""
+
+
+def triangles(
+    bins: Float[Tensor, " bins"], edges: Float[Tensor, " edges"]
+) -> Float[Tensor, "bins bands"]:
+    """Weights of bins in bands with peak 1, each from an edge over the next to the one after it.
+
+    Args:
+        bins: Frequency of each bin, on the scale on which bands are triangles.
+        edges: Two more than bands.
+
+    Example:
+        >>> triangles(torch.arange(4.0), torch.tensor([0.0, 1.0, 3.0])).flatten()
+        tensor([0.0000, 1.0000, 0.5000, 0.0000])
+    """
+    left, center, right = edges[:-2], edges[1:-1], edges[2:]
+    rising = (bins[:, None] - left) / (center - left)
+    falling = (right - bins[:, None]) / (right - center)
+    return torch.minimum(rising, falling).clamp(min=0.0)
 
 
 def blocks(bands: Float[Tensor, "bins bands"], count: int = NUM_BLOCKS) -> list[Block]:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from audiossl.configs import Count, Nonnegative, Positive, Share
-from audiossl.features.bands import blocks, in_bands
+from audiossl.features.bands import blocks, in_bands, triangles
 from audiossl.nn.lengths import padding_mask
 
 PADDING = math.log(1e-10)
@@ -165,10 +165,7 @@ def mel_bins(config: KaldiFbankConfig) -> Float[Tensor, "half_fft bins"]:
     """
     low, high = (1127.0 * math.log(1.0 + edge / 700.0) for edge in (config.low, config.high))
     step = (high - low) / (config.num_bins + 1)
-    number = torch.arange(config.num_bins, dtype=torch.float32)
-    left, center, right = (low + (number + offset) * step for offset in (0.0, 1.0, 2.0))
+    edges = low + torch.arange(config.num_bins + 2, dtype=torch.float32) * step
     width = config.sample_rate / config.fft_size
     frequency = width * torch.arange(config.fft_size // 2, dtype=torch.float32)
-    at = 1127.0 * (1.0 + frequency / 700.0).log()[:, None]
-    rising, falling = (at - left) / (center - left), (right - at) / (right - center)
-    return torch.minimum(rising, falling).clamp(min=0.0)
+    return triangles(1127.0 * (1.0 + frequency / 700.0).log(), edges)

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from audiossl.audio.timing import num_frames
 from audiossl.configs import Count, Nonnegative, Positive
-from audiossl.features.bands import blocks, in_bands
+from audiossl.features.bands import blocks, in_bands, triangles
 
 FLOOR = 1e-5
 CEILING = 1e8
@@ -109,15 +109,9 @@ def mel_bands(config: LogMelConfig) -> Float[Tensor, "bins bands"]:
     """Build the triangles: linear in mel(f) = 1127 ln(1 + f/700), peak 1, nothing at 0 Hz."""
     bins = config.fft_size // 2 + 1
     hertz = torch.linspace(0.0, config.sample_rate / 2, bins, dtype=torch.float64)
-    mel = _mel(hertz)[:, None]
-    limits = _mel(torch.tensor([config.low, config.high], dtype=torch.float64))
-    edges = torch.linspace(
-        float(limits[0]), float(limits[1]), config.num_bands + 2, dtype=torch.float64
-    )
-    left, center, right = edges[:-2], edges[1:-1], edges[2:]
-    rising = (mel - left) / (center - left)
-    falling = (right - mel) / (right - center)
-    bands = torch.minimum(rising, falling).clamp(min=0.0)
+    low, high = _mel(torch.tensor([config.low, config.high], dtype=torch.float64)).tolist()
+    edges = torch.linspace(low, high, config.num_bands + 2, dtype=torch.float64)
+    bands = triangles(_mel(hertz), edges)
     bands[0] = 0.0
     return bands
 

@@ -68,8 +68,7 @@ def spec_augment(
     batch, frames, bins = features.shape
     per_row = 1 + 2 * (config.num_bands + config.num_spans)
     draws = distributed.draw_rows(
-        batch,
-        lambda rows: torch.rand(rows, per_row, device=features.device, generator=generator),
+        batch, lambda rows: torch.rand(rows, per_row, device=features.device, generator=generator)
     )
     chosen = draws[:, :1] < config.probability
     bands = draws[:, 1 : 1 + 2 * config.num_bands].unflatten(1, (-1, 2))

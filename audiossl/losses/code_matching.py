@@ -122,23 +122,23 @@ def code_matching(
     *,
     offset: int = 0,
     excluded: Bool[Tensor, "batch candidates"] | None = None,
-    kept: Bool[Tensor, " batch"] | None = None,
-    num_kept: Float[Tensor, ""] | None = None,
+    valid: Bool[Tensor, " batch"] | None = None,
+    num_valid: Float[Tensor, ""] | None = None,
 ) -> Float[Tensor, ""]:
-    """Average the InfoNCE of code similarities over the anchors that are kept (L_CMCM).
+    """Average the InfoNCE of code similarities over the valid anchors (L_CMCM).
 
     Args:
         scores: Of this rank's anchors against every rank's candidates.
         offset: Column of the first anchor's positive.
         excluded: Pairs that are no negatives.
-        kept: Which anchors exist; windows behind the end of a clip do not.
-        num_kept: What their sum is divided by; on several ranks, the mean number of a rank.
+        valid: Which anchors exist; windows behind the end of a clip do not.
+        num_valid: What their sum is divided by; on several ranks, the mean number of a rank.
     """
-    if kept is None:
+    if valid is None:
         return info_nce(scores, offset=offset, excluded=excluded)
     losses = info_nce(scores, offset=offset, excluded=excluded, reduction="none")
-    count = kept.sum() if num_kept is None else num_kept
-    return losses.masked_fill(~kept, 0.0).sum() / count.clamp(min=1)
+    count = valid.sum() if num_valid is None else num_valid
+    return losses.masked_fill(~valid, 0.0).sum() / count.clamp(min=1)
 
 
 def near_windows(

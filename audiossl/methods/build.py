@@ -69,10 +69,10 @@ def build_method(config: Any, encoder: nn.Module, data: DataFacts | None = None)
     Raises:
         UserError: A user's class is not found, or the encoder lacks what the method needs.
     """
-    found = METHODS.get(type(config)) or python_object(config.kind)
-    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+    factory = METHODS.get(type(config)) or python_object(config.kind)
+    if not (isinstance(factory, type) and issubclass(factory, nn.Module)):
         raise UserError(f"{config.kind}: is no class of a torch module")
-    method: nn.Module = found(encoder, config, data or DataFacts())
+    method: nn.Module = factory(encoder, config, data or DataFacts())
     if not isinstance(getattr(method, "encoder", None), nn.Module):
         raise UserError(f"{config.kind}: keep what is trained as self.encoder")
     return method

@@ -192,8 +192,8 @@ class CodeMatching(nn.Module):
         """
         for name in ("encoder", "heads"):
             prefix = f"{name}."
-            kept = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-            load_exactly(getattr(self, name), kept, f"{source} ({name})")
+            weights = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            load_exactly(getattr(self, name), weights, f"{source} ({name})")
 
     def joint_share(self) -> Float[Tensor, ""]:
         """Measure which share of the recently used entries more than one modality uses."""

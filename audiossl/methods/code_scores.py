@@ -80,21 +80,23 @@ def pair_code_loss(
         1.0
     """
     count = _num_windows(first, second, config.window)
-    (own, kept), (other, other_kept) = (
+    (own, valid), (other, other_valid) = (
         _cut(modality, count, config) for modality in (first, second)
     )
-    kept = kept & other_kept
-    masked = _excluded(excluded, kept, count, config.gap)
+    valid = valid & other_valid
+    masked = _excluded(excluded, valid, count, config.gap)
     offset = distributed.rank() * len(own)
-    num_kept = distributed.total(kept.sum().to(own)) / distributed.world_size()
-    matched = partial(code_matching, offset=offset, excluded=masked, kept=kept, num_kept=num_kept)
+    num_valid = distributed.total(valid.sum().to(own)) / distributed.world_size()
+    matched = partial(
+        code_matching, offset=offset, excluded=masked, valid=valid, num_valid=num_valid
+    )
     scores = _scores(own, distributed.gather(other), config)
     loss = matched(scores)
     if config.symmetric:
         loss = (loss + matched(_scores(distributed.gather(own), other, config).T)) / 2
     targets = torch.arange(len(own), device=own.device) + offset
-    right = (scores.detach().argmax(dim=1) == targets) & kept
-    return CodeLoss(loss, right.sum() / num_kept.clamp(min=1))
+    right = (scores.detach().argmax(dim=1) == targets) & valid
+    return CodeLoss(loss, right.sum() / num_valid.clamp(min=1))
 
 
 def _num_windows(first: Choices, second: Choices, window: float | None) -> int:
@@ -115,11 +117,11 @@ def _cut(
 
 
 def _excluded(
-    clips: Bool[Tensor, "batch clips"], kept: Bool[Tensor, " pieces"], count: int, gap: int
+    clips: Bool[Tensor, "batch clips"], valid: Bool[Tensor, " pieces"], count: int, gap: int
 ) -> Bool[Tensor, "pieces candidates"]:
     """Say which windows are no negatives: of partners, of the same time, or not there."""
     rows, columns = clips.shape
-    absent = ~distributed.gather(kept)
+    absent = ~distributed.gather(valid)
     if count == 1:
         return clips | absent
     place = torch.arange(columns * count, device=clips.device)

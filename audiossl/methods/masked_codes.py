@@ -271,10 +271,10 @@ def _check_codes(batch: CodeBatch, targets: Mapping[str, Target]) -> None:
                 f"a batch brings no {name} codes (it has {', '.join(batch.codes) or 'none'}): "
                 "encode its cuts with that teacher's quantizer first"
             )
-        found = batch.codes[name].shape[2]
-        if found != target.num_codebooks:
+        num_codebooks = batch.codes[name].shape[2]
+        if num_codebooks != target.num_codebooks:
             raise UserError(
-                f"{name} codes have {found} codebooks, expected {target.num_codebooks}: "
+                f"{name} codes have {num_codebooks} codebooks, expected {target.num_codebooks}: "
                 "are they of another quantizer?"
             )
 

@@ -244,9 +244,9 @@ class _Block(nn.Module):
         inner = self.project(self.excite(inner, lengths))
         if not self.residual:
             return inner, lengths
-        return image + self._kept(inner), lengths
+        return image + self._drop_path(inner), lengths
 
-    def _kept(self, inner: Tensor) -> Tensor:
+    def _drop_path(self, inner: Tensor) -> Tensor:
         """Leave the block out for some samples in training, and scale up the rest."""
         if not self.training or self.drop == 0.0:
             return inner

@@ -16,7 +16,16 @@ from audiossl.python_objects import UserDefined
 
 @runtime_checkable
 class Encoder(Protocol):
-    """A network from waveforms to frames: all that probes, teachers and exports rely on."""
+    """A network from waveforms to frames: all that probes, teachers and exports rely on.
+
+    Example:
+        >>> from audiossl.models.log_mel_statistics import LogMelStatistics
+        >>> encoder = LogMelStatistics()
+        >>> isinstance(encoder, Encoder), encoder.sample_rate, encoder.frame_rate, encoder.dim
+        (True, 16000, 100.0, 64)
+        >>> encoder(torch.zeros(2, 16000), torch.tensor([16000, 8000])).lengths
+        tensor([98, 48])
+    """
 
     sample_rate: int
     """Samples a second that the waveforms must have."""

@@ -6,7 +6,6 @@ changes a valid frame.
 """
 
 import math
-from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -90,14 +89,20 @@ class ModalityEncoder(nn.Module):
     stride: int = 1
     """Rows to one frame of the output."""
 
-    @abstractmethod
     def forward(
         self,
         values: Shaped[Tensor, "batch length *dims"],
         lengths: Int[Tensor, " batch"],
-        context: Context | None = None,
+        context: Context | None = None,  # noqa: ARG002
     ) -> Frames:
         """Encode frames or tokens; rows behind `lengths` are padding."""
+        return self.encode(values, lengths)
+
+    def encode(
+        self, values: Shaped[Tensor, "batch length *dims"], lengths: Int[Tensor, " batch"]
+    ) -> Frames:
+        """Encode without a context: what a subclass defines, unless it uses one."""
+        raise NotImplementedError
 
 
 def build_modality_encoder(config: ModalityConfig, size: int, frame_rate: float) -> ModalityEncoder:
@@ -141,11 +146,8 @@ class FramesEncoder(ModalityEncoder):
         self.convolutions = Convolutions(size, config.convolutions)
         self.stride = self.convolutions.stride
 
-    def forward(
-        self,
-        values: Float[Tensor, "batch length dim"],
-        lengths: Int[Tensor, " batch"],
-        context: Context | None = None,  # noqa: ARG002
+    def encode(
+        self, values: Float[Tensor, "batch length dim"], lengths: Int[Tensor, " batch"]
     ) -> Frames:
         """Encode frames."""
         normalized = self.norm(values, valid_mask(lengths, values.shape[1]))
@@ -162,12 +164,7 @@ class TextEncoder(ModalityEncoder):
         self.convolutions = Convolutions(self.dim, config.convolutions)
         self.stride = self.convolutions.stride
 
-    def forward(
-        self,
-        values: Int[Tensor, "batch length"],
-        lengths: Int[Tensor, " batch"],
-        context: Context | None = None,  # noqa: ARG002
-    ) -> Frames:
+    def encode(self, values: Int[Tensor, "batch length"], lengths: Int[Tensor, " batch"]) -> Frames:
         """Encode tokens."""
         return self.convolutions(self.embedding(values), lengths, self.frame_rate)
 
@@ -190,11 +187,8 @@ class PianoRollEncoder(ModalityEncoder):
         self.convolutions = Convolutions(channels * (PITCHES // 4), config.convolutions)
         self.stride = self.convolutions.stride
 
-    def forward(
-        self,
-        values: Float[Tensor, "batch length dim"],
-        lengths: Int[Tensor, " batch"],
-        context: Context | None = None,  # noqa: ARG002
+    def encode(
+        self, values: Float[Tensor, "batch length dim"], lengths: Int[Tensor, " batch"]
     ) -> Frames:
         """Encode rolls: (pitch, channel) of each frame, one channel after another."""
         valid = valid_mask(lengths, values.shape[1])
@@ -213,11 +207,8 @@ class GivenEncoder(ModalityEncoder):
         self.dim, self.frame_rate = size, frame_rate
         self.norm = FrameNorm(size)
 
-    def forward(
-        self,
-        values: Float[Tensor, "batch length dim"],
-        lengths: Int[Tensor, " batch"],
-        context: Context | None = None,  # noqa: ARG002
+    def encode(
+        self, values: Float[Tensor, "batch length dim"], lengths: Int[Tensor, " batch"]
     ) -> Frames:
         """Normalize vectors."""
         normalized = self.norm(values, valid_mask(lengths, values.shape[1]))

@@ -132,9 +132,7 @@ class PatchTransformer(FeatureEncoder):
         return Frames(layers[-1], lengths, self.frame_rate, layers=layers, pooled=clip)
 
     def encode_patches(
-        self,
-        features: Float[Tensor, "batch frames bins"],
-        feature_lengths: Int[Tensor, " batch"],
+        self, features: Float[Tensor, "batch frames bins"], feature_lengths: Int[Tensor, " batch"]
     ) -> tuple[list[Float[Tensor, "batch times bands dim"]], Int[Tensor, " batch"]]:
         """Encode normalized filter banks to tokens.
 

@@ -27,13 +27,13 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found."""
+    """Result of one check."""
 
     name: str
     """The property."""
     holds: bool | None
     """None where something is only measured."""
-    found: str
+    details: str
     """The figures behind it."""
 
 
@@ -161,10 +161,7 @@ def _extremes(encoder: Encoder) -> tuple[bool, str]:
         frames = _encode(encoder, waveform)
         if not all(bool(torch.isfinite(part).all()) for part in _parts(frames)):
             bad.append(name)
-    return (
-        not bad,
-        f"NaN or infinite on {', '.join(bad)}" if bad else f"finite on {', '.join(cases)}",
-    )
+    return not bad, f"{'NaN or infinite' if bad else 'finite'} on {', '.join(bad or cases)}"
 
 
 def _deterministic(encoder: Encoder) -> tuple[bool, str]:

@@ -24,7 +24,6 @@ def dropout(
     if rate == 0:
         return x
     uniform = distributed.draw_rows(
-        len(x),
-        lambda rows: torch.rand(rows, *x.shape[1:], device=x.device, generator=generator),
+        len(x), lambda rows: torch.rand(rows, *x.shape[1:], device=x.device, generator=generator)
     )
     return x * (uniform >= rate) / (1 - rate)

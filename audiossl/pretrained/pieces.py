@@ -73,10 +73,8 @@ class Pieces:
         self.clips, self.encoder, self.chunk = clips, encoder, chunk
         self.frames, self.on_skip = frames, on_skip
         self.presentation = presentation_of(encoder)
-        self.result = Embedded(
-            frame_rate=encoder.frame_rate,
-            layer_convention=str(getattr(encoder, "layer_convention", "")),
-        )
+        convention = str(getattr(encoder, "layer_convention", ""))
+        self.result = Embedded(frame_rate=encoder.frame_rate, layer_convention=convention)
         self.waiting: deque[_Piece] = deque()
         self.left_out: set[int] = set()
         self.last_reason: Skip | None = None

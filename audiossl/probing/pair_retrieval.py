@@ -32,7 +32,7 @@ HEADLINE_K = 10
 
 @dataclass(frozen=True)
 class Condition:
-    """Which similarity ranks which candidates for which queries."""
+    """A similarity, by which queries of one modality rank candidates of another."""
 
     by: Similarity
     pool: str

@@ -127,24 +127,26 @@ def _leaves(
     current = (old % size).long()[..., None]
     distance = norms.view(-1, size) + norms[old][..., None] - 2 * products.within[old]
     change = 2 * (with_error - with_error.gather(2, current)) + distance
-    change, pick = _best(change, _num_kept(old.shape[1], size, _width(size, leaves=1)))
+    change, pick = _best(change, _beam_width(old.shape[1], size, _width(size, leaves=1)))
     return _Beam(change, (old[..., None] - current + pick)[..., None].int())
 
 
 def _merged(beam: _Beam, old: Int32[Tensor, "frames codebooks"], products: EntryProducts) -> _Beam:
     """Join neighboring groups: every pair of their candidates is one of the new group's."""
     num_frames, num_groups, width, leaves = beam.entries.shape
-    kept = _num_kept(num_groups // 2, width * width, _width(products.codebook_size, 2 * leaves))
+    num_best = _beam_width(
+        num_groups // 2, width * width, _width(products.codebook_size, 2 * leaves)
+    )
     if _is_fusible(products.between, width):
         from audiossl.quantization.beam_triton import merged  # only where there is CUDA
 
-        return _Beam(*merged(beam.change, beam.entries, old, products.between, kept))
+        return _Beam(*merged(beam.change, beam.entries, old, products.between, num_best))
     choices = old.view(num_frames, num_groups, 1, leaves)
     # The current choice comes last, so that moves can be measured from it.
     candidates = torch.cat([beam.entries, choices], dim=2)
     cross = _products_of_moves(candidates[:, 0::2], candidates[:, 1::2], products.between)
     change = beam.change[:, 0::2, :, None] + beam.change[:, 1::2, None, :] + 2 * cross
-    change, pick = _best(change.flatten(2), kept)
+    change, pick = _best(change.flatten(2), num_best)
     pick = pick[..., None].expand(-1, -1, -1, leaves)
     left = beam.entries[:, 0::2].gather(2, pick // width)
     right = beam.entries[:, 1::2].gather(2, pick % width)
@@ -168,14 +170,14 @@ def _products_of_moves(
 
 
 def _best(
-    change: Float[Tensor, "frames groups candidates"], kept: int
-) -> tuple[Float[Tensor, "frames groups kept"], Int64[Tensor, "frames groups kept"]]:
+    change: Float[Tensor, "frames groups candidates"], num_best: int
+) -> tuple[Float[Tensor, "frames groups best"], Int64[Tensor, "frames groups best"]]:
     """Find the candidates that lower the error most."""
-    best = change.topk(kept, dim=2, largest=False, sorted=False)
+    best = change.topk(num_best, dim=2, largest=False, sorted=False)
     return best.values, best.indices
 
 
-def _num_kept(num_groups: int, num_candidates: int, width: int) -> int:
+def _beam_width(num_groups: int, num_candidates: int, width: int) -> int:
     """Count the candidates that stay: of the last group the best alone."""
     return 1 if num_groups == 1 else min(width, num_candidates)
 

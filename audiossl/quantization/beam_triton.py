@@ -21,21 +21,21 @@ def merged(
     entries: Int32[Tensor, "frames groups width leaves"],
     old: Int32[Tensor, "frames codebooks"],
     between: Float[Tensor, "entries entries"],
-    kept: int,
-) -> tuple[Float[Tensor, "frames fewer kept"], Int32[Tensor, "frames fewer kept more_leaves"]]:
-    """Join neighboring groups and keep the `kept` best candidates of each.
+    num_best: int,
+) -> tuple[Float[Tensor, "frames fewer best"], Int32[Tensor, "frames fewer best more_leaves"]]:
+    """Join neighboring groups and keep the best candidates of each.
 
     Args:
         change: By how much a candidate alone would change the squared error, float32.
         entries: The entries it consists of; width and leaves are powers of two.
         old: The current choice.
         between: Inner products between all entries, float32.
-        kept: Candidates to keep, at most width².
+        num_best: Candidates to keep, at most width².
     """
     num_frames, num_groups, width, leaves = entries.shape
     fewer = num_groups // 2
-    best = change.new_empty(num_frames, fewer, kept)
-    chosen = entries.new_empty(num_frames, fewer, kept, 2 * leaves)
+    best = change.new_empty(num_frames, fewer, num_best)
+    chosen = entries.new_empty(num_frames, fewer, num_best, 2 * leaves)
     merge_kernel[(num_frames * fewer,)](
         change.contiguous(),
         entries.contiguous(),
@@ -47,7 +47,7 @@ def merged(
         num_groups=num_groups,
         width=width,
         leaves=leaves,
-        kept=kept,
+        num_best=num_best,
         num_warps=4 if width <= 16 else 8,
     )
     return best, chosen
@@ -102,7 +102,7 @@ def merge_kernel(
     num_groups: tl.constexpr,
     width: tl.constexpr,
     leaves: tl.constexpr,
-    kept: tl.constexpr,
+    num_best: tl.constexpr,
 ):
     """Merge one pair of groups of one frame."""
     pair = tl.program_id(0).to(tl.int64)
@@ -127,14 +127,14 @@ def merge_kernel(
     # The upper half of a key sorts like the float; the lower says which candidate it is.
     upper = _flipped(total.to(tl.int32, bitcast=True)).to(tl.int64) << 32
     keys = tl.reshape(upper | (candidate[:, None] * width + candidate[None, :]), (width * width,))
-    if kept == 1:
+    if num_best == 1:
         place = tl.arange(0, 1)
         keys = tl.min(keys, axis=0) + tl.zeros((1,), tl.int64)
     else:
         place = tl.arange(0, width * width)
         keys = tl.sort(keys)
-    wanted = place < kept
-    out = pair * kept + place
+    wanted = place < num_best
+    out = pair * num_best + place
     value = _flipped((keys >> 32).to(tl.int32)).to(tl.float32, bitcast=True)
     tl.store(best + out, value, mask=wanted)
     pick = (keys & 0xFFFFFFFF).to(tl.int32)

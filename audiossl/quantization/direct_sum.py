@@ -227,9 +227,7 @@ class _Tables:
     """Inner products between `entries`."""
 
 
-def _distance_from_uniform(
-    probabilities: Float[Tensor, "codebooks size"],
-) -> Float[Tensor, ""]:
+def _distance_from_uniform(probabilities: Float[Tensor, "codebooks size"]) -> Float[Tensor, ""]:
     """Mean over codebooks of 1 - H/log K."""
     entropy = -(probabilities * (probabilities + 1e-20).log()).sum(dim=1).mean()
     return 1 - entropy / math.log(probabilities.shape[1])

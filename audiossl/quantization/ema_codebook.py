@@ -101,9 +101,7 @@ class EmaCodebook(CodebookQuantizer):
         return {"entries": self.entries}
 
     def set_entries(
-        self,
-        values: Float[Tensor, "some dim"],
-        chosen: Bool[Tensor, " size"] | slice = slice(None),
+        self, values: Float[Tensor, "some dim"], chosen: Bool[Tensor, " size"] | slice = slice(None)
     ) -> None:
         """Put entries, and everything that would pull them back, to new values."""
         self.entries[chosen] = values.to(self.entries)

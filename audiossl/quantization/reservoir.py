@@ -28,7 +28,7 @@ class Reservoir:
             size: Frames to keep.
             dim: Of a frame.
             generator: Draws the numbers, on the CPU.
-            dtype: In which frames are kept.
+            dtype: Data type of the stored frames.
         """
         self.seen = 0
         """Frames shown so far."""
@@ -39,7 +39,7 @@ class Reservoir:
         self._filled = 0
 
     @property
-    def frames(self) -> Float[Tensor, "kept dim"]:
+    def frames(self) -> Float[Tensor, "samples dim"]:
         """The sample so far."""
         return self._kept[: self._filled]
 

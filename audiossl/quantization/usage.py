@@ -15,8 +15,6 @@ class CodeUsage:
     """exp of the entropy: as many equally likely entries would be as uncertain."""
     num_dead: Int64[Tensor, " codebooks"]
     """Number of entries that no frame chose."""
-    largest_share: Float[Tensor, " codebooks"]
-    """Share of the entry that is chosen most."""
 
 
 def count_codes(
@@ -39,7 +37,7 @@ def code_usage(counts: Int64[Tensor, "codebooks size"]) -> CodeUsage:
     """
     shares = counts.double() / counts.sum(dim=1, keepdim=True).clamp(min=1)
     entropy = -torch.xlogy(shares, shares).sum(dim=1)
-    return CodeUsage(entropy.exp(), (counts == 0).sum(dim=1), shares.amax(dim=1))
+    return CodeUsage(entropy.exp(), (counts == 0).sum(dim=1))
 
 
 def joint_share(

@@ -140,6 +140,5 @@ def _map(maps: Maps | None) -> Any:
             tone = "#d5d5cf" if not value else colors(share)
             axis.scatter(*zip(*own or [(float("nan"),) * 2], strict=True), s=5, color=tone)
         axis.set_title(f"{encoder}, by {name}", fontsize=9, loc="left")
-        axis.set_xticks([])
-        axis.set_yticks([])
+        axis.set(xticks=[], yticks=[])
     return figure

@@ -76,9 +76,8 @@ def pair_controls(pairs: Sequence[Pair], identity: str) -> str:
         "by recording": "recording up",
     }
     options = "".join(f'<option value="{key}">{label}</option>' for label, key in orders.items())
-    sources = "".join(
-        f"<option>{escape(name)}</option>" for name in sorted({pair.source for pair in pairs})
-    )
+    names = sorted({escape(pair.source) for pair in pairs})
+    sources = "".join(f"<option>{name}</option>" for name in names)
     return (
         f'<div class="controls" data-pairs="{identity}">'
         f'<label>order <select name="order">{options}</select></label>'

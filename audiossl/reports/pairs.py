@@ -57,11 +57,7 @@ class Pair:
 
 
 def inspect_pairs(
-    views: Views,
-    model: nn.Module,
-    *,
-    batches: int = 8,
-    device: torch.device | None = None,
+    views: Views, model: nn.Module, *, batches: int = 8, device: torch.device | None = None
 ) -> list[Pair]:
     """Draw the first batches of a run again and score their pairs.
 

@@ -16,9 +16,7 @@ _LOUDNESS = 0.1
 
 
 def sound(
-    waveform: Float[np.ndarray, " samples"],
-    caption: str,
-    marks: Sequence[tuple[float, float]] = (),
+    waveform: Float[np.ndarray, " samples"], caption: str, marks: Sequence[tuple[float, float]] = ()
 ) -> str:
     """Show a sound as a spectrogram that plays it.
 

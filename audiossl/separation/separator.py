@@ -22,7 +22,7 @@ class Separator(Protocol):
 
     @property
     def sample_rate(self) -> int:
-        """Of mixtures and stems, in Hz."""
+        """Sample rate of mixtures and stems in Hz."""
 
     @property
     def num_channels(self) -> int:
@@ -42,7 +42,7 @@ class Separator(Protocol):
 
     @property
     def device(self) -> torch.device:
-        """Where it computes."""
+        """Device on which it computes."""
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -77,9 +77,7 @@ class AisfxTeacher(FrozenTeacher):
         return self.encode_features((1 + 10_000 * power).log10() / LOUDEST, num_frames)
 
     def encode_features(
-        self,
-        features: Float[Tensor, "batch mel_frames mels"],
-        num_frames: Int[Tensor, " batch"],
+        self, features: Float[Tensor, "batch mel_frames mels"], num_frames: Int[Tensor, " batch"]
     ) -> Frames:
         """Run the network behind the front end."""
         image = F.pad(features, (0, 0, 0, max(0, 2**HALVINGS - features.shape[1])))[:, None]
@@ -102,9 +100,7 @@ class _Block(nn.Module):
         self.bn1, self.bn2 = nn.BatchNorm2d(after), nn.BatchNorm2d(after)
 
     def forward(
-        self,
-        image: Float[Tensor, "batch before frames bins"],
-        valid: Bool[Tensor, "batch frames"],
+        self, image: Float[Tensor, "batch before frames bins"], valid: Bool[Tensor, "batch frames"]
     ) -> Float[Tensor, "batch after frames bins"]:
         # A convolution sees zeros behind the end; what its own bias made of padding is taken out.
         padding = ~valid[:, None, :, None]

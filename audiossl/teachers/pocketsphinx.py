@@ -12,7 +12,7 @@ the whole waveform, Hamming windows of 410 samples each 160 that lie in the wave
 of 512 points, 25 mel triangles of unit area from 130 to 6800 Hz on whole points, orthonormal DCT,
 liftering by 22, the mean over the utterance taken off. The decoder's removal of noise is left out.
 Frames are posteriors: the softmax of a tenth of the log-likelihoods, because streams and frames are
-not as independent as the model believes, and undamped posteriors are nearly always 0 or 1.
+not as independent as the model assumes, and undamped posteriors are nearly always 0 or 1.
 
 Source: the model is CMU Sphinx's `en-us` (ptm), whose files are described in SphinxTrain's manual.
 """

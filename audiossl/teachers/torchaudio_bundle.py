@@ -121,11 +121,9 @@ class TorchaudioTeacher(FrozenTeacher):
             hidden = transformer.layer_norm(hidden)
         scores = torch.zeros_like(hidden[..., 0]).masked_fill(padding, -torch.inf)
         size = (len(hidden), 1, hidden.shape[1], hidden.shape[1])
-        masks = (
-            {"key_padding_mask": scores}
-            if self.masks_keys
-            else {"attention_mask": scores[:, None, None].expand(size)}
-        )
+        masks = {"attention_mask": scores[:, None, None].expand(size)}
+        if self.masks_keys:
+            masks = {"key_padding_mask": scores}
         for block in transformer.layers:
             hidden, bias = block(hidden, position_bias=bias, **masks)
             layers.append(hidden)

@@ -82,12 +82,8 @@ class WhisperTeacher(FrozenTeacher):
         self.tap.clear()
         final = self.encoder(self._log_mel(windows[nonempty])).last_hidden_state
         layers = tuple(_rows(layer, nonempty) for layer in self.tap.take())
-        return Frames(
-            vectors=_rows(final, nonempty) if self.layer is None else layers[-1],
-            lengths=lengths // SAMPLES_PER_FRAME,
-            frame_rate=self.frame_rate,
-            layers=layers,
-        )
+        vectors = _rows(final, nonempty) if self.layer is None else layers[-1]
+        return Frames(vectors, lengths // SAMPLES_PER_FRAME, self.frame_rate, layers)
 
     def _log_mel(
         self, windows: Float[Tensor, "windows samples"]

@@ -1,7 +1,8 @@
 # shellcheck shell=bash disable=SC2154
 # Sourced by every run.sh: options, stages, log lines. Each variable the script has set becomes an
-# option, so `exp_dir=exp` is set by `--exp-dir /data/exp`; `stage` and `stop_stage` among them. Where
-# `dry_run` is one, `--dry-run` prints the commands that the stages would `run`.
+# option, so `exp_dir=exp` is set by `--exp-dir /data/exp`; `stage` and `stop_stage` among them. A folder
+# given so (*_dir, *_folder) is relative to where the script was called, its own ones to where it lies.
+# Where `dry_run` is one, `--dry-run` prints the commands that the stages would `run`.
 
 root=$(cd "${BASH_SOURCE[0]%/*}/../.." && pwd)
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
@@ -27,6 +28,11 @@ usage() {
     done
 }
 
+# Prints path $1 as seen from where the recipe was called, unless it is absolute.
+from_caller() {
+  if [[ -z $1 || $1 == /* ]]; then echo "$1"; else echo "${invoked_from:-.}/$1"; fi
+}
+
 while (($#)); do
   if [[ $1 == --help || $1 == -h ]]; then
     usage
@@ -43,7 +49,9 @@ while (($#)); do
     echo "$0: unknown or incomplete option: $1 (options are the variables at its top)" >&2
     exit 2
   fi
-  printf -v "$name" %s "$2"
+  value=$2
+  [[ $name == *_dir || $name == *_folder ]] && value=$(from_caller "$value")
+  printf -v "$name" %s "$value"
   shift 2
 done
 
@@ -63,9 +71,4 @@ run() {
   else
     "$@"
   fi
-}
-
-# Prints path $1 as seen from where the recipe was called ($2), unless it is absolute.
-from_caller() {
-  if [[ $1 == /* ]]; then echo "$1"; else echo "$2/$1"; fi
 }

@@ -2,7 +2,6 @@
 # Sourced by spear/run.sh of a single corpus: its stages from manifests to pretraining. Wants domain (speech or audio), sample
 # (cuts that the quantizer is trained on), and the options of those scripts.
 
-[[ $exp_dir == /* || $exp_dir == exp ]] || exp_dir=$invoked_from/$exp_dir
 recipe=../../../recipes/spear/conf
 cuts=$exp_dir/cuts
 train="{split: [train]}"

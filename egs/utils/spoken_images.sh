@@ -20,7 +20,7 @@ fi
 for arm in projected control codes; do
   if stage 3 "$arm: $exp_dir/pairs, $exp_dir/continuous -> $exp_dir/$arm"; then
     $launch recipes.code_matching.pretrain --config "$recipe/base.yaml" --config conf/encoders.yaml \
-      --config "conf/$arm.yaml" --pairs "$exp_dir/pairs" --warm_start "[$exp_dir/continuous]" \
+      --config "conf/$arm.yaml" --pairs "$exp_dir/pairs" --warm_start "$exp_dir/continuous" \
       --output "$exp_dir/$arm"
   fi
 done

@@ -2,10 +2,7 @@
 # Sourced by cola_source/run.sh of music corpora with tags, whose stems a separator makes: all of their stages, with the
 # values of Garoufis et al. (2023). Wants corpus, the name of the folder in egs, and the options of those scripts.
 
-[[ $corpus_dir == ../download ]] || corpus_dir=$(from_caller "$corpus_dir" "$invoked_from")
-if [[ $exp_dir == exp ]]; then exp_dir=exp/${effort}_$separator; else
-  exp_dir=$(from_caller "$exp_dir" "$invoked_from")
-fi
+[[ $exp_dir == exp ]] && exp_dir=exp/${effort}_$separator
 
 if stage 0 "manifests: $corpus_dir -> $exp_dir/cuts"; then
   run python -m "egs.$corpus.local.labels" "$corpus_dir" "$exp_dir/labels.csv"
@@ -15,9 +12,9 @@ fi
 
 if stage 1 "stems ($separator): $exp_dir/cuts -> $exp_dir/stems"; then
   weights=()
-  [[ -n $demucs_folder ]] && weights=(--separator.folder "$(from_caller "$demucs_folder" "$invoked_from")")
+  [[ -n $demucs_folder ]] && weights=(--separator.folder "$demucs_folder")
   run $launch recipes.source_association.separate --config "../../utils/conf/stems_$separator.yaml" \
-    "${weights[@]}" --cuts "$exp_dir/cuts" --originals "[$corpus_dir]" --encoding flac \
+    "${weights[@]}" --cuts "$exp_dir/cuts" --originals "$corpus_dir" --encoding flac \
     --resources.workers "$workers" --output "$exp_dir/stems"
 fi
 

@@ -81,7 +81,7 @@ def fronts_of(
     configs: Mapping[str, FrontConfig],
     pairs: Sequence[Pair],
     corpora: Sequence[Path],
-    lexicon: Sequence[Path],
+    lexicon: Path | None,
     device: str,
 ) -> dict[str, Front]:
     """Make what reads each modality.
@@ -108,7 +108,7 @@ def _front(
     config: FrontConfig,
     references: Sequence[Reference],
     corpora: Sequence[Path],
-    lexicon: Sequence[Path],
+    lexicon: Path | None,
     device: str,
 ) -> Front:
     match config:
@@ -135,7 +135,7 @@ class Sounds(Front):
         encoder = cast(Encoder, self.encoder)
         if encoder.sample_rate != SAMPLE_RATE:
             raise UserError(
-                f"{config.encoder} wants {encoder.sample_rate} Hz; corpora here have {SAMPLE_RATE}"
+                f"{config.encoder} needs {encoder.sample_rate} Hz; corpora here have {SAMPLE_RATE}"
             )
         self.facts = ModalityFacts("sound", encoder.dim, encoder.frame_rate, config.encoder)
 
@@ -151,12 +151,12 @@ class Sounds(Front):
 class Texts(Front):
     """Texts as numbers of their units."""
 
-    def __init__(self, config: TextFront, texts: Iterable[str], lexicon: Sequence[Path]) -> None:
-        if (config.units == "phones") != bool(lexicon):
+    def __init__(self, config: TextFront, texts: Iterable[str], lexicon: Path | None) -> None:
+        if (config.units == "phones") != (lexicon is not None):
             raise UserError(
                 "units phones need a pronunciation dictionary as lexicon, and characters need none"
             )
-        words = read_lexicon(lexicon[0]) if lexicon else None
+        words = read_lexicon(lexicon) if lexicon else None
         self.units = TextUnits(vocabulary_of(texts, words), words)
         vocabulary = self.units.vocabulary
         self.facts = ModalityFacts("text", len(vocabulary), 1.0, config.units, vocabulary)

@@ -121,9 +121,9 @@ class Config:
     score or array."""
     cuts: tuple[Path, ...] = ()
     """Output of a `prepare` stage, and of stages that add stems to it; for modalities of sound."""
-    source: tuple[Path, ...] = ()
-    """One manifest (.jsonl), folder of scores, or Shar folder, where the kind of pairs needs it."""
-    lexicon: tuple[Path, ...] = ()
+    source: Path | None = None
+    """Manifest (.jsonl), folder of scores, or Shar folder, where the kind of pairs needs it."""
+    lexicon: Path | None = None
     """Pronunciation dictionary, where text is to become phones."""
     where: dict[str, list[str]] = field(default_factory=dict)
     """Labels and their values of the cuts that take part; all cuts if empty."""
@@ -200,12 +200,9 @@ def _corpus_pairs(config: Config, corpus: Corpus, cuts: Sequence[int]) -> Iterat
 
 
 def _source(config: Config) -> Path:
-    if len(config.source) != 1:
-        raise UserError(
-            f"pairs of kind {config.pairs.kind} need one file or folder as source, "
-            f"{len(config.source)} are given"
-        )
-    return config.source[0]
+    if config.source is None:
+        raise UserError(f"pairs of kind {config.pairs.kind} need a file or folder as source")
+    return config.source
 
 
 def _beside(pair: Pair, folder: Path) -> Pair:
@@ -223,7 +220,7 @@ def _tasks(config: Config, listed: Sequence[Pair | Skip]) -> list[Task]:
     if isinstance(config.pairs, Shar):
         shards = shar_shards(_source(config))
         if not shards:
-            raise UserError(f"{config.source[0]}: no Shar folder (no cuts.*.jsonl* in it)")
+            raise UserError(f"{config.source}: no Shar folder (no cuts.*.jsonl* in it)")
         return [Task(i, digest([p.name, p.stat().st_size]), p) for i, p in enumerate(shards)]
     size = config.shard_size
     pieces = [tuple(listed[first : first + size]) for first in range(0, len(listed), size)]

@@ -46,9 +46,9 @@ class Config:
     num_buckets: Count = 1
     """Number of buckets by the length of the first modality, for batches of like lengths: less
     padding, and lengths tell less. 1: batches of any lengths (the paper)."""
-    warm_start: tuple[Path, ...] = ()
-    """Output of this stage with `method.path: continuous`, at most one: initial weights of encoders
-    and heads. The paper's way; without it less is shared."""
+    warm_start: Path | None = None
+    """Output of this stage with `method.path: continuous`: initial weights of encoders and heads.
+    The paper's way; without it less is shared."""
     loop: LoopConfig
     """Training loop: steps, optimizer, precision and records."""
     resources: TrainingResources = TrainingResources()
@@ -66,7 +66,8 @@ def code_matching(config: Config, stage: Stage) -> dict[str, Any]:
         )
     method = build_matching(corpus.modalities, config.encoders, config.method)
     _check_codebook(method, corpus, chosen)
-    _warm_start(method, config)
+    if config.warm_start:
+        method.warm_start(read_weights(config.warm_start / WEIGHTS), str(config.warm_start))
     plan = PlanConfig(
         seed=config.loop.seed, batch_size=config.batch_size, num_buckets=config.num_buckets
     )
@@ -98,13 +99,6 @@ def _check_codebook(method: CodeMatching, corpus: PairCorpus, chosen: np.ndarray
             f"a codebook of {size} entries, but all modalities of an epoch have {frames} frames: "
             "most entries would never be chosen; lower method.codebook.codebook_size, or bring more"
         )
-
-
-def _warm_start(method: CodeMatching, config: Config) -> None:
-    if len(config.warm_start) > 1:
-        raise UserError(f"warm_start: one run at most, but {len(config.warm_start)} are given")
-    for folder in config.warm_start:
-        method.warm_start(read_weights(folder / WEIGHTS), str(folder))
 
 
 if __name__ == "__main__":

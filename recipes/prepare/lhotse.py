@@ -16,8 +16,8 @@ class Config(PrepareConfig):
 
     manifest: Path
     """A file of cuts or recordings (.jsonl, .jsonl.gz), or a folder of Shar."""
-    supervisions: tuple[Path, ...] = ()
-    """Supervisions of the recordings, at most one file; each becomes a cut."""
+    supervisions: Path | None = None
+    """Supervisions of the recordings; each becomes a cut."""
     root: str = "."
     """Folder in which relative paths of recordings begin, in manifests of others."""
     allow_commands: bool = False
@@ -26,16 +26,15 @@ class Config(PrepareConfig):
 
 def prepare(config: Config, stage: Stage) -> dict[str, Any]:
     """List the cuts and write them as shards."""
-    if len(config.supervisions) > 1:
-        raise UserError(f"supervisions: one file at most, but {len(config.supervisions)} are given")
     if config.manifest.is_dir():
         shards = shar_shards(config.manifest)
         if not shards:
             raise UserError(f"{config.manifest}: no Shar in it (no cuts.*.jsonl.gz)")
         return prepare_shar(shards, config, stage, allow_commands=config.allow_commands)
-    supervisions = config.supervisions[0] if config.supervisions else None
     root = None if config.root == "." else Path(config.root)
-    items = lhotse_items(config.manifest, supervisions, root, allow_commands=config.allow_commands)
+    items = lhotse_items(
+        config.manifest, config.supervisions, root, allow_commands=config.allow_commands
+    )
     return prepare_items(items, config, stage)
 
 

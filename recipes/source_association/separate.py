@@ -45,9 +45,9 @@ class Config:
     """Folder of the stems."""
     separator: SeparatorConfig
     """Source separator: kind demucs, spleeter, decomposition, or given."""
-    originals: tuple[Path, ...] = ()
-    """Folder that the cuts were prepared from, at most one. `given` finds stems there; the other
-    separators read the original rate and channels instead of the stored 16 kHz mono."""
+    originals: Path | None = None
+    """Folder that the cuts were prepared from. `given` finds stems there; the other separators read
+    the original rate and channels instead of the stored 16 kHz mono."""
     where: dict[str, list[str]] = field(default_factory=dict)
     """Labels and their values of the cuts that are separated; all cuts if empty."""
     encoding: Literal["wav", "flac"] = "wav"
@@ -63,8 +63,6 @@ class Config:
 
 def separate(config: Config, stage: Stage) -> dict[str, Any]:
     """Write the stems of every shard."""
-    if len(config.originals) > 1:
-        raise UserError(f"originals: one folder at most, but {len(config.originals)} are given")
     corpus = Corpus(config.cuts)
     separator = build_separator(config.separator)
     hours_of = corpus.shard_hours(corpus.select(config.where))
@@ -173,7 +171,7 @@ class _Mixtures:
                 f"cut {self.labels[cut]['id']}: its original is not known: give the folder that it "
                 "was prepared from, by recipes.prepare.folder, as originals"
             )
-        return self.config.originals[0] / path
+        return self.config.originals / path
 
     def _skip(self, cut: int, error: Skip) -> None:
         self.skipped.append({"id": self.labels[cut]["id"], "reason": str(error)})

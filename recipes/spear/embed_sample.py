@@ -24,11 +24,7 @@ from audiossl.pretrained.load import load_encoder
 from audiossl.quantization.reservoir import Reservoir
 from recipes.record import digest
 from recipes.shards import Outcome, Task, run_shards
-from recipes.spear.teacher_frames import (
-    TeacherConfig,
-    TeacherFrames,
-    teacher_identity,
-)
+from recipes.spear.teacher_frames import TeacherConfig, TeacherFrames, teacher_identity
 from recipes.stage import Stage, main
 
 FRAMES = "frames.npy"
@@ -133,7 +129,7 @@ def _worker(config: Config, device: str) -> Callable[[Task], Outcome]:
             {"id": corpus.name(cut), "reason": str(fault)} for cut, fault in sorted(faults.items())
         )
         hours = float(corpus.num_samples[list(share.cuts)].sum()) / SAMPLE_RATE / 3600
-        figures = {"frames": float(len(sample)), "frames_heard": float(reservoir.seen)}
+        figures = {"frames": float(len(sample)), "frames_seen": float(reservoir.seen)}
         return Outcome((_part(share.shard),), len(share.cuts), hours, skipped, figures)
 
     return work

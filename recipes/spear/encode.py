@@ -29,11 +29,7 @@ from audiossl.quantization.quantizer import CodebookQuantizer, code_dtype
 from audiossl.quantization.storage import load_quantizer
 from recipes.record import digest
 from recipes.shards import Outcome, Task, run_shards
-from recipes.spear.teacher_frames import (
-    TeacherConfig,
-    TeacherFrames,
-    teacher_identity,
-)
+from recipes.spear.teacher_frames import TeacherConfig, TeacherFrames, teacher_identity
 from recipes.spear.train_quantizer import QUANTIZER
 from recipes.stage import Stage, main
 

@@ -23,6 +23,7 @@ from audiossl.configs import Count, Positive, Share
 from audiossl.data.corpus import Corpus
 from audiossl.data.reading import SAMPLE_RATE
 from audiossl.errors import Skip, UserError
+from audiossl.models.batching import Batching, batches_of
 from audiossl.models.encoder import Encoder
 from audiossl.nn.digests import digest_of_tensors
 from audiossl.nn.padding import padded
@@ -113,11 +114,7 @@ class TeacherFrames:
     """A teacher and the corpus that it encodes; built in the process that uses it."""
 
     def __init__(
-        self,
-        corpus: Corpus,
-        config: TeacherConfig,
-        device: str,
-        frame_rate: float | None = None,
+        self, corpus: Corpus, config: TeacherConfig, device: str, frame_rate: float | None = None
     ) -> None:
         """Load the teacher.
 
@@ -137,7 +134,7 @@ class TeacherFrames:
 
     @torch.no_grad()
     def batches(self, cuts: Sequence[int] | Int[np.ndarray, " cuts"]) -> Iterator[SpanFrames]:
-        """Yield frames of all cuts, the shortest spans first."""
+        """Yield frames of all cuts, the longest spans first."""
         spans = [
             span
             for cut in cuts
@@ -148,9 +145,11 @@ class TeacherFrames:
                 self.config.window_duration,
             )
         ]
-        for batch in batches_of(spans, self.config.batch_duration):
+        lengths = np.array([span.num_samples for span in spans])
+        batching = Batching(batch_seconds=self.config.batch_duration, most_padding=1.0)
+        for rows in batches_of(lengths, batching, SAMPLE_RATE):
             safe_point()
-            yield self._encoded(batch)
+            yield self._encoded([spans[row] for row in rows])
 
     def _encoded(self, spans: list[Span]) -> SpanFrames:
         waveforms, lengths = padded(
@@ -210,15 +209,3 @@ def spans_of(
         start, end = round(span.begin * hop), min(num_samples, round(span.end * hop))
         is_last = span.first + window >= num_frames
         yield Span(cut, start, end - start, span.first - span.begin, span.keep, is_last)
-
-
-def batches_of(spans: Sequence[Span], batch_duration: float) -> Iterator[list[Span]]:
-    """Put spans of like length together, as many as `batch_duration` seconds of padding allow."""
-    batch: list[Span] = []
-    for span in sorted(spans, key=lambda span: (span.num_samples, span.cut, span.start)):
-        if batch and (len(batch) + 1) * span.num_samples > batch_duration * SAMPLE_RATE:
-            yield batch
-            batch = []
-        batch.append(span)
-    if batch:
-        yield batch

@@ -17,12 +17,7 @@ from audiossl.preemption import safe_point
 from audiossl.quantization.quantizer import CodebookQuantizer
 from audiossl.quantization.standardized import Standardized, frame_statistics
 from audiossl.quantization.storage import write_quantizer
-from audiossl.quantization.train import (
-    QuantizerConfig,
-    Training,
-    batches_for,
-    train_quantizer,
-)
+from audiossl.quantization.train import QuantizerConfig, Training, batches_for, train_quantizer
 from audiossl.quantization.usage import code_usage, count_codes
 from recipes.stage import Resources, Stage, main
 
@@ -127,7 +122,7 @@ def _quality(quantizer: CodebookQuantizer, frames: np.ndarray) -> dict[str, floa
 
 
 def _provenance(config: Config) -> dict[str, Any]:
-    """Whose frames they were, for `encode` to compare."""
+    """Describe the teacher of the frames, for `encode` to compare."""
     record = config.frames / "stage.json"
     if not record.exists():
         return {}

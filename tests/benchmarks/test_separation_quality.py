@@ -9,9 +9,9 @@ import torch
 from audiossl.separation.build import build_separator
 from audiossl.separation.decomposition import DecompositionConfig
 from audiossl.separation.recordings import separate_recordings
-from audiossl.separation.scores import si_sdr
 from audiossl.separation.spleeter import SpleeterConfig
 from tests.separation.mixtures import speech_over_music
+from tests.separation.si_sdr import si_sdr
 
 
 @pytest.mark.parametrize(

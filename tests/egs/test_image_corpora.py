@@ -74,7 +74,7 @@ def test_the_published_layout_becomes_pairs(tmp_path, kind):
     config = pairs.Config(
         pairs=pairs.Manifest(),
         modalities={"image": ArrayFront(), "caption": SoundFront(encoder="log_mel:40")},
-        source=(tmp_path / "manifest" / "pairs.jsonl",),
+        source=tmp_path / "manifest" / "pairs.jsonl",
         cuts=(tmp_path / "cuts",),
         output=tmp_path / "pairs",
         max_skipped=0.4,

@@ -117,5 +117,5 @@ def test_windows_of_one_clip_are_near_and_of_another_never():
 def test_anchors_that_do_not_exist_are_left_out_of_the_mean():
     scores, kept = torch.randn(4, 4), torch.tensor([True, False, True, True])
     absent = ~kept.expand(4, 4)
-    found = code_matching(scores, kept=kept, excluded=absent)
+    found = code_matching(scores, valid=kept, excluded=absent)
     torch.testing.assert_close(found, code_matching(scores[kept][:, kept]))

@@ -41,4 +41,4 @@ def test_an_exception_is_a_finding():
 
     findings = list(check_encoder(Fails().eval()))
     assert all(finding.holds is False for finding in findings)
-    assert findings[0].found == "RuntimeError: no kernel"
+    assert findings[0].details == "RuntimeError: no kernel"

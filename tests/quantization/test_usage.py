@@ -19,4 +19,3 @@ def test_perplexity_counts_entries_that_are_used_alike():
     expected = torch.tensor([4.0, 1.0, math.exp(1.5 * math.log(2))], dtype=torch.float64)
     torch.testing.assert_close(usage.code_perplexity, expected)
     assert usage.num_dead.tolist() == [2, 5, 3]
-    assert usage.largest_share.tolist() == [0.25, 1.0, 0.5]

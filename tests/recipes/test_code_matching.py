@@ -79,7 +79,7 @@ def speech(tmp_path):
 
 def test_a_manifest_becomes_the_values_it_names(manifest):
     folder = manifest.parent
-    record = make(folder, pairs.Manifest(), BOTH, source=(manifest,))
+    record = make(folder, pairs.Manifest(), BOTH, source=manifest)
     assert record["results"]["pairs"] == 12
     corpus = PairCorpus(folder / "pairs")
     images = np.load(folder / "images.npy")
@@ -112,9 +112,9 @@ def test_what_cannot_be_learnt_from_is_left_out_counted_and_bounded(manifest):
     write_manifest(folder, **{row: {"modalities": new} for row, new in changes.items()})
     np.save(folder / "images.npy", images)
     with pytest.raises(UserError, match="6 of 12 items cannot be used"):
-        make(folder, pairs.Manifest(), BOTH, source=(manifest,))
+        make(folder, pairs.Manifest(), BOTH, source=manifest)
     record = make(
-        folder, pairs.Manifest(), BOTH, "allowed", source=(manifest,), max_skipped=0.5
+        folder, pairs.Manifest(), BOTH, "allowed", source=manifest, max_skipped=0.5
     )  # fmt: skip
     assert record["results"]["pairs"] == 6
     lines = (folder / "allowed" / "skipped.jsonl").read_text().splitlines()
@@ -132,11 +132,11 @@ def test_what_cannot_be_learnt_from_is_left_out_counted_and_bounded(manifest):
 
 def test_a_warm_start_then_codes_then_a_page(manifest):
     folder = manifest.parent
-    make(folder, pairs.Manifest(), BOTH, source=(manifest,))
+    make(folder, pairs.Manifest(), BOTH, source=manifest)
     encoders = {"image": GivenConfig(), "text": TEXT}
     continuous = CodeMatchingConfig(embedding_dim=12, path="continuous")
     learn(folder, "warm", encoders, method=continuous)
-    record = learn(folder, "codes", encoders, warm_start=(folder / "warm",))
+    record = learn(folder, "codes", encoders, warm_start=folder / "warm")
     # Joint use is not known after so few steps, and what is not known is left out.
     assert {"code_loss", "commitment"} <= set(record["results"]["last"])
     config = evaluate.Config(
@@ -183,7 +183,7 @@ def assess(folder, runs, name="evaluation", **settings):
 
 def test_seeds_of_one_system_have_their_mean_and_each_its_weight_from_other_pairs(manifest):
     folder = manifest.parent
-    make(folder, pairs.Manifest(), BOTH, source=(manifest,))
+    make(folder, pairs.Manifest(), BOTH, source=manifest)
     encoders = {"image": GivenConfig(), "text": TEXT}
     for seed in range(2):
         loop = LoopConfig(steps=2, seed=seed)
@@ -238,7 +238,7 @@ def test_codes_are_localized_on_a_common_time_axis_and_held_against_words(speech
 
 def test_words_of_texts_are_known_by_themselves(manifest):
     folder = manifest.parent
-    make(folder, pairs.Manifest(), BOTH, source=(manifest,))
+    make(folder, pairs.Manifest(), BOTH, source=manifest)
     learn(folder, "run", {"image": GivenConfig(), "text": TEXT})
     words = assess(folder, ("run",))["systems"]["run"]["codes"]["words"]
     assert set(words) == {"text"}
@@ -247,7 +247,7 @@ def test_words_of_texts_are_known_by_themselves(manifest):
 
 def test_a_resumed_run_equals_an_uninterrupted_one_codebook_included(manifest):
     folder = manifest.parent
-    make(folder, pairs.Manifest(), BOTH, source=(manifest,))
+    make(folder, pairs.Manifest(), BOTH, source=manifest)
     encoders = {"image": GivenConfig(), "text": TEXT}
     learn(folder, "whole", encoders)
     learn(folder, "resumed", encoders)
@@ -263,7 +263,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one_codebook_included(manifest):
 
 
 def test_the_codebook_moves_once_a_step_whatever_the_parts_of_a_batch(manifest):
-    make(manifest.parent, pairs.Manifest(), BOTH, source=(manifest,))
+    make(manifest.parent, pairs.Manifest(), BOTH, source=manifest)
     learn(manifest.parent, "run", {"image": GivenConfig(), "text": TEXT}, accumulate=2)
     matching = load_matching(manifest.parent / "run")
     assert int(matching.method.codebook.entries.step) == 4
@@ -283,7 +283,7 @@ def test_the_codebook_moves_once_a_step_whatever_the_parts_of_a_batch(manifest):
     ],
 )  # fmt: skip
 def test_runs_that_cannot_learn_are_refused_before_they_begin(manifest, settings, reason):
-    make(manifest.parent, pairs.Manifest(), BOTH, source=(manifest,))
+    make(manifest.parent, pairs.Manifest(), BOTH, source=manifest)
     settings = {"encoders": {"image": GivenConfig(), "text": TEXT}, **settings}
     with pytest.raises(UserError, match=reason):
         learn(manifest.parent, "run", **settings)
@@ -307,7 +307,7 @@ def test_phones_come_from_the_lexicon(speech):
     (speech / "words.dict").write_text("word W ER D\n")
     modalities = {"speech": SoundFront(encoder="log_mel:10"), "text": TextFront(units="phones")}
     made = {"cuts": (speech / "cuts",), "max_skipped": 0.2}
-    make(speech, pairs.Transcripts(), modalities, lexicon=(speech / "words.dict",), **made)
+    make(speech, pairs.Transcripts(), modalities, lexicon=speech / "words.dict", **made)
     corpus = PairCorpus(speech / "pairs")
     assert corpus.modalities["text"].vocabulary == ("<unknown>", "D", "ER", "W")
     assert corpus.values("text", 0).tolist() == [3, 2, 1, 0]
@@ -352,7 +352,7 @@ def test_recordings_and_their_scores(speech):
     for index in range(7):
         midi.write(str(speech / "scores" / f"{index:03d}.mid"))
     modalities = {"audio": SoundFront(encoder="log_mel:10"), "score": ScoreFront()}
-    made = {"cuts": (speech / "cuts",), "source": (speech / "scores",)}
+    made = {"cuts": (speech / "cuts",), "source": speech / "scores"}
     make(speech, pairs.Scores(window=0.25), modalities, max_skipped=0.2, **made)
     corpus = PairCorpus(speech / "pairs")
     assert corpus.modalities["score"].size == 264
@@ -382,7 +382,7 @@ def test_arrays_of_a_shar_folder(tmp_path):
             writer.write(cut)
     kind = pairs.Shar(fields={"picture": "image", "words": "text"})
     modalities = {"picture": ArrayFront(), "words": ArrayFront()}
-    make(tmp_path, kind, modalities, source=(folder,), max_skipped=0.2)
+    make(tmp_path, kind, modalities, source=folder, max_skipped=0.2)
     corpus = PairCorpus(tmp_path / "pairs")
     assert [row["id"] for row in corpus.rows] == ["c0", "c1", "c3", "c4", "c5"]
     np.testing.assert_allclose(corpus.values("picture", 2), values[3], atol=1e-3)

@@ -37,7 +37,7 @@ def separated(song_folder, name, separator=GIVEN, **settings):
         cuts=song_folder.parent / "cuts",
         output=song_folder.parent / name,
         separator=separator,
-        originals=(song_folder,),
+        originals=song_folder,
         **settings,
     )
     return run(config, separate.separate, "recipes.source_association.separate")

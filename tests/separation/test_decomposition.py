@@ -6,10 +6,10 @@ from audiossl.audio.files import read_waveform
 from audiossl.errors import UserError
 from audiossl.separation.decomposition import Decomposition, DecompositionConfig, decompose
 from audiossl.separation.recordings import separate_recordings
-from audiossl.separation.scores import si_sdr
 from audiossl.separation.separator import Separator
 from tests.oracles.decomposition import librosas_stems
 from tests.separation.mixtures import CORPUS, evenly, music, rows
+from tests.separation.si_sdr import si_sdr
 
 RATE = 16_000
 CONFIG = DecompositionConfig()

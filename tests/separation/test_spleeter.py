@@ -4,10 +4,10 @@ import torch
 
 from audiossl.errors import UserError
 from audiossl.separation.recordings import separate_recordings
-from audiossl.separation.scores import si_sdr
 from audiossl.separation.separator import Separator
 from audiossl.separation.spleeter import SpleeterConfig, load_spleeter
 from tests.separation.mixtures import speech_over_music
+from tests.separation.si_sdr import si_sdr
 
 
 @pytest.fixture(scope="module")

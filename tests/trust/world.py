@@ -60,7 +60,7 @@ COMMANDS: dict[str, Command] = {
         "prepare.lhotse", "--manifest", "{here}/recordings.jsonl", "--shard_size", "6"
     ),
     "stems": _stage(
-        "source_association.separate", *CUTS, "--originals", "[{here}/audio]",
+        "source_association.separate", *CUTS, "--originals", "{here}/audio",
         "--separator", "{kind: given, sources: {low: low, high: high}, absent: silent}",
         "--where", "{kind: [song]}",
     ),

@@ -80,11 +80,7 @@ class ZipformerConfig:
 
 
 TINY = ZipformerConfig(
-    dim=64,
-    feed_forward_dim=96,
-    num_heads=4,
-    num_layers=(1, 2, 1, 1, 1, 1, 1),
-    unmasked_dim=32,
+    dim=64, feed_forward_dim=96, num_heads=4, num_layers=(1, 2, 1, 1, 1, 1, 1), unmasked_dim=32
 )
 """For tests and first steps: 0.9 M parameters."""
 BASE = ZipformerConfig()
@@ -97,10 +93,5 @@ XLARGE = ZipformerConfig(
     dim=1280, feed_forward_dim=3840, num_layers=(1, 2, 3, 4, 1, 1, 1), unmasked_dim=768
 )
 """597 M parameters."""
-PRESETS: dict[str, ZipformerConfig] = {
-    "tiny": TINY,
-    "base": BASE,
-    "large": LARGE,
-    "xlarge": XLARGE,
-}
+PRESETS: dict[str, ZipformerConfig] = {"tiny": TINY, "base": BASE, "large": LARGE, "xlarge": XLARGE}
 """Sizes by name."""

@@ -15,9 +15,7 @@ class Downsample(nn.Module):
         self.bias = nn.Parameter(torch.zeros(stride))
 
     def forward(
-        self,
-        frames: Float[Tensor, "batch frames dim"],
-        ends: Int[Tensor, " batch"] | None = None,
+        self, frames: Float[Tensor, "batch frames dim"], ends: Int[Tensor, " batch"] | None = None
     ) -> Float[Tensor, "batch fewer dim"]:
         """Average neighbors; the last frame is repeated to fill the last group.
 

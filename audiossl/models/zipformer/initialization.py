@@ -8,11 +8,7 @@ import torch
 from torch import nn
 
 from audiossl.models.conv_subsampling import ConvNeXt
-from audiossl.models.zipformer.attention import (
-    AttentionWeights,
-    NonlinearAttention,
-    SelfAttention,
-)
+from audiossl.models.zipformer.attention import AttentionWeights, NonlinearAttention, SelfAttention
 from audiossl.models.zipformer.convolution import ConvolutionModule
 from audiossl.models.zipformer.feed_forward import FeedForward
 

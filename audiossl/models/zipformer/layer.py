@@ -20,11 +20,7 @@ values as they are.
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from audiossl.models.zipformer.attention import (
-    AttentionWeights,
-    NonlinearAttention,
-    SelfAttention,
-)
+from audiossl.models.zipformer.attention import AttentionWeights, NonlinearAttention, SelfAttention
 from audiossl.models.zipformer.bias_norm import BiasNorm
 from audiossl.models.zipformer.bypass import Bypass
 from audiossl.models.zipformer.config import ZipformerConfig

@@ -180,9 +180,7 @@ class Stacks(nn.Module):
         """Run the stacks; returns the output, and the outputs of all layers at 50 Hz."""
         positions = relative_positions(frames.shape[1], self.config.position_dim, frames.device)
         around = StackContext(
-            positions.to(frames.dtype),
-            padding_mask(lengths, frames.shape[1]),
-            ends,
+            positions.to(frames.dtype), padding_mask(lengths, frames.shape[1]), ends
         )
         layers: list[Tensor] = []
         saves = self.config.checkpoint_stacks and self.training and torch.is_grad_enabled()

@@ -30,23 +30,13 @@ SWOOSH_L = Swoosh(shift=4.0, offset=0.035)
 SWOOSH_R = Swoosh(shift=1.0, offset=0.313261687)
 
 
-def swoosh_l(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Compute log(1 + exp(x - 4)) - 0.08 x - 0.035."""
-    return activate(x - SWOOSH_L.shift, SWOOSH_L)
-
-
-def swoosh_r(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Compute log(1 + exp(x - 1)) - 0.08 x - 0.313261687, which is zero at zero.
+def activate(shifted: Float[Tensor, "*shape"], swoosh: Swoosh) -> Float[Tensor, "*shape"]:
+    """Compute an activation of x, given x - shift.
 
     Example:
-        >>> swoosh_r(torch.tensor([-10.0, 10.0]))
+        >>> activate(torch.tensor([-10.0, 10.0]) - SWOOSH_R.shift, SWOOSH_R)
         tensor([0.4868, 7.8869])
     """
-    return activate(x - SWOOSH_R.shift, SWOOSH_R)
-
-
-def activate(shifted: Float[Tensor, "*shape"], swoosh: Swoosh) -> Float[Tensor, "*shape"]:
-    """Compute an activation of x, given x - shift."""
     return _Activation.apply(shifted, swoosh)
 
 

@@ -201,8 +201,8 @@ def _written(corpus: Path, output: Path, item: Item) -> Row:
         samples = read(corpus / item.row["path"], item)
         least = max(0, round(SHORTEST * RATE) - len(samples))
         write_flac(path, np.pad(samples, (0, least)), RATE)
-    kept = {name: item.row[name] for name in ("split", "group", "package", "licence")}
-    return {"path": str(path.relative_to(output)), **kept, **item.labels}
+    labels = {name: item.row[name] for name in ("split", "group", "package", "licence")}
+    return {"path": str(path.relative_to(output)), **labels, **item.labels}
 
 
 def _read_clip(path: Path, item: Item) -> np.ndarray:

@@ -47,8 +47,11 @@ def _difference(task: dict[str, Any], first: str, other: str) -> str:
     for row in task["differences"]:
         if row["probe"] != PROBE or {row["encoder"], row["reference"]} != {first, other}:
             continue
-        found, sign = row["difference"], 1 if row["encoder"] == first else -1
-        score, low, high = found["score"], *sorted(sign * found[end] for end in ("low", "high"))
+        difference, sign = row["difference"], 1 if row["encoder"] == first else -1
+        score, low, high = (
+            difference["score"],
+            *sorted(sign * difference[end] for end in ("low", "high")),
+        )
         text = f"{sign * score:+.3f} [{low:+.3f}, {high:+.3f}]"
         return f"**{text}**" if low > 0 or high < 0 else text
     raise KeyError(other)

@@ -18,28 +18,23 @@ exp_dir=exp
 launch="python -m"
 # shellcheck source-path=SCRIPTDIR source=../../utils/recipe.sh
 . ../../utils/recipe.sh
+# shellcheck source-path=SCRIPTDIR source=../local/corpus.sh
+. ../local/corpus.sh
 
-[[ $corpus_dir == ../download ]] || corpus_dir=$(from_caller "$corpus_dir" "$invoked_from")
-if [[ $exp_dir == exp ]]; then exp_dir=exp/${effort}_${data}_$separator; else
-  exp_dir=$(from_caller "$exp_dir" "$invoked_from")
-fi
+[[ $exp_dir == exp ]] && exp_dir=exp/${effort}_${data}_$separator
 if [[ -z $seeds ]]; then
   case $effort in hour | gpu) seeds="0 1 2" ;; *) seeds=0 ;; esac
 fi
 
 if stage 0 "corpus and manifests: $corpus_dir -> $exp_dir/cuts"; then
-  # A corpus that has its table is left as it is: remove labels.csv to build what is missing.
-  if [[ ! -e $corpus_dir/labels.csv ]]; then
-    run ../local/fetch.sh "$corpus_dir"
-    run $launch egs.debian_packages.local.collect "$corpus_dir" "$jobs"
-  fi
+  build_corpus
   run $launch recipes.prepare.folder --folder "$corpus_dir" --labels "[$corpus_dir/labels.csv]" \
     --only_labeled true --resources.workers "$jobs" --output "$exp_dir/cuts"
 fi
 
 if stage 1 "stems ($separator): $exp_dir/cuts -> $exp_dir/stems"; then
   given=()
-  [[ $separator == given ]] && given=(--originals "[$corpus_dir]")
+  [[ $separator == given ]] && given=(--originals "$corpus_dir")
   run $launch recipes.source_association.separate --config "../conf/stems_$separator.yaml" \
     --cuts "$exp_dir/cuts" "${given[@]}" --resources.workers "$jobs" --output "$exp_dir/stems"
 fi

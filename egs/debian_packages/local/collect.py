@@ -39,25 +39,25 @@ def clips(folder: Path, jobs: int) -> Iterator[Clip]:
         "scores": music.scores(folder, jobs),
     }
     for name, source in sources.items():
-        found = list(source)
-        _log.info("%s: %d", name, len(found))
-        yield from found
+        clips = list(source)
+        _log.info("%s: %d", name, len(clips))
+        yield from clips
 
 
-def labeled(folder: Path, found: Sequence[Clip]) -> list[dict[str, str]]:
+def labeled(folder: Path, clips: Sequence[Clip]) -> list[dict[str, str]]:
     """Make the rows of the table: labels, group and split; of equal files only the first."""
     first: dict[str, Clip] = {}
     contents = []
-    for clip in found:
+    for clip in clips:
         contents.append(_content(folder / clip.path))
         first.setdefault(contents[-1], clip)
     groups = components(
-        [(*clip.keys, content) for clip, content in zip(found, contents, strict=True)]
+        [(*clip.keys, content) for clip, content in zip(clips, contents, strict=True)]
     )
-    splits = deal(groups, [clip.stratum for clip in found])
+    splits = deal(groups, [clip.stratum for clip in clips])
     licences = {row["package"]: row["licence"] for row in _packages()}
     rows = []
-    for clip, content, group, split in zip(found, contents, groups, splits, strict=True):
+    for clip, content, group, split in zip(clips, contents, groups, splits, strict=True):
         if first[content] is clip:
             fixed = {
                 "path": clip.path.as_posix(),

@@ -47,15 +47,15 @@ class _Piece:
 def pieces_of(corpus: Path, row: dict[str, str]) -> list[_Piece]:
     """Encode what is taken of one clip."""
     try:
-        found = list(_stretches(corpus / row["path"], random.Random(row["path"])))
+        stretches = list(_stretches(corpus / row["path"], random.Random(row["path"])))
     except Skip as reason:
         _log.warning("left out: %s", reason)
         return []
-    kept = {name: row[name] for name in ("domain", "split", "group", "package", "licence")}
+    labels = {name: row[name] for name in ("domain", "split", "group", "package", "licence")}
     stem = row["path"].removeprefix("unpacked/").removeprefix("decoded/")
     return [
-        _Piece(f"{stem}{ending}.opus", _opus(waveform), {**kept, "path": f"{stem}{ending}.opus"})
-        for ending, waveform in found
+        _Piece(f"{stem}{ending}.opus", _opus(waveform), {**labels, "path": f"{stem}{ending}.opus"})
+        for ending, waveform in stretches
     ]
 
 

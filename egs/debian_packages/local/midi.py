@@ -73,18 +73,18 @@ def write_score(score: Score) -> bytes:
 
 def groups_of(score: Score) -> tuple[str, ...]:
     """Name the groups that have notes, `drums` among them, in the order of their names."""
-    found = {group for _, event, group in _grouped(score) if _starts_note(event)}
-    return tuple(sorted(found - {""}))
+    groups = {group for _, event, group in _grouped(score) if _starts_note(event)}
+    return tuple(sorted(groups - {""}))
 
 
 def only_group(score: Score, group: str) -> Score:
     """Keep the notes of one group, and everything that is no note."""
-    kept = tuple(
+    events = tuple(
         (tick, event)
         for tick, event, of in _grouped(score)
         if not _starts_note(event) or of == group
     )
-    return Score(score.division, kept, score.end)
+    return Score(score.division, events, score.end)
 
 
 def _grouped(score: Score) -> Iterator[tuple[int, bytes, str]]:

@@ -33,17 +33,17 @@ _PLACES |= {"hedgewars-data": "Music"}
 
 def scores(folder: Path, jobs: int) -> Iterator[Clip]:
     """Render the scores of freedoom and openttd-openmsx, excerpt by excerpt."""
-    found = dict(_score_files(folder / "unpacked"))
+    files = dict(_score_files(folder / "unpacked"))
     work = partial(_rendered, folder)
     start = time.monotonic()
     with ProcessPoolExecutor(jobs) as pool:
-        rendered = zip(found, pool.map(work, found.items()), strict=True)
+        rendered = zip(files, pool.map(work, files.items()), strict=True)
         for count, ((collection, name), excerpts) in enumerate(rendered, 1):
             if count % 10 == 0:
-                left = (time.monotonic() - start) * (len(found) / count - 1) / 60
-                _log.info("%d of %d scores, about %.0f min left", count, len(found), left)
+                left = (time.monotonic() - start) * (len(files) / count - 1) / 60
+                _log.info("%d of %d scores, about %.0f min left", count, len(files), left)
             package = "openttd-openmsx" if collection == "openmsx" else "freedoom"
-            key = "score:" + hashlib.sha256(found[collection, name]).hexdigest()
+            key = "score:" + hashlib.sha256(files[collection, name]).hexdigest()
             labels = {"kind": "rendered", "stems": "given", "collection": collection, "work": name}
             for place, groups in excerpts.items():
                 own = {**labels, "instruments": "|".join(groups)}
@@ -101,8 +101,8 @@ def _score_files(unpacked: Path) -> Iterator[tuple[tuple[str, str], bytes]]:
         yield ("openmsx", path.stem), path.read_bytes()
 
 
-def _rendered(folder: Path, found: tuple[tuple[str, str], bytes]) -> dict[str, list[str]]:
-    (collection, name), data = found
+def _rendered(folder: Path, score: tuple[tuple[str, str], bytes]) -> dict[str, list[str]]:
+    (collection, name), data = score
     out = folder / "decoded" / "music" / collection / name
     if not (out / "done.json").exists():
         _cut(folder, out, render_stems(Synthesizer(folder), read_score(data)))

@@ -53,13 +53,13 @@ def phones(text: str) -> str:
     Lines of Festival's format are "0.512 125 pau": where a phone ends, a color, its name. Silence
     ("pau") stays in, for those who want it.
     """
-    begin, found = 0.0, []
+    begin, segments = 0.0, []
     for line in text.partition("#\n")[2].splitlines():
         end, _, name = line.split()
         if float(end) > begin:
-            found.append(f"{begin:g}-{float(end):g} {name}")
+            segments.append(f"{begin:g}-{float(end):g} {name}")
         begin = float(end)
-    return "|".join(found)
+    return "|".join(segments)
 
 
 def actors(folder: Path) -> Iterator[Clip]:

@@ -17,17 +17,11 @@ exp_dir=exp
 launch="python -m"
 # shellcheck source-path=SCRIPTDIR source=../../utils/recipe.sh
 . ../../utils/recipe.sh
-
-[[ $corpus_dir == ../download ]] || corpus_dir=$(from_caller "$corpus_dir" "$invoked_from")
-[[ $exp_dir == exp ]] || exp_dir=$(from_caller "$exp_dir" "$invoked_from")
-[[ -z $compact_dir ]] || compact_dir=$(from_caller "$compact_dir" "$invoked_from")
+# shellcheck source-path=SCRIPTDIR source=../local/corpus.sh
+. ../local/corpus.sh
 
 if stage 0 "corpus: $corpus_dir"; then
-  # A corpus that has its table is left as it is: remove labels.csv to build what is missing.
-  if [[ ! -e $corpus_dir/labels.csv ]]; then
-    run ../local/fetch.sh "$corpus_dir"
-    run $launch egs.debian_packages.local.collect "$corpus_dir" "$jobs"
-  fi
+  build_corpus
 fi
 
 audio=$corpus_dir

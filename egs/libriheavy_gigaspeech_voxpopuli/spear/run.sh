@@ -21,8 +21,6 @@ launch="torchrun --standalone --nproc-per-node=gpu -m"
 # shellcheck source-path=SCRIPTDIR source=../../utils/recipe.sh
 . ../../utils/recipe.sh
 
-[[ $exp_dir == /* || $exp_dir == exp ]] || exp_dir=$invoked_from/$exp_dir
-[[ $corpus_dir == /* || $corpus_dir == download ]] || corpus_dir=$invoked_from/$corpus_dir
 recipe=../../../recipes/spear/conf
 quantizer=conf/quantizer.yaml
 settings=(--config "$recipe/speech_$size.yaml" --config conf/pretrain.yaml)

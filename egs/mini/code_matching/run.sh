@@ -18,10 +18,7 @@ launch="python -m"
 # shellcheck source-path=SCRIPTDIR source=../../utils/recipe.sh
 . ../../utils/recipe.sh
 
-[[ $corpus_dir == ../data ]] || corpus_dir=$(from_caller "$corpus_dir" "$invoked_from")
-if [[ $exp_dir == exp ]]; then exp_dir=exp/$effort; else
-  exp_dir=$(from_caller "$exp_dir" "$invoked_from")
-fi
+[[ $exp_dir == exp ]] && exp_dir=exp/$effort
 if [[ -z $seeds ]]; then
   case $effort in hour) seeds="0 1 2" ;; *) seeds=0 ;; esac
 fi
@@ -34,7 +31,7 @@ if stage 0 "manifests: $corpus_dir -> $exp_dir/cuts"; then
   run $launch recipes.prepare.folder --folder "$corpus_dir" --labels "[$exp_dir/labels.csv]" \
     --only_labeled true --output "$exp_dir/cuts"
   run $launch recipes.source_association.separate --config ../conf/given_stems.yaml \
-    --cuts "$exp_dir/cuts" --originals "[$corpus_dir]" --output "$exp_dir/stems"
+    --cuts "$exp_dir/cuts" --originals "$corpus_dir" --output "$exp_dir/stems"
 fi
 
 for kind in $kinds; do
@@ -55,7 +52,7 @@ for kind in $kinds; do
     for arm in continuous control codes; do
       if stage 3 "$arm: $made/warm_$seed -> $made/${arm}_$seed"; then
         run $launch recipes.code_matching.pretrain --config "conf/$arm.yaml" \
-          --config "conf/$effort.yaml" "${options[@]}" --warm_start "[$made/warm_$seed]" \
+          --config "conf/$effort.yaml" "${options[@]}" --warm_start "$made/warm_$seed" \
           --output "$made/${arm}_$seed"
       fi
       runs+=$made/${arm}_$seed,

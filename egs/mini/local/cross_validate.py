@@ -50,12 +50,12 @@ def learnable(task: Task) -> Task:
     folds = [folded(task, fold) for fold in range(FOLDS)]
     known = np.all([task.targets[fold.rows("train")].any(axis=0) for fold in folds], axis=0)
     targets = task.targets[:, known]
-    kept = targets.any(axis=1) | (task.config.kind == "multi")
+    labeled = targets.any(axis=1) | (task.config.kind == "multi")
     return replace(
         task,
         classes=tuple(name for name, good in zip(task.classes, known, strict=True) if good),
         targets=targets,
-        splits=np.where(kept, task.splits, "unseen"),
+        splits=np.where(labeled, task.splits, "unseen"),
     )
 
 

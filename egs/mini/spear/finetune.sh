@@ -18,9 +18,8 @@ dry_run=false
 # shellcheck source-path=SCRIPTDIR source=../../utils/recipe.sh
 . ../../utils/recipe.sh
 
-[[ $exp_dir == exp/* ]] || exp_dir=$(from_caller "$exp_dir" "$invoked_from")
-[[ $cuts == exp/* ]] || cuts=$(from_caller "$cuts" "$invoked_from")
-[[ $encoder == exp/* || $encoder == *:* ]] || encoder=$(from_caller "$encoder" "$invoked_from")
+[[ $cuts == exp/* ]] || cuts=$(from_caller "$cuts")
+[[ $encoder == exp/* || $encoder == *:* ]] || encoder=$(from_caller "$encoder")
 exp_dir=$exp_dir/${effort}_${split}_$seed
 recipe=../../../recipes/spear/conf
 smoke=()

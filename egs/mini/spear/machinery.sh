@@ -17,7 +17,6 @@ launch="python -m"
 # shellcheck source-path=SCRIPTDIR source=../../utils/recipe.sh
 . ../../utils/recipe.sh
 
-[[ $exp_dir == /* || $exp_dir == exp/* ]] || exp_dir=$invoked_from/$exp_dir
 recipe=../../../recipes/spear/conf
 output=$exp_dir/machinery
 cuts=$exp_dir/cuts

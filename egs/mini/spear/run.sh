@@ -21,7 +21,6 @@ pretraining_threads=$(($(getconf _NPROCESSORS_ONLN) > 1 ? 2 : 1))
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 
 [[ $exp_dir == exp ]] && exp_dir=exp/$effort
-[[ $exp_dir == /* || $exp_dir == exp/* ]] || exp_dir=$invoked_from/$exp_dir
 recipe=../../../recipes/spear/conf
 quantizer=conf/quantizer.yaml
 [[ $effort == smoke ]] && quantizer=conf/quantizer_smoke.yaml

@@ -17,10 +17,7 @@ launch="python -m"        # "torchrun --nproc-per-node 8 -m" on a machine with e
 # shellcheck source-path=SCRIPTDIR source=../../utils/recipe.sh
 . ../../utils/recipe.sh
 
-[[ $corpus_dir == ../download ]] || corpus_dir=$(from_caller "$corpus_dir" "$invoked_from")
-if [[ $exp_dir == exp ]]; then exp_dir=exp/$effort; else
-  exp_dir=$(from_caller "$exp_dir" "$invoked_from")
-fi
+[[ $exp_dir == exp ]] && exp_dir=exp/$effort
 
 if stage 0 "manifests: $corpus_dir, $probe_dir -> $exp_dir/cuts, $exp_dir/probe_cuts"; then
   run python -m egs.musdb18.local.labels "$corpus_dir" "$exp_dir/labels.csv"
@@ -33,7 +30,7 @@ fi
 
 if stage 1 "stems: $corpus_dir -> $exp_dir/stems"; then
   run $launch recipes.source_association.separate --config ../conf/stems_given.yaml \
-    --cuts "$exp_dir/cuts" --originals "[$corpus_dir]" --encoding flac \
+    --cuts "$exp_dir/cuts" --originals "$corpus_dir" --encoding flac \
     --resources.workers "$workers" --output "$exp_dir/stems"
 fi
 

@@ -234,11 +234,7 @@ def _split(
 
 
 def _joined(
-    query: Tensor,
-    key: Tensor,
-    position: Tensor,
-    keep: Tensor | None,
-    layout: Layout,
+    query: Tensor, key: Tensor, position: Tensor, keep: Tensor | None, layout: Layout
 ) -> Tensor:
     position = position if keep is None else position * keep.to(position.dtype)
     parts = (query[..., : layout.query_dim], key[..., : layout.query_dim], position)

@@ -37,22 +37,16 @@ def whiten(
         channels: Those that are whitened.
         groups: Number of groups of channels, each with a covariance of its own.
         batch: Of `shifts`, where those of all Whiteners are computed together.
+
+    Example:
+        >>> x = torch.randn(8, 1).repeat(1, 2).requires_grad_()  # both channels are one
+        >>> whiten(x, torch.tensor(1.5), torch.tensor(0.1))[:, 0].sum().backward()
+        >>> x.grad[:, 1].any()
+        tensor(True)
     """
     if batch is not None:
         return _BatchedWhiten.apply(x, limit, strength, (channels, groups, batch))
     return _Whiten.apply(x, limit, strength, channels, groups)
-
-
-def whitening_metric(x: Float[Tensor, "*batch channels"], groups: int = 1) -> Float[Tensor, ""]:
-    """Compute the metric, over all groups: at least 1, and 1 if the covariance is white.
-
-    Example:
-        >>> white = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
-        >>> whitening_metric(white), whitening_metric(white[:, :1].repeat(1, 2))
-        (tensor(1.), tensor(2.))
-    """
-    centered = _centered(x, groups)
-    return _metric(centered.mT @ centered)[0]
 
 
 def _grouped(x: Tensor, groups: int) -> Tensor:

@@ -27,10 +27,10 @@ def rows(folder: Path) -> Iterator[dict[str, str]]:
         tags = dict(_segments(table)) if table.exists() else {}
         for clip in sorted((folder / part).rglob("*")):
             name = clip.stem.removeprefix("Y")
-            found = tags.get(clip.stem[:YOUTUBE_ID]) or tags.get(name[:YOUTUBE_ID])
-            if clip.suffix in SUFFIXES and found:
+            labels = tags.get(clip.stem[:YOUTUBE_ID]) or tags.get(name[:YOUTUBE_ID])
+            if clip.suffix in SUFFIXES and labels:
                 place = clip.relative_to(folder)
-                yield {"path": str(place), "part": part, "split": split, "tags": found}
+                yield {"path": str(place), "part": part, "split": split, "tags": labels}
 
 
 def _segments(table: Path) -> Iterator[tuple[str, str]]:

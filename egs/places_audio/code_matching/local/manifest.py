@@ -19,13 +19,13 @@ SPLITS = {"train": "train", "val": "valid"}
 
 def captions(corpus: Path) -> list[dict[str, str]]:
     """List the captions of both splits."""
-    found = []
+    pairs = []
     for name, split in SPLITS.items():
         content = json.loads((corpus / "metadata" / f"{name}.json").read_text(encoding="utf-8"))
         base = Path(content.get("audio_base_path") or "wavs")
         base = Path("wavs") if base.is_absolute() or not (corpus / base).is_dir() else base
         for entry in content["data"]:
-            found.append(
+            pairs.append(
                 {
                     "path": str(base / entry["wav"]),
                     "speaker": entry["speaker"],
@@ -34,7 +34,7 @@ def captions(corpus: Path) -> list[dict[str, str]]:
                     "split": split,
                 }
             )
-    return found
+    return pairs
 
 
 def main(corpus: str, features: str, output: str) -> None:

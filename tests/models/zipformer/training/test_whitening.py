@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from audiossl.models.zipformer.training.whitening import whiten, whitening_metric
+from audiossl.models.zipformer.training.whitening import whiten
 
 
-def metric(x, groups):
+def metric(x, groups=1):
     """As its source states it."""
     x = x.flatten(0, -2).unflatten(-1, (groups, -1)).transpose(0, 1)
     x = x - x.mean(dim=1, keepdim=True)
@@ -22,7 +22,6 @@ def degenerate():
 def test_the_added_gradient_is_autograds_of_the_stated_metric(groups):
     x, gradient = degenerate().requires_grad_(), torch.randn(3, 40, 8)
     stated = metric(x, groups)
-    torch.testing.assert_close(whitening_metric(x.detach(), groups), stated.detach())
     changed = whiten(x, torch.tensor(1.5), torch.tensor(0.02), groups=groups)
     assert torch.equal(changed, x)
     (found,) = torch.autograd.grad(changed, x, gradient)
@@ -33,14 +32,14 @@ def test_the_added_gradient_is_autograds_of_the_stated_metric(groups):
 
 def test_what_is_white_enough_is_left_alone():
     x, gradient = torch.randn(3, 200, 8, requires_grad=True), torch.randn(3, 200, 8)
-    assert float(whitening_metric(x.detach())) < 1.2
+    assert float(metric(x.detach())) < 1.2
     (found,) = torch.autograd.grad(whiten(x, torch.tensor(2.0), torch.tensor(0.02)), x, gradient)
     assert torch.equal(found, gradient)
 
 
 def test_following_the_gradient_whitens():
     x = degenerate()
-    before = float(whitening_metric(x))
+    before = float(metric(x))
     for _ in range(50):
         x = x.detach().requires_grad_()
         gradient = torch.randn_like(x)
@@ -48,15 +47,7 @@ def test_following_the_gradient_whitens():
             whiten(x, torch.tensor(1.5), torch.tensor(0.02)), x, gradient
         )
         x = x - found + gradient
-    assert float(whitening_metric(x.detach())) < 0.9 * before
-
-
-def test_the_metric_is_1_for_white_channels_and_their_number_for_equal_ones():
-    one = torch.randn(100, 1)
-    torch.testing.assert_close(whitening_metric(one.expand(-1, 8)), torch.tensor(8.0))
-    orthogonal = torch.linalg.qr(torch.randn(100, 8) - 0.0)[0]
-    orthogonal = torch.linalg.qr(orthogonal - orthogonal.mean(dim=0))[0]
-    torch.testing.assert_close(whitening_metric(orthogonal), torch.tensor(1.0), atol=1e-3, rtol=0)
+    assert float(metric(x.detach())) < 0.9 * before
 
 
 def test_some_channels_alone():

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from audiossl.separation.scores import si_sdr
+from tests.separation.si_sdr import si_sdr
 
 
 def test_orthogonal_noise_gives_the_ratio_of_energies():
