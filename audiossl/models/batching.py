@@ -79,8 +79,10 @@ def encode_all(
         yield from results
 
 
-def batches_of(lengths: np.ndarray, batching: Batching, sample_rate: int) -> list[list[int]]:
-    """Put waveforms with `lengths` samples into batches, longest first.
+def batches_of(
+    lengths: np.ndarray, batching: Batching, sample_rate: int, *, longest_first: bool = True
+) -> list[list[int]]:
+    """Put waveforms with `lengths` samples into batches, by length.
 
     Example:
         >>> seconds = np.array([1, 9, 1, 2])
@@ -89,14 +91,14 @@ def batches_of(lengths: np.ndarray, batching: Batching, sample_rate: int) -> lis
     """
     room = int(batching.batch_seconds * sample_rate)
     batches: list[list[int]] = []
-    longest = 0
-    for row in np.argsort(-lengths, kind="stable").tolist():
-        fits = batches and (len(batches[-1]) + 1) * longest <= room
-        if fits and lengths[row] >= (1 - (batching.most_padding or 0.0)) * longest:
-            batches[-1].append(row)
-        else:
-            batches.append([row])
-            longest = int(lengths[row])
+    for row in np.argsort(-lengths if longest_first else lengths, kind="stable").tolist():
+        if batches:
+            shortest, longest = sorted((lengths[batches[-1][0]], lengths[row]))
+            fits = (len(batches[-1]) + 1) * longest <= room
+            if fits and shortest >= (1 - (batching.most_padding or 0.0)) * longest:
+                batches[-1].append(row)
+                continue
+        batches.append([row])
     return batches
 
 

@@ -134,7 +134,7 @@ class TeacherFrames:
 
     @torch.no_grad()
     def batches(self, cuts: Sequence[int] | Int[np.ndarray, " cuts"]) -> Iterator[SpanFrames]:
-        """Yield frames of all cuts, the longest spans first."""
+        """Yield frames of all cuts, the shortest spans first."""
         spans = [
             span
             for cut in cuts
@@ -147,7 +147,7 @@ class TeacherFrames:
         ]
         lengths = np.array([span.num_samples for span in spans])
         batching = Batching(batch_seconds=self.config.batch_duration, most_padding=1.0)
-        for rows in batches_of(lengths, batching, SAMPLE_RATE):
+        for rows in batches_of(lengths, batching, SAMPLE_RATE, longest_first=False):
             safe_point()
             yield self._encoded([spans[row] for row in rows])
 
