@@ -39,7 +39,7 @@ def whiten(
         batch: Of `shifts`, where those of all Whiteners are computed together.
 
     Example:
-        >>> x = torch.randn(8, 1).repeat(1, 2).requires_grad_()  # both channels are one
+        >>> x = (torch.randn(80, 1) + 0.1 * torch.randn(80, 2)).requires_grad_()  # nearly one
         >>> whiten(x, torch.tensor(1.5), torch.tensor(0.1))[:, 0].sum().backward()
         >>> x.grad[:, 1].any()
         tensor(True)
