@@ -431,7 +431,7 @@ def test_kinds_that_lack_what_they_need_say_so(tmp_path, speech):
     modalities = {"speech": SoundFront(), "text": TextFront()}
     with pytest.raises(UserError, match="need the output of a prepare stage as cuts"):
         make(tmp_path, pairs.Transcripts(), modalities, "one")
-    with pytest.raises(UserError, match="need one file or folder as source"):
+    with pytest.raises(UserError, match="need a file or folder as source"):
         make(tmp_path, pairs.Manifest(), modalities, "two")
     with pytest.raises(UserError, match="has no stem 'drums'"):
         make(tmp_path, pairs.Stems(stems=("drums",)), modalities, "three", cuts=(speech / "cuts",))
