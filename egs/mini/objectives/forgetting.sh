@@ -17,9 +17,7 @@ launch="python -m"
 # shellcheck source-path=SCRIPTDIR source=../../utils/recipe.sh
 . ../../utils/recipe.sh
 
-if [[ $exp_dir == exp ]]; then exp_dir=exp/$effort; else
-  exp_dir=$(from_caller "$exp_dir" "$invoked_from")
-fi
+[[ $exp_dir == exp ]] && exp_dir=exp/$effort
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 cuts=$exp_dir/cuts
 

@@ -17,10 +17,7 @@ launch="python -m"
 # shellcheck source-path=SCRIPTDIR source=../../utils/recipe.sh
 . ../../utils/recipe.sh
 
-[[ $corpus_dir == ../data ]] || corpus_dir=$(from_caller "$corpus_dir" "$invoked_from")
-if [[ $exp_dir == exp ]]; then exp_dir=exp/$effort; else
-  exp_dir=$(from_caller "$exp_dir" "$invoked_from")
-fi
+[[ $exp_dir == exp ]] && exp_dir=exp/$effort
 if [[ -z $seeds ]]; then
   case $effort in hour) seeds="0 1 2" ;; *) seeds=0 ;; esac
 fi
