@@ -23,7 +23,6 @@ WITHOUT_EXAMPLE = {
     "models/zipformer/config": "settings, whose docstring is printed by --help",
     "models/zipformer/training/step": "values that `sample_step` draws",
     "methods/mixing": "wants a batch of a corpus with noise",
-    "nn/pickled_arrays": "names for torch's reader",
     "nn/tensorflow_checkpoint": "wants a checkpoint of TensorFlow",
     "probing/items": "wants predictions of a probe",
     "probing/measure": "wants embeddings of a corpus",

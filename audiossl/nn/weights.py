@@ -6,7 +6,7 @@ import os
 import pickle
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from audiossl.atomic_files import atomic_write
 from audiossl.earlier_names import renamed
 from audiossl.errors import UserError, did_you_mean
-from audiossl.nn.pickled_arrays import array_globals, path_globals
+from audiossl.nn.pickled_arrays import array_globals, path_globals, stand_ins
 
 
 def write_weights(
@@ -80,8 +80,12 @@ def _sort_metadata(path: Path) -> None:
             file.write(text.ljust(size))
 
 
-def read_weights(path: Path) -> Any:
+def read_weights(path: Path, inert: Sequence[str] = ()) -> Any:
     """Read a file of tensors: safetensors, or a torch file without code in it.
+
+    Args:
+        path: The file.
+        inert: Classes of other libraries for which an `Inert` is put, as `SETTINGS` names them.
 
     Returns:
         What the file holds: for safetensors a dict of tensors, for torch files whatever nest of
@@ -101,10 +105,12 @@ def read_weights(path: Path) -> Any:
         with warnings.catch_warnings():
             # torch warns of unusual pickle protocols; what it cannot read it refuses anyway.
             warnings.simplefilter("ignore")
-            with torch.serialization.safe_globals([*array_globals(), *path_globals()]):
+            allowed = [*array_globals(), *path_globals(), *stand_ins(path, inert)]
+            with torch.serialization.safe_globals(allowed):
                 return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        reason = f"it names {named[1]}" if named else str(error).splitlines()[0]
         raise UserError(
             f"{path}: refused, because reading it would run code that it brings ({reason}); "
             "convert it to safetensors where you trust it, and give that file"

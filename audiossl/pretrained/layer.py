@@ -40,6 +40,7 @@ class LayerOf(nn.Module):
         self.frame_rate = frames.layer_rate or frames.frame_rate
         self.dim = int(frames.layers[layer - 1].shape[2])
         self.layer_convention = f"layer {layer} of {len(frames.layers)}"
+        self.convention = f"{self.layer_convention}: {getattr(encoder, 'convention', self.config)}"
 
     def forward(
         self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]

@@ -9,6 +9,7 @@ from torch import nn
 
 from audiossl.errors import UserError
 from audiossl.installation import missing_package
+from audiossl.pretrained.hub import local_copy
 from audiossl.pretrained.inputs import with_any_input
 from audiossl.pretrained.sources import SCHEMES, Source, parse_source, split_sources
 
@@ -26,7 +27,9 @@ def load_encoder(source: str | Path) -> nn.Module:
 
     Args:
         source: A folder of this package ("exp/pretrain"), or `kind:place`, where kind is one of
-            `audiossl.pretrained.sources.SCHEMES` ("spear:<folder|file>", "hf:<folder>", ...).
+            `audiossl.pretrained.sources.SCHEMES` ("spear:<folder|file>", "hf:<folder>", ...). For
+            kinds of the Hugging Face hub the place may be "org/name@revision", which downloads what
+            is not in the hub's cache, or "org/name", which downloads nothing.
             `#layer` behind it makes the output of that layer, counted from 1, the encoder's output
             ("hf:<folder>#21"). Several joined by `+` are one encoder, their frames side by side
             ("aisfx:+log_mel:40").
@@ -58,13 +61,14 @@ def _load(source: Source, name: str) -> Any:
         if not scheme.extra or str(error.name).startswith("audiossl"):
             raise
         raise UserError(missing_package(name, error.name, scheme.extra)) from error
+    place = local_copy(source.place, name) if scheme.hub else source.place
     if source.layer is None or scheme.truncates:
-        arguments = (source.place,) if source.layer is None else (source.place, source.layer)
-        encoder = load(*arguments)
+        arguments = (place,) if source.layer is None else (place, source.layer)
+        encoder = load(*arguments, **source.options)
     else:
         from audiossl.pretrained.layer import LayerOf
 
-        encoder = LayerOf(load(source.place).eval(), source.layer, name)
+        encoder = LayerOf(load(place, **source.options).eval(), source.layer, name)
     if not hasattr(encoder, "layer_convention"):
         encoder.layer_convention = "the encoder's own output"
     return with_any_input(encoder.eval().requires_grad_(False))

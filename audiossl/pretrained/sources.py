@@ -1,11 +1,15 @@
 """How encoders are named: a folder of this package, or `kind:place`, and `#layer` behind either.
 
+What a folder does not say itself stands between them (`hf:<folder>?normalize=false#9`), and
+`org/name@revision` is a place, too, for kinds that the Hugging Face hub has.
+
 One table for all uses: what embeds files, fills tables of probes, or is the teacher of a student is
 named alike and is the same network.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from audiossl.errors import UserError, did_you_mean
@@ -26,6 +30,10 @@ class Scheme:
     """Whether the function takes a layer, too, and leaves out the layers above it."""
     keeps_hash: bool = False
     """Whether what follows a "#" is the kind's own (a seed, a modality) and not a layer."""
+    hub: bool = False
+    """Whether `org/name` on the Hugging Face hub is a place, too."""
+    options: tuple[str, ...] = ()
+    """Names of what may be said behind a "?", as in "?normalize=false": arguments of `load`."""
 
 
 SCHEMES: dict[str, Scheme] = {
@@ -34,10 +42,26 @@ SCHEMES: dict[str, Scheme] = {
     "random": Scheme("audiossl.pretrained.own:load_random", keeps_hash=True),
     "shuffled": Scheme("audiossl.pretrained.baselines:load_shuffled", keeps_hash=True),
     "code_matching": Scheme("audiossl.pretrained.code_matching:load", keeps_hash=True),
-    "spear": Scheme("audiossl.pretrained.spear:load"),
-    "hf": Scheme("audiossl.teachers.huggingface:load", extra="teachers", truncates=True),
+    "spear": Scheme("audiossl.pretrained.spear:load", hub=True),
+    "hf": Scheme(
+        "audiossl.teachers.huggingface:load",
+        extra="teachers",
+        truncates=True,
+        hub=True,
+        options=("normalize",),
+    ),
     "torchaudio": Scheme("audiossl.teachers.torchaudio_bundle:load", truncates=True),
-    "dasheng": Scheme("audiossl.teachers.dasheng:load", truncates=True),
+    "fairseq": Scheme(
+        "audiossl.teachers.fairseq:load", extra="teachers", truncates=True, options=("normalize",)
+    ),
+    "dasheng": Scheme("audiossl.teachers.dasheng:load", truncates=True, hub=True),
+    "beats": Scheme("audiossl.teachers.beats:load", truncates=True),
+    "eat": Scheme("audiossl.teachers.eat:load", truncates=True, hub=True),
+    "m2d": Scheme("audiossl.teachers.m2d:load", truncates=True),
+    "muq": Scheme("audiossl.teachers.muq:load", extra="teachers", truncates=True, hub=True),
+    "onnx": Scheme(
+        "audiossl.teachers.onnx_graph:load", extra="onnx", options=("sample_rate", "frame_rate")
+    ),
     "ge2e": Scheme("audiossl.teachers.ge2e:load"),
     "aisfx": Scheme("audiossl.teachers.aisfx:load"),
     "musicnn": Scheme("audiossl.teachers.musicnn:load"),
@@ -63,6 +87,8 @@ class Source:
     """Key of `SCHEMES`."""
     place: str
     """Text after the colon: a folder, a file, a number of bands, ..."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """Values of the options behind a "?", by name."""
     layer: int | None = None
     """Layer whose output is wanted, counted from 1; None: the encoder's own output."""
 
@@ -71,14 +97,16 @@ def parse_source(source: str | Path) -> Source:
     """Read the name of one encoder.
 
     >>> parse_source("hf:models/wavlm-large#21")
-    Source(kind='hf', place='models/wavlm-large', layer=21)
-    >>> parse_source("exp/pretrain")
-    Source(kind='audiossl', place='exp/pretrain', layer=None)
+    Source(kind='hf', place='models/wavlm-large', options={}, layer=21)
+    >>> parse_source("exp/pretrain").kind
+    'audiossl'
+    >>> parse_source("hf:models/hubert?normalize=false").options
+    {'normalize': 'false'}
     >>> parse_source("audiossl:small").place == str(SHIPPED["small"])
     True
 
     Raises:
-        UserError: The kind is unknown.
+        UserError: The kind is unknown, or an option is none of the kind's.
     """
     text = str(source)
     kind, separator, place = text.partition(":")
@@ -93,12 +121,29 @@ def parse_source(source: str | Path) -> Source:
     if separator and kind == OWN and place.partition("#")[0] in SHIPPED:
         name, mark, rest = place.partition("#")
         place = f"{SHIPPED[name]}{mark}{rest}"
-    before, mark, layer = place.rpartition("#")
-    if not mark or SCHEMES[kind].keeps_hash or Path(place).exists():
-        return Source(kind, place)
-    if not layer.isdecimal() or layer == "0":
-        raise UserError(f"{source}: {layer!r} is no layer: give a number from 1 after the #")
-    return Source(kind, before, int(layer))
+    before, mark, number = place.rpartition("#")
+    layer = None
+    if mark and not SCHEMES[kind].keeps_hash and not Path(place).exists():
+        if not number.isdecimal() or number == "0":
+            raise UserError(f"{source}: {number!r} is no layer: give a number from 1 after the #")
+        place, layer = before, int(number)
+    return Source(kind, *_without_options(kind, place), layer)
+
+
+def _without_options(kind: str, place: str) -> tuple[str, dict[str, str]]:
+    """Take what follows a "?" apart, for kinds that have options."""
+    known = SCHEMES[kind].options
+    before, mark, words = place.rpartition("?")
+    if not mark or not known or Path(place).exists():
+        return place, {}
+    options = dict(word.partition("=")[::2] for word in words.split("&"))
+    for name in options:
+        if name not in known:
+            raise UserError(
+                f"{kind}:{place}: {name!r} is no option of {kind}:{did_you_mean(name, known)} "
+                f"(known: {', '.join(f'?{one}=' for one in known)})"
+            )
+    return before, options
 
 
 def split_sources(source: str | Path) -> list[str]:

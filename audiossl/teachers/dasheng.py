@@ -19,13 +19,15 @@ import torchaudio.functional as audio
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from audiossl.atomic_files import read_object
 from audiossl.errors import UserError
 from audiossl.nn.frames import Frames
 from audiossl.nn.lengths import valid_mask
 from audiossl.nn.weights import load_exactly, read_weights
-from audiossl.teachers.layers import described, first_layers
+from audiossl.teachers.layers import described, first_layers, own_state, read_folder
 from audiossl.teachers.mel import MelDialect, MelSpectrogram
 from audiossl.teachers.teacher import FrozenTeacher
+from audiossl.teachers.vit import Block
 
 NUM_MELS = 64
 PATCH = 4
@@ -64,24 +66,23 @@ class DashengShape:
 
 
 def load(place: str, layer: int | None = None) -> "DashengTeacher":
-    """Load a state dict of the public package, as its authors publish it (.pt) or as safetensors.
+    """Load a state dict of the public package, as its authors publish it.
 
     Args:
-        place: The file; without a "config" in it, the shape is that of the public model of the
-            same width.
+        place: A file (.pt, or safetensors), or a folder as on the Hugging Face hub; without a
+            "config" in it, the shape is that of the public model of the same width.
         layer: Which layer is `vectors`, from 1; None is the model's own output.
 
     Raises:
         UserError: The file is missing, would run code, or holds no Dasheng that is known here.
     """
-    dump = read_weights(Path(place))
-    state = dump.get("model", dump)
+    state, config = _read(Path(place))
     renamed = {
         name.replace("patch_embed.proj.", "patch_embed.").replace("init_bn.1.", "init_bn."): value
         for name, value in state.items()
         if not name.startswith(("front_end.", "outputlayer."))
     }
-    teacher = DashengTeacher(_shape(renamed, dict(dump.get("config", {})), place))
+    teacher = DashengTeacher(_shape(renamed, config, place))
     load_exactly(teacher, renamed, place)
     return teacher.keep_layers(layer)
 
@@ -100,7 +101,7 @@ class DashengTeacher(FrozenTeacher):
         self.patch_embed = nn.Conv2d(1, shape.dim, (NUM_MELS, PATCH), (NUM_MELS, PATCH))
         self.time_pos_embed = nn.Parameter(torch.zeros(1, shape.dim, 1, shape.chunk))
         self.freq_pos_embed = nn.Parameter(torch.zeros(1, shape.dim, 1, 1))
-        blocks = (_Block(shape.dim, shape.num_heads) for _ in range(shape.num_layers))
+        blocks = (Block(shape.dim, shape.num_heads) for _ in range(shape.num_layers))
         self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(shape.dim, eps=1e-6)
         self.keep_layers(None)
@@ -167,41 +168,14 @@ class DashengTeacher(FrozenTeacher):
         return tuple(layers), in_rows(self.norm(hidden))
 
 
-class _Block(nn.Module):
-    """A pre-norm Transformer block; names are those of the public weights."""
-
-    def __init__(self, dim: int, num_heads: int) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
-        self.attn = _Attention(dim, num_heads)
-        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
-        self.mlp = nn.Sequential()
-        self.mlp.add_module("fc1", nn.Linear(dim, 4 * dim))
-        self.mlp.add_module("gelu", nn.GELU())
-        self.mlp.add_module("fc2", nn.Linear(4 * dim, dim))
-
-    def forward(
-        self, hidden: Float[Tensor, "batch frames dim"], mask: Bool[Tensor, "batch 1 1 frames"]
-    ) -> Float[Tensor, "batch frames dim"]:
-        hidden = hidden + self.attn(self.norm1(hidden), mask)
-        return hidden + self.mlp(self.norm2(hidden))
-
-
-class _Attention(nn.Module):
-    def __init__(self, dim: int, num_heads: int) -> None:
-        super().__init__()
-        self.num_heads = num_heads
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.proj = nn.Linear(dim, dim)
-
-    def forward(
-        self, hidden: Float[Tensor, "batch frames dim"], mask: Bool[Tensor, "batch 1 1 frames"]
-    ) -> Float[Tensor, "batch frames dim"]:
-        batch, frames, dim = hidden.shape
-        qkv = self.qkv(hidden).view(batch, frames, 3, self.num_heads, dim // self.num_heads)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        return self.proj(attended.transpose(1, 2).reshape(batch, frames, dim))
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    if path.is_dir():
+        config = read_object(path / "config.json")
+        return own_state(read_folder(path), "encoder."), dict(config.get("encoder_kwargs", {}))
+    dump = read_weights(path)
+    if not isinstance(dump, dict):
+        raise UserError(f'{path}: no Dasheng: expected {{"model": tensors by name}}')
+    return dump.get("model", dump), dict(dump.get("config", {}))
 
 
 def _shape(state: dict[str, Tensor], config: dict[str, Any], source: str) -> DashengShape:

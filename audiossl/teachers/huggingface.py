@@ -7,9 +7,13 @@ save the last one of pre-norm models, which is normalized in transformers 4 and 
 `vectors` is a layer so defined where one is asked for, and otherwise the model's
 `last_hidden_state`, behind the final norm, for encoders and teachers alike. Waveforms are
 standardized, each over its own valid samples, where the folder's preprocessor_config.json says
-`do_normalize`.
+`do_normalize`, or the caller does.
 
-The same names load Whisper's encoder, which lives in `whisper.py`.
+MERT is a HuBERT of music at 24 kHz, whose public folders bring code of their own; it is not run.
+Where its `deepnorm` is set, blocks multiply what they add to (Wang et al. 2022, arXiv 2203.00555).
+
+The same names load Whisper's encoder, which lives in `whisper.py`, and w2v-BERT 2.0, in
+`wav2vec2_bert.py`.
 """
 
 import warnings
@@ -19,22 +23,33 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoModel, HubertConfig
 
 from audiossl.atomic_files import read_json
 from audiossl.errors import UserError
 from audiossl.nn.frames import Frames
 from audiossl.nn.lengths import padding_mask, valid_mask
-from audiossl.nn.weights import load_exactly, read_weights
-from audiossl.teachers.layers import LayerTap, described, first_layers, own_state
+from audiossl.nn.weights import load_exactly
+from audiossl.teachers.layers import LayerTap, described, first_layers, own_state, read_folder
 from audiossl.teachers.teacher import FrozenTeacher
-from audiossl.teachers.wav2vec2 import ConvolutionStack, standardized, with_valid_norms
+from audiossl.teachers.wav2vec2 import (
+    ConvolutionStack,
+    read_normalize,
+    standardized,
+    with_valid_norms,
+)
+from audiossl.teachers.wav2vec2_bert import Wav2Vec2BertTeacher
 from audiossl.teachers.whisper import WhisperTeacher
 
-FAMILY = ("wavlm", "hubert", "wav2vec2", "data2vec-audio")
+MERT = "mert_model"
+FAMILY = ("wavlm", "hubert", "wav2vec2", "data2vec-audio", MERT)
+OTHERS: dict[str, type[WhisperTeacher] | type[Wav2Vec2BertTeacher]] = {
+    "whisper": WhisperTeacher,
+    "wav2vec2-bert": Wav2Vec2BertTeacher,
+}
 
 
-def load(place: str, layer: int | None = None) -> FrozenTeacher:
+def load(place: str, layer: int | None = None, normalize: str = "") -> FrozenTeacher:
     """Load a folder.
 
     Args:
@@ -42,6 +57,8 @@ def load(place: str, layer: int | None = None) -> FrozenTeacher:
         layer: Which layer is `vectors`, from 1 (SPEAR's speech models learn the codes of layer 21
             of WavLM-Large); blocks above it are not computed. None: the model's own output, with
             the outputs of all blocks as `layers`.
+        normalize: "true" or "false": whether waveforms are standardized, whatever the folder says.
+            Folders without preprocessor_config.json do not say it.
 
     Raises:
         UserError: The folder lacks one of them, holds another type of model, or weights that do not
@@ -49,15 +66,20 @@ def load(place: str, layer: int | None = None) -> FrozenTeacher:
     """
     folder = Path(place)
     config = _read_config(folder)
-    if config.model_type == "whisper":
-        return WhisperTeacher.from_state(config, _read_state(folder), place, layer)
+    if config.model_type in OTHERS:
+        if normalize:
+            raise UserError(f"{place}: {config.model_type} standardizes no waveforms: leave it out")
+        return OTHERS[config.model_type].from_state(config, read_folder(folder), place, layer)
+    standardize = read_normalize(normalize, place) if normalize else _read_normalize(folder)
     network = AutoModel.from_config(config).float()
-    state = own_state(_read_state(folder), f"{network.base_model_prefix}.")
+    state = own_state(read_folder(folder), f"{network.base_model_prefix}.", f"{MERT}.")
     for name, value in network.state_dict().items():
         if name.endswith("masked_spec_embed"):
             state.setdefault(name, value)  # only training uses it
     load_exactly(network, state, place)
-    return Wav2Vec2Teacher(network, normalize=_read_normalize(folder), layer=layer)
+    if getattr(config, "deepnorm", False):
+        _fold_deepnorm(network.encoder)
+    return Wav2Vec2Teacher(network, normalize=standardize, layer=layer)
 
 
 class Wav2Vec2Teacher(FrozenTeacher):
@@ -74,7 +96,8 @@ class Wav2Vec2Teacher(FrozenTeacher):
         super().__init__()
         config: Any = network.config
         self.network, self.normalize, self.layer = network, normalize, layer
-        self.sample_rate, self.dim = 16000, int(config.hidden_size)
+        self.sample_rate = int(getattr(config, "sample_rate", 16000))
+        self.dim = int(config.hidden_size)
         self.convolutions = ConvolutionStack(config.conv_kernel, config.conv_stride)
         self.frame_rate = self.sample_rate / self.convolutions.stride
         encoder: Any = network.encoder
@@ -93,7 +116,7 @@ class Wav2Vec2Teacher(FrozenTeacher):
     def forward(
         self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
     ) -> Frames:
-        """Compute the frames of a batch of waveforms at 16 kHz."""
+        """Compute the frames of a batch of waveforms at `sample_rate`."""
         if self.normalize:
             waveforms = standardized(waveforms, lengths, epsilon=1e-7)
         waveforms, seen = self.convolutions.prepared(waveforms, lengths)
@@ -129,12 +152,15 @@ def _read_config(folder: Path) -> Any:
         raise UserError(
             f"{folder}: no such folder; fetch a model first, nothing is downloaded from here"
         )
-    model_type = read_json(folder / "config.json").get("model_type")
-    if model_type not in (*FAMILY, "whisper"):
+    content = read_json(folder / "config.json")
+    model_type = content.get("model_type")
+    if model_type not in (*FAMILY, *OTHERS):
         raise UserError(
             f"{folder}: holds a model of type {model_type!r}, which is no speech encoder that is "
-            f"known here ({', '.join(FAMILY)}, whisper)"
+            f"known here ({', '.join((*FAMILY, *OTHERS))})"
         )
+    if model_type == MERT:
+        return _mert_config(content, folder)
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     if getattr(config, "add_adapter", False):
         # Its frames are fewer and wider than those of the layers: no rate would be true of both.
@@ -145,23 +171,37 @@ def _read_config(folder: Path) -> Any:
     return config
 
 
-def _read_state(folder: Path) -> dict[str, Tensor]:
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        parts = sorted(set(read_json(index)["weight_map"].values()))
-        return {n: v for part in parts for n, v in read_weights(folder / part).items()}
-    names = ("model.safetensors", "pytorch_model.bin")
-    for name in names:
-        if (folder / name).is_file():
-            return read_weights(folder / name)
-    raise UserError(f"{folder}: no weights: neither {' nor '.join(names)} lies there")
+def _mert_config(content: dict[str, Any], folder: Path) -> HubertConfig:
+    """Read MERT's config as that of a HuBERT.
+
+    Its `attention_relax` changes how a softmax is computed and not what comes out.
+    """
+    if content.get("feature_extractor_cqt"):
+        raise UserError(
+            f"{folder}: a MERT that also takes a constant-Q spectrogram (feature_extractor_cqt), "
+            "which is not supported: take one of waveforms alone"
+        )
+    return HubertConfig(**{name: value for name, value in content.items() if name != "model_type"})
+
+
+def _fold_deepnorm(encoder: Any) -> None:
+    """Let blocks compute norm(alpha · x + f(x)) as norm(x + f(x) / alpha), which is the same."""
+    alpha = (2.0 * len(encoder.layers)) ** 0.25
+    with torch.no_grad():
+        for block in encoder.layers:
+            for projection in (block.attention.out_proj, block.feed_forward.output_dense):
+                projection.weight.div_(alpha)
+                projection.bias.div_(alpha)
+            for norm in (block.layer_norm, block.final_layer_norm):
+                norm.eps /= alpha**2
 
 
 def _read_normalize(folder: Path) -> bool:
     path = folder / "preprocessor_config.json"
     if not path.is_file():
         raise UserError(
-            f"{path}: missing, but only it says whether waveforms are standardized (do_normalize), "
-            "and guessing wrongly would spoil every code: fetch it with the weights"
+            f"{path}: missing, but only it says whether waveforms are standardized (do_normalize): "
+            "fetch it with the weights, or say it behind the name: ?normalize=true (as large "
+            "models were trained) or ?normalize=false (as HuBERT and WavLM base were)"
         )
     return bool(read_json(path).get("do_normalize", True))

@@ -1,12 +1,15 @@
 """Layers and weights of Transformers from elsewhere; layers are counted as in SPEAR, from 1."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from audiossl.atomic_files import read_json
 from audiossl.errors import UserError
+from audiossl.nn.weights import read_weights
 
 
 class LayerTap:
@@ -78,3 +81,20 @@ def own_state(state: dict[str, Tensor], *prefixes: str) -> dict[str, Tensor]:
         ): value
         for name, value in state.items()
     }
+
+
+def read_folder(folder: Path) -> dict[str, Tensor]:
+    """Read the weights of a folder as transformers writes it, in one file or several.
+
+    Raises:
+        UserError: There are none, they are damaged, or would run code.
+    """
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        parts = sorted(set(read_json(index)["weight_map"].values()))
+        return {n: v for part in parts for n, v in read_weights(folder / part).items()}
+    names = ("model.safetensors", "pytorch_model.bin")
+    for name in names:
+        if (folder / name).is_file():
+            return read_weights(folder / name)
+    raise UserError(f"{folder}: no weights: neither {' nor '.join(names)} lies there")

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from audiossl.errors import UserError
 from audiossl.nn.lengths import valid_mask
 from audiossl.teachers.teacher import zero_padding
 
@@ -74,6 +75,17 @@ def standardized(
     centered = zero_padding(waveforms - waveforms.sum(dim=1, keepdim=True) / count, lengths)
     variance = centered.square().sum(dim=1, keepdim=True) / count
     return centered * torch.rsqrt(variance + epsilon)
+
+
+def read_normalize(word: str, source: str) -> bool:
+    """Read what a user says about standardization: "true" or "false".
+
+    Raises:
+        UserError: It is neither.
+    """
+    if word not in ("true", "false"):
+        raise UserError(f"{source}: normalize={word}: expected true or false")
+    return word == "true"
 
 
 class ValidGroupNorm(nn.Module):

@@ -57,7 +57,7 @@ def test_an_old_spelling_is_the_encoder_that_it_was(tmp_path):
 def test_says_which_kinds_there_are():
     with pytest.raises(UserError, match=r"unknown kind of encoder 'hff'; did you mean 'hf'"):
         load_encoder("hff:x")
-    assert all(scheme.extra in ("", "teachers") for scheme in SCHEMES.values())
+    assert all(scheme.extra in ("", "teachers", "onnx") for scheme in SCHEMES.values())
 
 
 @pytest.mark.parametrize("source", ["log_mel:40+aisfx:", "shuffled:log_mel:40+aisfx:#1", "x#3"])

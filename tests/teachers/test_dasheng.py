@@ -1,9 +1,12 @@
+import json
 import warnings
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from audiossl.errors import UserError
+from audiossl.pretrained.load import load_encoder
 from audiossl.teachers import dasheng
 from tests.teachers.padding import check_padding_does_not_matter, check_short_rows_have_no_frames
 
@@ -45,6 +48,17 @@ def test_gives_what_the_package_gives(package, file, num_samples):
     assert len(frames.layers) == 3
     normed = package.norm(frames.layers[-1])
     torch.testing.assert_close(normed, expected, atol=2e-4, rtol=1e-3)
+
+
+def test_a_folder_of_the_hub_is_the_same_network(package, file, tmp_path):
+    config = {"model_type": "dasheng", "name": "dasheng-tiny", "encoder_kwargs": CONFIG}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    state = {f"encoder.{name}": value for name, value in package.state_dict().items()
+             if not name.startswith("front_end.")}  # fmt: skip
+    save_file(state, tmp_path / "model.safetensors")
+    waveform, lengths = 0.1 * torch.randn(1, 16000), torch.tensor([16000])
+    expected = dasheng.load(str(file))(waveform, lengths).vectors
+    assert torch.equal(load_encoder(f"dasheng:{tmp_path}")(waveform, lengths).vectors, expected)
 
 
 def test_padding_does_not_matter(file):

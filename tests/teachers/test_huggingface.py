@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import (
+    SeamlessM4TFeatureExtractor,
     Wav2Vec2Config,
     Wav2Vec2FeatureExtractor,
     Wav2Vec2Model,
@@ -14,13 +15,14 @@ from transformers import (
 )
 
 from audiossl.errors import UserError
+from audiossl.pretrained.load import load_encoder
 from audiossl.teachers import huggingface
 from tests.teachers import tiny
 from tests.teachers.padding import check_padding_does_not_matter, check_short_rows_have_no_frames
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "huggingface.safetensors"
 NETWORKS = tiny.networks()
-FAMILY = [name for name in NETWORKS if name != "whisper"]
+FAMILY = [name for name in NETWORKS if name not in ("whisper", "w2v-bert")]
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +55,7 @@ def golden_frames(folder):
     return found
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "w2v-bert"])
 def test_frames_are_the_same_with_every_version_of_transformers(folders, name):
     # Written with 4.57.6; 5.23.0 agreed. What the libraries call the last hidden state does not.
     golden = load_file(GOLDEN)
@@ -91,6 +93,80 @@ def test_waveforms_are_standardized_only_where_the_folder_says_so(tmp_path):
         huggingface.load(str(folder))
 
 
+def test_what_a_folder_does_not_say_of_waveforms_is_said_behind_its_name(folders, tmp_path):
+    waveform, lengths = torch.randn(1, 9000) + 1.0, torch.tensor([9000])
+    network = NETWORKS["hubert-base"]
+    folder = tiny.save(network, tmp_path / "bare")
+    expected = {
+        word: huggingface.load(str(tiny.save(network, tmp_path / word, normalize=word == "true")))
+        for word in ("true", "false")
+    }
+    (folder / "preprocessor_config.json").unlink()
+    for word, teacher in expected.items():
+        encoder = load_encoder(f"hf:{folder}?normalize={word}#2")
+        assert torch.equal(encoder(waveform, lengths).vectors, teacher(waveform, lengths).layers[1])
+        assert ("standardized each" in encoder.layer_convention) == (word == "true")
+    with pytest.raises(UserError, match="normalize=no: expected true or false"):
+        load_encoder(f"hf:{folder}?normalize=no")
+    with pytest.raises(UserError, match=r"'normalise' is no option of hf:; did you mean"):
+        load_encoder(f"hf:{folder}?normalise=true")
+    with pytest.raises(UserError, match="whisper standardizes no waveforms"):
+        load_encoder(f"hf:{folders['whisper']}?normalize=true")
+
+
+MERT = {"model_type": "mert_model", "sample_rate": 24000, "auto_map": {"AutoModel": "code.Model"}}
+
+
+def test_a_mert_is_a_hubert_at_its_own_rate_and_its_code_is_not_run(tmp_path):
+    network = NETWORKS["hubert-base"]
+    folder = _edited(tiny.save(network, tmp_path / "hubert"), tmp_path / "mert", **MERT)
+    (folder / "code.py").write_text("open('ran', 'w')")
+    waveform, lengths = torch.randn(1, 9000), torch.tensor([9000])
+    encoder, hubert = load_encoder(f"hf:{folder}"), huggingface.load(str(tmp_path / "hubert"))
+    assert (encoder.sample_rate, encoder.frame_rate) == (24000, 75.0)
+    assert torch.equal(encoder(waveform, lengths).vectors, hubert(waveform, lengths).vectors)
+    folder = _edited(folder, tmp_path / "constant_q", feature_extractor_cqt=True)
+    with pytest.raises(UserError, match="constant-Q"):
+        huggingface.load(str(folder))
+
+
+def test_deepnorm_of_a_mert_is_that_of_the_paper(tmp_path):
+    network = NETWORKS["hubert-base"]
+    folder = tiny.save(network, tmp_path / "hubert")
+    folder = _edited(folder, tmp_path / "mert", **MERT, deepnorm=True)
+    waveform, lengths = torch.randn(1, 9000), torch.tensor([9000])
+    frames = huggingface.load(str(folder))(waveform, lengths)
+    alpha = (2 * 3) ** 0.25
+    with torch.no_grad():
+        before = huggingface.load(str(tmp_path / "hubert"))
+        before.network.encoder.layers[0].register_forward_pre_hook(
+            lambda block, inputs: given.append(inputs[0])
+        )
+        given = []
+        before(waveform, lengths)
+        hidden = given[0]
+        for block, layer in zip(network.encoder.layers, frames.layers, strict=True):
+            hidden = block.layer_norm(alpha * hidden + block.attention(hidden)[0])
+            hidden = block.final_layer_norm(alpha * hidden + block.feed_forward(hidden))
+            torch.testing.assert_close(layer, hidden, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("num_samples", [9000, 16160])
+def test_w2v_bert_gives_what_the_library_gives(folders, num_samples):
+    waveform = 0.1 * torch.randn(num_samples)
+    extractor = SeamlessM4TFeatureExtractor(feature_size=80, num_mel_bins=80, stride=2)
+    inputs = extractor(waveform.numpy(), sampling_rate=16000, return_tensors="pt")
+    valid = int(inputs.attention_mask.sum())
+    with torch.no_grad():
+        expected = NETWORKS["w2v-bert"](**inputs, output_hidden_states=True)
+    frames = load_encoder(f"hf:{folders['w2v-bert']}")(waveform[None], torch.tensor([num_samples]))
+    assert frames.lengths.tolist() == [valid]
+    close = {"atol": 2e-3, "rtol": 2e-3}
+    torch.testing.assert_close(frames.vectors, expected.last_hidden_state[:, :valid], **close)
+    for layer, hidden in zip(frames.layers, expected.hidden_states[1:], strict=True):
+        torch.testing.assert_close(layer, hidden[:, :valid], **close)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_layer_leaves_its_block_without_the_final_norm_and_later_blocks_do_not_run(folders, name):
     waveform, lengths = torch.randn(1, 9000), torch.tensor([9000])
@@ -100,7 +176,7 @@ def test_a_layer_leaves_its_block_without_the_final_norm_and_later_blocks_do_not
         frames = teacher(waveform, lengths)
         torch.testing.assert_close(frames.vectors, every.layers[layer - 1])
         assert len(frames.layers) == layer
-        assert f"layer {layer}, as it leaves the block" in teacher.convention
+        assert f"layer {layer}" in teacher.convention
     normalized = name in ("wavlm-large", "hubert-large", "whisper")
     assert torch.equal(every.vectors, every.layers[-1]) != normalized
 

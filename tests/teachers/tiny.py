@@ -9,6 +9,8 @@ from transformers import (
     Data2VecAudioModel,
     HubertConfig,
     HubertModel,
+    Wav2Vec2BertConfig,
+    Wav2Vec2BertModel,
     Wav2Vec2Config,
     Wav2Vec2ForPreTraining,
     WavLMConfig,
@@ -54,6 +56,15 @@ def networks():
         "wav2vec2-base": Wav2Vec2ForPreTraining(Wav2Vec2Config(**SIZES, **small_codebook)),
         "data2vec-audio": Data2VecAudioModel(
             Data2VecAudioConfig(**{**SIZES, "num_conv_pos_embeddings": 3}, conv_pos_kernel_size=5)
+        ),
+        "w2v-bert": Wav2Vec2BertModel(
+            Wav2Vec2BertConfig(
+                hidden_size=32,
+                num_hidden_layers=3,
+                num_attention_heads=2,
+                intermediate_size=64,
+                conv_depthwise_kernel_size=5,
+            )
         ),
         "whisper": WhisperForConditionalGeneration(
             WhisperConfig(
