@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from audiossl.nn.frames import Frames as Frames
     from audiossl.pretrained.embed import embed as embed
     from audiossl.pretrained.load import load_encoder as load_encoder
+    from audiossl.pretrained.units import tokenize as tokenize
 
 try:
     __version__ = version("audiossl")
@@ -28,8 +29,9 @@ _HOMES = {
     "describe": "audiossl.data.description",
     "embed": "audiossl.pretrained.embed",
     "load_encoder": "audiossl.pretrained.load",
+    "tokenize": "audiossl.pretrained.units",
 }
-__all__ = ["Encoder", "Frames", "describe", "embed", "load_encoder"]
+__all__ = ["Encoder", "Frames", "describe", "embed", "load_encoder", "tokenize"]
 
 
 def __getattr__(name: str) -> Any:

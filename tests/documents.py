@@ -16,6 +16,10 @@ from audiossl.cli import main
 from audiossl.models.zipformer.config import ZipformerConfig
 from audiossl.models.zipformer.model import Zipformer
 from audiossl.pretrained import spear
+from audiossl.pretrained.load import load_encoder
+from audiossl.pretrained.units import QUANTIZER, describe_frames
+from audiossl.quantization.kmeans import KMeansQuantizer
+from audiossl.quantization.storage import write_quantizer
 from audiossl.separation.demucs_weights import write_network
 from tests.contracts import ARCHIVE
 from tests.data.corpora import RATE, encode, tone, write_folder
@@ -108,6 +112,10 @@ def make_world(folder: Path, experiment: Experiment) -> None:
     encode(folder / "exp/libri", folder / "exp/libri_codes", "speech")
     encode(folder / "exp/audioset", folder / "exp/as_speech", "speech")
     encode(folder / "exp/audioset", folder / "exp/as_audio", "audio", rate=25.0, books=2)
+    (folder / "exp/quantizer").mkdir()
+    describe_frames(folder / "exp/quantizer", "log_mel:8", load_encoder("log_mel:8"))
+    entries = KMeansQuantizer.from_entries(torch.randn(4, 8))
+    write_quantizer(folder / "exp/quantizer" / QUANTIZER, entries)
     layers = {**SIZES, "num_hidden_layers": 24}
     for name in ("wavlm-large", "wavlm-base"):
         (folder / "models" / name).mkdir(parents=True)

@@ -17,7 +17,11 @@ from audiossl.stand_ins import HELP, replace_libraries
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "embed": ("audiossl.cli.embed", "audio files to vectors, as npz, npy or csv"),
-    "describe": ("audiossl.cli.describe", "hours, rates, durations and labels of a corpus"),
+    "tokenize": ("audiossl.cli.tokenize", "audio files to discrete units of an encoder"),
+    "describe": (
+        "audiossl.cli.describe",
+        "hours, rates and labels of a corpus; rates, layers and output of an encoder",
+    ),
     "check": ("audiossl.cli.check", "property tests on any encoder"),
     "compare": (
         "audiossl.cli.compare",

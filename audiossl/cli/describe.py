@@ -1,4 +1,7 @@
-"""Say what a corpus holds: hours, sample rates, durations, label counts.
+"""Say what a corpus holds, or what an encoder gives.
+
+Of a corpus: hours, sample rates, durations, label counts. Of an encoder (kind:path, or a folder of
+ours): rates, dimensions, layers, and at which point of the network its output is taken.
 
 PATH is a folder of audio (with --labels, if there are any), a Kaldi data directory, a manifest of
 lhotse, or the output of a prepare stage; or audio files and patterns ("clips/**/*.wav").
@@ -16,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from audiossl.cli.columns import columns
+from audiossl.cli.encoder_facts import as_rows, encoder_facts, names_encoder
 from audiossl.cli.terminal import as_is
 from audiossl.data.description import Description, describe
 
@@ -41,6 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Describe and print."""
     paths = arguments.path[0] if len(arguments.path) == 1 else arguments.path
+    if isinstance(paths, str) and names_encoder(paths):
+        facts = encoder_facts(paths)
+        print(json.dumps(facts, indent=2) if arguments.json else columns(as_rows(facts)))
+        return
     description = describe(paths, arguments.labels, only_labeled=arguments.only_labeled)
     print(
         json.dumps(_plain(description), indent=2, ensure_ascii=False)

@@ -45,8 +45,12 @@ def check_encoder(encoder: nn.Module) -> Iterator[Finding]:
     assert isinstance(encoder, Encoder)
     for name, check in PROPERTIES.items():
         try:
-            with torch.inference_mode():
-                holds, figures = check(encoder)
+            if encoder.frame_rate == 0 and check in _OF_FRAMES:
+                holds, figures = None, "no frames: this encoder gives clip vectors alone"
+            else:
+                # What networks keep between calls must also serve where gradients are asked for.
+                with torch.no_grad():
+                    holds, figures = check(encoder)
         except Exception as error:
             holds, figures = False, f"{type(error).__name__}: {str(error).splitlines()[0]}"
         yield Finding(name, holds, figures)
@@ -80,13 +84,16 @@ def _shapes(encoder: Encoder) -> tuple[bool, str]:
             f"vectors have {frames.vectors.shape[2]} values, dim says {encoder.dim}": (
                 frames.vectors.shape[2] != encoder.dim
             ),
-            f"frame_rate is {encoder.frame_rate}": encoder.frame_rate <= 0,
+            f"frame_rate is {encoder.frame_rate}": encoder.frame_rate < 0,
             f"output is {frames.vectors.dtype}": frames.vectors.dtype != torch.float32,
             "more valid frames than frames": int(frames.lengths[0]) > frames.vectors.shape[1],
         }.items()
         if wrong
     ]
-    sizes = f"{encoder.dim} values at {encoder.frame_rate:g} Hz, clip vector of {clip.shape[1]}"
+    rates = f"{encoder.sample_rate / 1000:g} kHz in, {encoder.frame_rate:g} Hz out"
+    if encoder.frame_rate > 0:
+        rates += f" (a frame every {1000 / encoder.frame_rate:g} ms)"
+    sizes = f"{rates}, {encoder.dim} values, clip vector of {clip.shape[1]}"
     return not problems, "; ".join(problems) or sizes
 
 
@@ -143,7 +150,10 @@ def _timing(encoder: Encoder) -> tuple[bool, str]:
     count = int(_encode(encoder, moving_sound(20.0, encoder.sample_rate)).lengths[0])
     expected = 20.0 * encoder.frame_rate
     # Convolutions that pad nothing lose a few frames at the ends.
-    return abs(count - expected) <= 4, f"{count} frames in 20 s, frame_rate says {expected:.1f}"
+    return (
+        abs(count - expected) <= 4,
+        f"{count} frames in 20 s are {count / 20:g} Hz, frame_rate says {encoder.frame_rate:g} Hz",
+    )
 
 
 def _extremes(encoder: Encoder) -> tuple[bool, str]:
@@ -204,6 +214,65 @@ def _chunks(encoder: Encoder) -> tuple[bool, str]:
     return bool(likeness > 0.9), f"cosine {likeness:.4f} between a chunk's frames and the whole's"
 
 
+def _long_file(encoder: Encoder) -> tuple[bool, str]:
+    """Encode a minute at once: do its frames still keep time, and the last ones say the same?"""
+    rate, seconds = encoder.sample_rate, 60.0
+    whole = moving_sound(seconds, rate)
+    frames = _encode(encoder, whole)
+    count = int(frames.lengths[0])
+    first = round(50.0 * encoder.frame_rate)
+    begin = round(first * rate / encoder.frame_rate)
+    late = _encode(encoder, whole[begin : begin + 6 * rate]).vectors[0]
+    same = frames.vectors[0, first : first + len(late)]
+    edge = len(late) // 4
+    likeness = F.cosine_similarity(late[: len(same)], same, dim=1)[edge : len(late) - edge].mean()
+    drift = 1000 * (count / encoder.frame_rate - seconds)
+    holds = abs(count - seconds * encoder.frame_rate) <= 4 and bool(likeness > 0.9)
+    return (
+        holds,
+        f"frames of 60 s end {drift:+.0f} ms off; at 50 s cosine {likeness:.4f} to a chunk",
+    )
+
+
+def _shortest(encoder: Encoder) -> tuple[bool, str]:
+    """Find the shortest clip with a frame; a shorter one has none, and a vector of zeros."""
+
+    def has_frame(num_samples: int) -> bool:
+        return int(_encode(encoder, torch.full((num_samples,), 0.1)).lengths[0]) > 0
+
+    low, high = 0, round(2.0 * encoder.sample_rate)
+    if not has_frame(high):
+        return False, "a clip of 2 s has no frame"
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if has_frame(middle) else (middle, high)
+    shortest = f"{1000 * high / encoder.sample_rate:.4g} ms ({high} samples) have a frame"
+    if low == 0:
+        return True, f"any clip has a frame: {shortest}"
+    clip = _encode(encoder, torch.full((low,), 0.1)).clip
+    zeros = "zeros, which embed leaves out" if not clip.any() else "no zeros"
+    return bool(torch.isfinite(clip).all()), f"{shortest}; the vector of a shorter clip is {zeros}"
+
+
+def _gradients(encoder: Encoder) -> tuple[bool | None, str]:
+    """Follow a random sum of the output back to the waveform, whose padding has no share in it."""
+    rate = encoder.sample_rate
+    with torch.enable_grad():
+        waveform = F.pad(moving_sound(1.0, rate), (0, rate // 2))[None].to(_device(encoder))
+        waveform.requires_grad_(True)
+        frames = encoder(waveform, torch.tensor([rate], device=waveform.device))
+        valid = frames.vectors[0, : int(frames.lengths[0])] if encoder.frame_rate else frames.clip
+        if not valid.requires_grad:
+            return None, "none: nothing before this encoder can be trained through it"
+        weights = torch.randn(valid.shape, generator=torch.Generator().manual_seed(0))
+        (gradient,) = torch.autograd.grad((valid * weights.to(valid)).sum(), waveform)
+    finite, reached = bool(torch.isfinite(gradient).all()), gradient[0] != 0
+    share = float(reached[:rate].float().mean())
+    leaks = bool(reached[rate:].any())
+    found = f"{'finite' if finite else 'NaN or infinite'}, at {share:.0%} of the samples"
+    return finite and share > 0 and not leaks, found + (", and at padding" if leaks else "")
+
+
 def _lower_precision(encoder: Encoder) -> tuple[None, str]:
     waveform = moving_sound(2.0, encoder.sample_rate)
     exact = _encode(encoder, waveform).clip
@@ -223,9 +292,13 @@ PROPERTIES: dict[str, Check] = {
     "deterministic": _deterministic,
     "save and load": _survives_disk,
     "chunks agree": _chunks,
+    "long files": _long_file,
+    "shortest clip": _shortest,
+    "gradients reach the input": _gradients,
     "lower precision": _lower_precision,
 }
 """What is checked, in the order in which it is reported."""
+_OF_FRAMES = (_lengths, _timing, _chunks, _long_file, _shortest)
 
 
 def _encode(encoder: Encoder, waveform: Tensor) -> Frames:

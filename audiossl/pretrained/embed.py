@@ -71,7 +71,7 @@ def embed_files(
     encoder: nn.Module | str | Path,
     *,
     sample_rate: int | None = None,
-    frames: bool = False,
+    frames: bool | Callable[[Tensor], Tensor] = False,
     chunk: float = CHUNK,
     device: str = "auto",
     on_skip: Callable[[Skip], None] | None = None,
@@ -82,7 +82,8 @@ def embed_files(
         clips: As in `embed`.
         encoder: As in `embed`.
         sample_rate: As in `embed`.
-        frames: Keep the frames (frames, dim) of each clip rather than its vector.
+        frames: Keep the frames (frames, dim) of each clip rather than its vector; a function: what
+            it makes of them, one row a frame.
         chunk: As in `embed`.
         device: As in `embed`.
         on_skip: Called with the reason for each clip that cannot be embedded, which is then left
@@ -97,8 +98,10 @@ def embed_files(
     network = encoder if isinstance(encoder, nn.Module) else load_encoder(encoder)
     ready = cast(Encoder, network.to(chosen))
     listed = list_clips(clips, ready.sample_rate, sample_rate)
-    pieces, shown = Pieces(listed, ready, chunk, frames, on_skip), presentation_of(ready)
-    keep = frames_of if frames else vectors_of(shown.pooling)
+    pieces, shown = Pieces(listed, ready, chunk, bool(frames), on_skip), presentation_of(ready)
+    keep = vectors_of(shown.pooling)
+    if frames:
+        keep = frames_of(frames if callable(frames) else Tensor.float)
     for outputs in encode_all(ready, pieces, keep, leveled=shown.level != "own", device=chosen):
         pieces.take(outputs)
     if not pieces.result.paths:

@@ -162,7 +162,11 @@ def vectors_of(pooling: str) -> Callable[[Frames], dict[str, list[Tensor]]]:
     return keep
 
 
-def frames_of(frames: Frames) -> dict[str, list[Tensor]]:
-    """Keep the valid frames of each piece."""
-    rows = zip(frames.vectors.float(), frames.lengths.tolist(), strict=True)
-    return {"value": [row[:count] for row, count in rows], "length": list(frames.lengths)}
+def frames_of(made: Callable[[Tensor], Tensor]) -> Callable[[Frames], dict[str, list[Tensor]]]:
+    """Keep what is made of the valid frames of each piece."""
+
+    def keep(frames: Frames) -> dict[str, list[Tensor]]:
+        rows = zip(frames.vectors.float(), frames.lengths.tolist(), strict=True)
+        return {"value": [made(row[:count]) for row, count in rows], "length": list(frames.lengths)}
+
+    return keep

@@ -25,12 +25,12 @@ from audiossl.data.layout import RECORDING, SAMPLE_RATE
 from audiossl.data.teacher_targets import Excerpt, ExcerptTargets, finish_targets, write_targets
 from audiossl.methods.distillation import teacher_facts
 from audiossl.nn.frames import Frames
+from audiossl.pretrained.identity import encoder_identity
 from audiossl.pretrained.load import load_encoder
 from audiossl.pretrained.sources import paths_of
 from audiossl.teachers.teacher import faults
 from recipes.record import digest
 from recipes.shards import Outcome, Task, run_shards
-from recipes.spear.teacher_frames import teacher_identity
 from recipes.stage import Resources, Stage, main
 
 
@@ -80,7 +80,7 @@ def store_targets(config: Config, stage: Stage) -> dict[str, Any]:
     """Write the targets of every shard that has excerpts."""
     corpus = Corpus(config.cuts)
     teacher: Any = load_encoder(config.teacher)
-    facts, identity = _stored_facts(teacher, config.frame_rate), teacher_identity(teacher)
+    facts, identity = _stored_facts(teacher, config.frame_rate), encoder_identity(teacher)
     del teacher
     chosen = choose_excerpts(corpus, config)
     shards = sorted({int(corpus.shards[excerpt.cut]) for excerpt in chosen})

@@ -238,6 +238,7 @@ def _facts(row: Row, encoder: nn.Module) -> dict[str, Any]:
         "digest": encoder_digest(encoder),
         "parameters": sum(parameter.numel() for parameter in encoder.parameters()),
         "frame_rate": encoder.frame_rate,
+        "layer_convention": encoder.layer_convention,
     }
 
 

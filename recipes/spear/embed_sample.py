@@ -20,11 +20,13 @@ from audiossl.configs import Count, Positive, Whole
 from audiossl.data.corpus import Corpus
 from audiossl.data.reading import SAMPLE_RATE
 from audiossl.errors import UserError
+from audiossl.pretrained.identity import encoder_identity
 from audiossl.pretrained.load import load_encoder
+from audiossl.pretrained.units import describe_frames
 from audiossl.quantization.reservoir import Reservoir
 from recipes.record import digest
 from recipes.shards import Outcome, Task, run_shards
-from recipes.spear.teacher_frames import TeacherConfig, TeacherFrames, teacher_identity
+from recipes.spear.teacher_frames import TeacherConfig, TeacherFrames
 from recipes.stage import Stage, main
 
 FRAMES = "frames.npy"
@@ -58,7 +60,9 @@ def embed_sample(config: Config, stage: Stage) -> dict[str, Any]:
     """Write frames.npy."""
     corpus = Corpus(config.cuts)
     teacher: Any = load_encoder(config.teacher)
-    identity, rate, dim = teacher_identity(teacher), float(teacher.frame_rate), int(teacher.dim)
+    identity, rate, dim = encoder_identity(teacher), float(teacher.frame_rate), int(teacher.dim)
+    if distributed.is_first():
+        describe_frames(stage.output, config.teacher, teacher)
     del teacher
     shares = _shares(corpus, config)
     spread = corpus.shard_hours(np.concatenate([share.cuts for share in shares]))

@@ -24,13 +24,14 @@ from audiossl.data.layout import RECORDING
 from audiossl.data.reading import SAMPLE_RATE
 from audiossl.errors import Skip, UserError
 from audiossl.nn.codes import Codes
+from audiossl.pretrained.identity import encoder_identity
 from audiossl.pretrained.load import load_encoder
+from audiossl.pretrained.units import QUANTIZER
 from audiossl.quantization.quantizer import CodebookQuantizer, code_dtype
 from audiossl.quantization.storage import load_quantizer
 from recipes.record import digest
 from recipes.shards import Outcome, Task, run_shards
-from recipes.spear.teacher_frames import TeacherConfig, TeacherFrames, teacher_identity
-from recipes.spear.train_quantizer import QUANTIZER
+from recipes.spear.teacher_frames import TeacherConfig, TeacherFrames
 from recipes.stage import Stage, main
 
 BYTES_PER_CUT = 2300
@@ -57,7 +58,7 @@ def encode(config: Config, stage: Stage) -> dict[str, Any]:
         raise UserError(f"field {config.field!r}: choose a word that is not taken, as in speech")
     corpus = Corpus(config.cuts)
     teacher: Any = load_encoder(config.teacher)
-    quantizer, identity = _quantizer(config.quantizer), teacher_identity(teacher)
+    quantizer, identity = _quantizer(config.quantizer), encoder_identity(teacher)
     quantizer.check_dim(teacher.dim)
     _check_teacher(config, identity)
     rate = config.frame_rate or teacher.frame_rate

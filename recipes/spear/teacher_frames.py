@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from audiossl.audio.frame_rates import nearest_frames, num_whole_frames
 from audiossl.audio.resampling import resample
@@ -24,14 +24,11 @@ from audiossl.data.corpus import Corpus
 from audiossl.data.reading import SAMPLE_RATE
 from audiossl.errors import Skip, UserError
 from audiossl.models.batching import Batching, batches_of
-from audiossl.models.encoder import Encoder
-from audiossl.nn.digests import digest_of_tensors
 from audiossl.nn.padding import padded
 from audiossl.preemption import safe_point
 from audiossl.pretrained.load import load_encoder
 from audiossl.pretrained.sources import paths_of
 from audiossl.teachers.teacher import faults
-from recipes.record import digest
 from recipes.stage import Resources
 
 CONTEXT = 1.0
@@ -100,14 +97,6 @@ class SpanFrames:
     """Kept frames of each span; none where something is wrong with it."""
     faults: dict[int, Skip]
     """Reason for each cut that cannot be used."""
-
-
-def teacher_identity(teacher: nn.Module) -> str:
-    """Hash all that a teacher's frames depend on: its weights, layer and conventions."""
-    assert isinstance(teacher, Encoder)
-    convention = getattr(teacher, "convention", str(getattr(teacher, "config", "")))
-    weights = digest_of_tensors(teacher.state_dict())
-    return digest([type(teacher).__name__, convention, weights, teacher.frame_rate, teacher.dim])
 
 
 class TeacherFrames:

@@ -1,5 +1,6 @@
 """Stage: train a quantizer on a sample of a teacher's frames."""
 
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from audiossl.configs import Count, Share
 from audiossl.errors import UserError
 from audiossl.nn.weights import read_weights, write_state
 from audiossl.preemption import safe_point
+from audiossl.pretrained.units import COPY, FACTS, QUANTIZER
 from audiossl.quantization.quantizer import CodebookQuantizer
 from audiossl.quantization.standardized import Standardized, frame_statistics
 from audiossl.quantization.storage import write_quantizer
@@ -21,7 +23,6 @@ from audiossl.quantization.train import QuantizerConfig, Training, batches_for, 
 from audiossl.quantization.usage import code_usage, count_codes
 from recipes.stage import Resources, Stage, main
 
-QUANTIZER = "quantizer.safetensors"
 STATE = "state.pt"
 
 
@@ -74,6 +75,7 @@ def train(config: Config, stage: Stage) -> dict[str, Any]:
     stage.log.info("quantizer %s, on held-out frames: %s", quantizer.id, quality)
     if distributed.is_first():
         write_quantizer(stage.output / QUANTIZER, quantizer)
+        _copy_encoder(config.frames, stage.output)
         (stage.output / STATE).unlink(missing_ok=True)
     return {"quantizer": quantizer.id, **quality, **_provenance(config)}
 
@@ -119,6 +121,14 @@ def _quality(quantizer: CodebookQuantizer, frames: np.ndarray) -> dict[str, floa
         "code_perplexity": round(float(usage.code_perplexity.mean()), 2),
         "dead_entries": round(float(dead), 4),
     }
+
+
+def _copy_encoder(sample: Path, output: Path) -> None:
+    """Let the quantizer's folder say whose frames it takes, and hold that encoder."""
+    if (sample / COPY).is_dir():
+        shutil.copytree(sample / COPY, output / COPY, dirs_exist_ok=True)
+    if (sample / FACTS).is_file():
+        shutil.copyfile(sample / FACTS, output / FACTS)
 
 
 def _provenance(config: Config) -> dict[str, Any]:

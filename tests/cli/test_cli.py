@@ -156,7 +156,7 @@ def test_describe_counts_labels_of_unknown_files_as_unusable(clips, capsys):
 
 def test_check_passes_a_good_encoder_and_fails_a_bad_one(capsys):
     assert main(["check", "python:tests.models.encoders:Windows"]) == 0
-    assert "no of 10 properties fail" in capsys.readouterr().out
+    assert "no of 13 properties fail" in capsys.readouterr().out
     assert main(["check", "python:tests.models.encoders:PaddingLeaks", "--json"]) == 1
     findings = {one["name"]: one["holds"] for one in json.loads(capsys.readouterr().out)}
     assert findings["padding changes nothing"] is False
@@ -230,3 +230,14 @@ def test_doctor_finds_nothing_broken_here(capsys):
     assert code == 0, text
     assert re.search(r"ok +decode mp3", text)
     assert "torch and torchaudio" in text
+
+
+def test_describe_says_what_an_encoder_gives(experiment, capsys):
+    assert main(["describe", f"{experiment.cola_0}", "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["layer_convention"] == "the encoder's own output"
+    assert facts["sample_rate"] == 16000
+    assert main(["describe", f"{experiment.cola_0}#2"]) == 0
+    assert re.search(r"output +layer 2 of", capsys.readouterr().out)
+    assert main(["describe", "mfcc:"]) == 0
+    assert re.search(r"frames +50 Hz \(one every 20 ms\), 39 values", capsys.readouterr().out)

@@ -11,6 +11,7 @@ import soundfile
 import torch
 
 from tests.data.corpora import RATE, tone
+from tests.teachers import foreign
 from tests.trust.forks import call, forked, last_line
 from tests.trust.kinds import BODY, Case, Words, _header, _spoilt
 from tests.trust.tries import LIMIT, judged
@@ -134,6 +135,22 @@ def _public(case: Case, change: Change) -> Words:
     return "audiossl", ["embed", "a.wav", "--encoder", "spear:x.pt", "--device", "cpu"]
 
 
+def _foreign(kind: str, name: str) -> Callable[[Case, Change], Words]:
+    def make(case: Case, change: Change) -> Words:
+        torch.save(foreign.dump(name), case.folder / "x.pt")
+        change(case.folder / "x.pt")
+        soundfile.write(case.folder / "a.wav", tone(0.6, 440), RATE)
+        return "audiossl", ["embed", "a.wav", "--encoder", f"{kind}:x.pt", "--device", "cpu"]
+
+    return make
+
+
+def _units(case: Case, change: Change) -> Words:
+    change(case.copy("quantizer") / "frames_of.json")
+    audio = str(case.world / "audio")
+    return "audiossl", ["tokenize", audio, "--quantizer", "quantizer", "--device", "cpu"]
+
+
 def _reference_quantizer(case: Case, change: Change) -> Words:
     from audiossl.quantization.direct_sum import DirectSumQuantizer
 
@@ -192,7 +209,12 @@ FORMATS: dict[str, Callable[[Case, Change], Words]] = {
     "metrics.jsonl": _stage("report", "cola/metrics.jsonl"),
     "pairs.json": _stage("matching", "pairs/pairs.json"),
     "pairs.jsonl": _stage("matching", "pairs/pairs.jsonl"),
+    "frames_of.json": _units,
     "SPEAR's .pt": _public,
+    "fairseq's .pt": _foreign("fairseq", "hubert"),
+    "BEATs' .pt": _foreign("beats", "beats"),
+    "EAT's .pt": _foreign("eat", "eat"),
+    "M2D's .pth": _foreign("m2d", "m2d"),
     "quantizer of multi_quantization": _reference_quantizer,
 }  # fmt: skip
 """Formats, and for each what makes a file, changes it, and says what reads it."""

@@ -498,6 +498,16 @@ OPTIONS: dict[str, tuple[list[str], Expected]] = {
     "import of nothing": (["import", "spear:nowhere", "x"], "refused"),
     "import over an encoder": (["import", "WORLD/spear", "WORLD/spear"], "refused"),
     "check of nothing": (["check", "nowhere"], "refused"),
+    "tokenize by nothing": (["tokenize", "a.wav", "--quantizer", "nowhere"], "refused"),
+    "tokenize nothing": (["tokenize", "b.wav", "--quantizer", "WORLD/quantizer"], "refused"),
+    "tokenize by another encoder": (
+        ["tokenize", "a.wav", "--quantizer", "WORLD/quantizer", "--encoder", "log_mel:3"],
+        "refused"),
+    "tokenize to no kind": (
+        ["tokenize", "a.wav", "--quantizer", "WORLD/quantizer", "--output", "x.doc"], "refused"),
+    "tokenize with alignments of nothing": (
+        ["tokenize", "a.wav", "--quantizer", "WORLD/quantizer", "--alignments", "nowhere"],
+        "refused"),
 }  # fmt: skip
 
 
@@ -661,6 +671,13 @@ SOURCES: dict[str, tuple[str, Expected]] = {
     "aisfx of nothing": ("aisfx:nowhere", "refused"),
     "pocketsphinx of nothing": ("pocketsphinx:nowhere", "refused"),
     "hf of a folder without a model": ("hf:WORLD/audio", "refused"),
+    "hf of a name that is not there": ("hf:nobody/nothing", "refused"),
+    "hf with an unknown option": ("hf:WORLD/audio?speed=2", "refused"),
+    "fairseq of nothing": ("fairseq:nowhere.pt", "refused"),
+    "beats of nothing": ("beats:nowhere.pt", "refused"),
+    "eat of a folder without weights": ("eat:WORLD/audio", "refused"),
+    "m2d of nothing": ("m2d:", "refused"),
+    "onnx of a sound": ("onnx:a.wav", "refused"),
     "a layer of words": ("hf:WORLD/audio#abc", "refused"),
     "a NUL byte": ("x\0y", "refused"),
     "a name of 5000 letters": ("x" * 5000, "refused"),
@@ -677,19 +694,24 @@ def _sources() -> list[Kind]:
 
         return make
 
-    def spear(write: Callable[[Path], None], suffix: str) -> Callable[[Case], Words]:
+    def weights(kind: str, write: Callable[[Path], None], suffix: str) -> Callable[[Case], Words]:
         def make(case: Case) -> Words:
             _wav(case.folder / "a.wav")
             write(case.folder / f"x{suffix}")
-            return "audiossl", ["embed", "a.wav", "--encoder", f"spear:x{suffix}", *CPU]
+            return "audiossl", ["embed", "a.wav", "--encoder", f"{kind}:x{suffix}", *CPU]
 
         return make
 
     return [
         *(Kind("load_encoder", f"name: {n}", e, named(s)) for n, (s, e) in SOURCES.items()),
         *(
-            Kind("load_encoder", f"weights: {n}", "refused", spear(write, suffix))
+            Kind("load_encoder", f"weights: {n}", "refused", weights("spear", write, suffix))
             for n, (suffix, write) in WEIGHTS.items()
+        ),
+        *(
+            Kind("load_encoder", f"{k}: {n}", "refused", weights(k, WEIGHTS[n][1], ".pt"))
+            for k in ("fairseq", "beats", "eat", "m2d", "dasheng")
+            for n in HOSTILE
         ),
     ]
 
@@ -746,6 +768,10 @@ WEIGHTS: dict[str, tuple[str, Callable[[Path], None]]] = {
     "tensors of integers": (".safetensors", lambda p: save_file(
         {TENSOR: torch.zeros(3, dtype=torch.int64)}, p)),
 }  # fmt: skip
+
+
+HOSTILE = ("a pickle with code", "torch's file with code", "a zip with a pickle of code", "a list")
+"""Of these, what every door for torch files is tried with."""
 
 
 def all_doors() -> Iterator[str]:
