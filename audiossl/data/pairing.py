@@ -6,10 +6,13 @@ Each function lists pairs as `Reference`s; nothing is decoded here. What cannot 
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
+from audiossl.configs import Positive
 from audiossl.data.corpus import Corpus
 from audiossl.data.layout import RECORDING, SAMPLE_RATE
 from audiossl.data.pairs import Pair, Reference
@@ -19,38 +22,37 @@ from audiossl.errors import Skip, UserError
 Found = Iterator[Pair | Skip]
 
 
-def stem_pairs(
-    corpus: Corpus,
-    cuts: Sequence[int],
-    *,
-    stems: Sequence[str],
-    window: float,
-    hop: float,
-    active_dbfs: float,
-    group: str,
-) -> Found:
+@dataclass(frozen=True, kw_only=True)
+class Stems:
+    """A mixture and each of its stems that sounds; modalities `mixture` and `stem`."""
+
+    kind: Literal["stems"] = "stems"
+    stems: tuple[str, ...] = ()
+    """Names of the stems; all by default."""
+    window: Positive = 2.0
+    """Duration of a pair in seconds."""
+    hop: Positive = 2.0
+    """Seconds from one pair to the next."""
+    active_dbfs: float = -40.0
+    """Threshold in dBFS of the mean magnitude above which a stem is active."""
+    group: str = "group"
+    """Label that names the song; the cut itself where it is missing."""
+
+
+def stem_pairs(corpus: Corpus, cuts: Sequence[int], config: Stems) -> Found:
     """Pair windows of mixtures with those of the stems that sound in them.
 
     All stems of one window are of one concept: a mixture that finds another stem of its own window
     is right.
-
-    Args:
-        corpus: Mixtures with their stems.
-        cuts: Which of them.
-        stems: Names of stems; all by default.
-        window: Seconds.
-        hop: Seconds from one window to the next.
-        active_dbfs: A stem sounds where its mean magnitude is above this.
-        group: Label that names what windows are of (a song); the cut itself where it is missing.
     """
-    names = tuple(stems) or corpus.stems
+    names, window = config.stems or corpus.stems, config.window
     if missing := [name for name in names if name not in corpus.stems]:
         raise UserError(
             f"{corpus.folder} has no stem {missing[0]!r} (it has {', '.join(corpus.stems) or '-'}):"
             " give the output of recipes.source_association.separate as stems"
         )
-    size, step = round(window * SAMPLE_RATE), round(hop * SAMPLE_RATE)
-    threshold = 10 ** (active_dbfs / 20)
+    size, step = round(window * SAMPLE_RATE), round(config.hop * SAMPLE_RATE)
+    threshold = 10 ** (config.active_dbfs / 20)
     for cut, labels in _labeled(corpus, cuts):
         starts = range(0, max(int(corpus.num_samples[cut]) - size + 1, 0), step)
         sounding = [
@@ -68,19 +70,24 @@ def stem_pairs(
                 "mixture": Reference("sound", labels["id"], RECORDING, seconds, window),
                 "stem": Reference("sound", labels["id"], name, seconds, window),
             }
-            of = labels.get(group, labels["id"])
+            of = labels.get(config.group, labels["id"])
             yield Pair(f"{concept}/{name}", modalities, concept, of, {**labels, "stem": name})
 
 
-def transcript_pairs(corpus: Corpus, cuts: Sequence[int], *, text: str, group: str) -> Found:
-    """Pair recordings with what is said in them; equal texts are of one concept.
+@dataclass(frozen=True, kw_only=True)
+class Transcripts:
+    """Speech and what is said; modalities `speech` and `text`."""
 
-    Args:
-        corpus: Recordings of speech.
-        cuts: Which of them.
-        text: Label that holds the transcript.
-        group: Label of what is resampled for intervals; the text where it is missing.
-    """
+    kind: Literal["transcripts"] = "transcripts"
+    text: str = "text"
+    """Label that holds the transcript."""
+    group: str = "text"
+    """Label of the unit of resampling for intervals; the text where it is missing."""
+
+
+def transcript_pairs(corpus: Corpus, cuts: Sequence[int], config: Transcripts) -> Found:
+    """Pair recordings with what is said in them; equal texts are of one concept."""
+    text = config.text
     for _, labels in _labeled(corpus, cuts):
         transcript = normalized(labels.get(text, ""))
         if not transcript:
@@ -90,18 +97,25 @@ def transcript_pairs(corpus: Corpus, cuts: Sequence[int], *, text: str, group: s
             "speech": Reference("sound", labels["id"]),
             "text": Reference("text", labels[text]),
         }
-        yield Pair(labels["id"], modalities, transcript, labels.get(group, transcript), labels)
+        yield Pair(
+            labels["id"], modalities, transcript, labels.get(config.group, transcript), labels
+        )
 
 
-def reading_pairs(corpus: Corpus, cuts: Sequence[int], *, text: str, voice: str) -> Found:
-    """Pair readings of one text by different voices, every voice with the next.
+@dataclass(frozen=True, kw_only=True)
+class Readings:
+    """Two voices that read one text; modalities `voice` and `other_voice`."""
 
-    Args:
-        corpus: Recordings of speech.
-        cuts: Which of them.
-        text: Label that readings have in common: the text, or the id of a prompt.
-        voice: Label that tells voices apart.
-    """
+    kind: Literal["readings"] = "readings"
+    text: str = "text"
+    """Label that readings of one text share; a prompt's id will do."""
+    voice: str = "speaker"
+    """Label of the voice."""
+
+
+def reading_pairs(corpus: Corpus, cuts: Sequence[int], config: Readings) -> Found:
+    """Pair readings of one text by different voices, every voice with the next."""
+    text, voice = config.text, config.voice
     readings: dict[str, dict[str, dict[str, str]]] = defaultdict(dict)
     for _, labels in _labeled(corpus, cuts):
         transcript = normalized(labels.get(text, ""))
@@ -125,21 +139,23 @@ def reading_pairs(corpus: Corpus, cuts: Sequence[int], *, text: str, voice: str)
             yield Pair(f"{one['id']}+{other['id']}", modalities, transcript, transcript, one)
 
 
-def score_pairs(
-    corpus: Corpus, cuts: Sequence[int], *, folder: str | Path, window: float, score: str
-) -> Found:
-    """Pair windows of recordings with the same time of their performed scores.
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """A recording and its performed score as MIDI; modalities `audio` and `score`."""
 
-    Args:
-        corpus: Recordings.
-        cuts: Which of them.
-        folder: Where the MIDI files are.
-        window: Seconds of each pair.
-        score: Label with a file's path in `folder`; by default the recording's own with `.mid`.
-    """
-    folder = Path(folder)
+    kind: Literal["scores"] = "scores"
+    window: Positive = 5.0
+    """Duration of a pair in seconds."""
+    score: str = "score"
+    """Label with the path of the MIDI file, in the folder that is given as source; by default the
+    recording's own with `.mid`."""
+
+
+def score_pairs(corpus: Corpus, cuts: Sequence[int], config: Scores, folder: str | Path) -> Found:
+    """Pair windows of recordings with the same time of their performed scores, in `folder`."""
+    folder, window = Path(folder), config.window
     for cut, labels in _labeled(corpus, cuts):
-        name = labels.get(score) or f"{labels['id']}.mid"
+        name = labels.get(config.score) or f"{labels['id']}.mid"
         if not (folder / name).is_file():
             yield Skip(f"{labels['id']}: has no score {folder / name}")
             continue
@@ -154,17 +170,20 @@ def score_pairs(
             yield Pair(identity, modalities, identity, labels["id"], labels)
 
 
-def encoder_pairs(
-    corpus: Corpus, cuts: Sequence[int], *, modalities: Sequence[str], window: float
-) -> Found:
-    """Pair each window of a recording with itself, for several encoders or front ends.
+@dataclass(frozen=True, kw_only=True)
+class Encoders:
+    """One clip under two encoders or front ends; the modalities have any names."""
 
-    Args:
-        corpus: Recordings.
-        cuts: Which of them.
-        modalities: Names of the modalities.
-        window: Seconds; a shorter recording is one window.
-    """
+    kind: Literal["encoders"] = "encoders"
+    window: Positive = 5.0
+    """Duration of a pair in seconds; a shorter recording is one pair."""
+
+
+def encoder_pairs(
+    corpus: Corpus, cuts: Sequence[int], config: Encoders, modalities: Sequence[str]
+) -> Found:
+    """Pair each window of a recording with itself, for several encoders or front ends."""
+    window = config.window
     for cut, labels in _labeled(corpus, cuts):
         seconds = float(corpus.num_samples[cut]) / SAMPLE_RATE
         for start in np.arange(0.0, max(seconds - window, 0.0) + 1e-6, window).tolist():

@@ -10,11 +10,16 @@ from typing_extensions import assert_never
 
 from audiossl import distributed
 from audiossl.atomic_files import check_name
-from audiossl.configs import Count, Positive, Share
+from audiossl.configs import Count, Share
 from audiossl.data.corpus import Corpus
 from audiossl.data.lhotse_cuts import shar_shards
 from audiossl.data.pair_corpus import ModalityFacts, Values, checked, finish_pairs, write_pairs
 from audiossl.data.pairing import (
+    Encoders,
+    Readings,
+    Scores,
+    Stems,
+    Transcripts,
     encoder_pairs,
     reading_pairs,
     score_pairs,
@@ -28,65 +33,6 @@ from recipes.code_matching.front_ends import Front, FrontConfig, fronts_of, posi
 from recipes.record import digest
 from recipes.shards import Outcome, Task, run_shards
 from recipes.stage import Resources, Stage, main
-
-
-@dataclass(frozen=True, kw_only=True)
-class Stems:
-    """A mixture and each of its stems that sounds; modalities `mixture` and `stem`."""
-
-    kind: Literal["stems"] = "stems"
-    stems: tuple[str, ...] = ()
-    """Names of the stems; all by default."""
-    window: Positive = 2.0
-    """Duration of a pair in seconds."""
-    hop: Positive = 2.0
-    """Seconds from one pair to the next."""
-    active_dbfs: float = -40.0
-    """Threshold in dBFS of the mean magnitude above which a stem is active."""
-    group: str = "group"
-    """Label that names the song."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Transcripts:
-    """Speech and what is said; modalities `speech` and `text`."""
-
-    kind: Literal["transcripts"] = "transcripts"
-    text: str = "text"
-    """Label that holds the transcript."""
-    group: str = "text"
-    """Label of the unit of resampling for intervals."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Readings:
-    """Two voices that read one text; modalities `voice` and `other_voice`."""
-
-    kind: Literal["readings"] = "readings"
-    text: str = "text"
-    """Label that readings of one text share; a prompt's id will do."""
-    voice: str = "speaker"
-    """Label of the voice."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scores:
-    """A recording and its performed score as MIDI; modalities `audio` and `score`."""
-
-    kind: Literal["scores"] = "scores"
-    window: Positive = 5.0
-    """Duration of a pair in seconds."""
-    score: str = "score"
-    """Label with the path of the MIDI file, in the folder that is given as source."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Encoders:
-    """One clip under two encoders or front ends; the modalities have any names."""
-
-    kind: Literal["encoders"] = "encoders"
-    window: Positive = 5.0
-    """Duration of a pair in seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,21 +124,15 @@ def list_pairs(config: Config) -> Iterator[Pair | Skip]:
 def _corpus_pairs(config: Config, corpus: Corpus, cuts: Sequence[int]) -> Iterator[Pair | Skip]:
     match config.pairs:
         case Stems() as kind:
-            return stem_pairs(
-                corpus, cuts, stems=kind.stems, window=kind.window, hop=kind.hop,
-                active_dbfs=kind.active_dbfs, group=kind.group,
-            )  # fmt: skip
+            return stem_pairs(corpus, cuts, kind)
         case Transcripts() as kind:
-            return transcript_pairs(corpus, cuts, text=kind.text, group=kind.group)
+            return transcript_pairs(corpus, cuts, kind)
         case Readings() as kind:
-            return reading_pairs(corpus, cuts, text=kind.text, voice=kind.voice)
+            return reading_pairs(corpus, cuts, kind)
         case Scores() as kind:
-            folder = _source(config)
-            return score_pairs(corpus, cuts, folder=folder, window=kind.window, score=kind.score)
+            return score_pairs(corpus, cuts, kind, _source(config))
         case Encoders() as kind:
-            return encoder_pairs(
-                corpus, cuts, modalities=tuple(config.modalities), window=kind.window
-            )
+            return encoder_pairs(corpus, cuts, kind, tuple(config.modalities))
         case Manifest() | Shar():
             raise AssertionError("listed without a corpus")
         case _:
