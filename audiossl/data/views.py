@@ -10,6 +10,9 @@ and a crop of one of its stems, from the same segment of a few seconds, at indep
 * whether a source sounds is measured on the segment's own samples of the stem, before leveling, and
   travels as a flag.
 
+A remixed anchor (ours) is the stem among stems of other recordings at random levels: key, tempo and
+the rest of the song no longer lead to the positive, only what the source itself sounds like.
+
 Recordings without stems take part through the source "mixture", whose pairs are COLA's.
 
 Sources: Saeed et al. (2021) and Garoufis et al. (2023) with their released code.
@@ -24,7 +27,7 @@ from jaxtyping import Bool, Float, Int
 
 from audiossl.audio.presentation import Presentation, level_scale, read_span
 from audiossl.batches import DataFacts, ViewBatch
-from audiossl.configs import Count, Nonnegative, Share
+from audiossl.configs import Count, Nonnegative, Share, Whole
 from audiossl.data.corpus import Corpus
 from audiossl.data.layout import MIXTURE, RECORDING, SAMPLE_RATE
 from audiossl.data.plan import Plan, PlanConfig, Position
@@ -57,6 +60,12 @@ class ViewsConfig:
     active_dbfs: float = -40.0
     """Threshold in dBFS of the mean magnitude above which a stem is active in a segment; -40 dBFS
     is 0.01."""
+    remix: Share = 0.0
+    """Share of pairs with a sounding stem whose anchor is not the mixture but that stem among stems
+    of other segments and sources, at -6 to 6 dB."""
+    guests: Whole = 2
+    """Largest number of these other stems; a number up to it is drawn for every pair, so that some
+    anchors are the stem alone."""
     per_pair: bool = False
     """Whether the source is drawn for every pair rather than for the batch."""
     leakage: Share = 0.0
@@ -86,6 +95,18 @@ class ViewsConfig:
 
 
 @dataclass(frozen=True)
+class Guest:
+    """A stem of another segment in a remixed anchor."""
+
+    source: str
+    segment: int
+    offset: int
+    """Samples from the beginning of the segment."""
+    gain: float
+    """Factor of its leveled waveform."""
+
+
+@dataclass(frozen=True)
 class Draw:
     """Where the crops of one global batch lie."""
 
@@ -98,6 +119,8 @@ class Draw:
     sources: tuple[str, ...]
     """Source of each pair."""
     active: Bool[np.ndarray, " batch"]
+    guests: tuple[tuple[Guest, ...] | None, ...]
+    """Stems beside the own one in each remixed anchor; None: the anchor is the mixture."""
 
 
 class Views:
@@ -173,14 +196,14 @@ class Views:
             self._draw_offsets(positives, generator),
             sources,
             active,
+            self._draw_guests(sources, active, generator),
         )
 
     def load(self, position: Position, rank: int = 0, world_size: int = 1) -> ViewBatch:
         """Read the crops of a rank's share of a batch."""
         draw = self.draw(position)
         rows = np.array_split(np.arange(len(draw.segments)), world_size)[rank]
-        mixtures = (MIXTURE,) * len(draw.segments)
-        anchors = self._crops(draw.segments, mixtures, draw.anchor_offsets, rows)
+        anchors = np.stack([self._anchor(draw, int(i)) for i in rows])
         positives = self._crops(draw.positive_segments, draw.sources, draw.positive_offsets, rows)
         return ViewBatch(
             torch.from_numpy(anchors),
@@ -220,6 +243,43 @@ class Views:
         offsets = generator.integers(steps) * self.config.offset_step
         # Short cuts lie in the middle of the crop, the smaller half of the padding before them.
         return np.where(room < 0, -(-room // 2), offsets)
+
+    def _draw_guests(
+        self, sources: tuple[str, ...], active: np.ndarray, generator: np.random.Generator
+    ) -> tuple[tuple[Guest, ...] | None, ...]:
+        """Draw which stems of other segments sound in remixed anchors."""
+        if not self.config.remix:
+            return (None,) * len(sources)
+        stems = sorted(set(self.config.sources) - {MIXTURE})
+        guests: list[tuple[Guest, ...] | None] = []
+        for source, sounds in zip(sources, active, strict=True):
+            remixed = generator.random() < self.config.remix and sounds and source != MIXTURE
+            others = [name for name in stems if name != source]
+            count = min(int(generator.integers(self.config.guests + 1)), len(others))
+            others = generator.choice(others, count, replace=False).tolist() if count else []
+            segments = [generator.choice(np.flatnonzero(self.active[name])) for name in others]
+            offsets = self._draw_offsets(np.array(segments, np.int64), generator)
+            gains = 10 ** (generator.uniform(-6.0, 6.0, len(others)) / 20)
+            drawn = zip(others, segments, offsets, gains, strict=True)
+            guests.append(
+                tuple(Guest(name, int(s), int(o), float(g)) for name, s, o, g in drawn)
+                if remixed
+                else None
+            )
+        return tuple(guests)
+
+    def _anchor(self, draw: Draw, row: int) -> Float[np.ndarray, " samples"]:
+        """Read the mixture, or mix the pair's stem with its guests to the level of one stem."""
+        segment, offset = int(draw.segments[row]), int(draw.anchor_offsets[row])
+        guests = draw.guests[row]
+        if guests is None:
+            return self._crop(segment, MIXTURE, offset)
+        mixed = self._crop(segment, draw.sources[row], offset)
+        for guest in guests:
+            mixed = mixed + np.float32(guest.gain) * self._crop(
+                guest.segment, guest.source, guest.offset
+            )
+        return mixed / np.float32(np.sqrt(1 + sum(guest.gain**2 for guest in guests)))
 
     def _crops(
         self,

@@ -67,7 +67,8 @@ def build_optimizer(
         config: Which one.
         module: What is trained.
         rate_scales: Factor of the rate for parameters whose name begins with a prefix, as in
-            {"encoder": 0.05}; 1 for the others. Each group of the result has its own as "scale".
+            {"encoder": 0.05}; 1 for the others, and 0 freezes: no gradient is computed. Each group
+            of the result has its own as "scale".
 
     Raises:
         UserError: No parameter has one of the prefixes.
@@ -107,6 +108,9 @@ def _by_scale(
         unused.discard(prefix or "")
         if parameter.requires_grad:
             scale = 1.0 if prefix is None else rate_scales[prefix]
+            if scale == 0:
+                parameter.requires_grad_(False)
+                continue
             groups.setdefault(scale, []).append(parameter)
     if unused:
         raise UserError(f"rate_scales: no parameter begins with {sorted(unused)[0]!r}")

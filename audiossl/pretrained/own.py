@@ -1,19 +1,22 @@
 """Encoders of this package on disk: `encoder.safetensors` and `config.json`, without the recipe.
 
 `config.json` also says how clips were presented to the encoder in pretraining; `models.description`
-has the default for folders written before it did.
+has the default for folders written before it did. Where it names a `base`, the tensors that the
+folder lacks are those of that encoder, which comes with this package.
 """
 
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from audiossl.atomic_files import read_object, write_json
 from audiossl.errors import UserError
 from audiossl.models.description import FILE, build_described, described
 from audiossl.models.encoder import FeatureEncoder
 from audiossl.nn.weights import load_exactly, read_weights, write_weights
+from audiossl.pretrained.sources import SHIPPED
 
 FORMAT = 1
 WEIGHTS, CONFIG = "encoder.safetensors", "config.json"
@@ -38,10 +41,22 @@ def load(place: str) -> FeatureEncoder:
     Raises:
         UserError: There is none, it is of a newer format, or weights and config do not fit.
     """
-    encoder = _build(place)
+    content = _read_content(place, Path(place) / CONFIG)
+    encoder = build_described(content, str(Path(place) / CONFIG))
     weights = Path(place) / WEIGHTS
-    load_exactly(encoder, read_weights(weights), str(weights))
+    state = _weights_of_base(content.get("base"), place) | read_weights(weights)
+    load_exactly(encoder, state, str(weights))
     return encoder
+
+
+def _weights_of_base(base: Any, place: str) -> dict[str, Tensor]:
+    """Read the weights that an encoder shares with one that comes with this package."""
+    if base is None:
+        return {}
+    if base not in SHIPPED:
+        raise UserError(f"{Path(place) / CONFIG}: base {base!r}: expected {' or '.join(SHIPPED)}")
+    weights: dict[str, Tensor] = read_weights(SHIPPED[base] / WEIGHTS)
+    return weights
 
 
 def load_random(place: str) -> FeatureEncoder:

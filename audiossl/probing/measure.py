@@ -1,7 +1,7 @@
 """One encoder, one task, one probe: fit on train, choose on valid, score on test, once."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -139,6 +139,7 @@ def described(task: Task) -> Mapping[str, Any]:
         "kind": task.config.kind,
         "metric": task.config.metric,
         "family": task.config.family or task.config.name,
+        "note": task.config.note,
         "classes": list(task.classes),
         "left_out": list(task.left_out),
         "items": {split: len(chosen) for split, chosen in rows.items()},
@@ -172,6 +173,10 @@ def _examples(
 ) -> Examples:
     rows = task.rows(split)
     if task.places is not None:
-        return embeddings.of_segments(name, task.cuts[rows], task.places[rows], task.targets[rows])
-    examples = embeddings.examples(name, task.cuts[rows], task.targets[rows])
+        examples = embeddings.of_segments(
+            name, task.cuts[rows], task.places[rows], task.targets[rows]
+        )
+    else:
+        examples = embeddings.examples(name, task.cuts[rows], task.targets[rows])
+    examples = replace(examples, groups=task.groups[rows])
     return examples.averaged() if aggregate == "embeddings" else examples

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 
 from audiossl.audio.presentation import mean_of_windows
 from audiossl.probing.metrics import TaskKind, metric_of, plain
@@ -25,6 +25,8 @@ class Examples:
     items: Int[np.ndarray, " rows"]
     """Item of each row, ascending from 0; every item has at least one."""
     targets: Bool[np.ndarray, "items classes"]
+    groups: Shaped[np.ndarray, " items"] | None = None
+    """Group of each item, which folds keep together; None: each its own."""
 
     @property
     def row_targets(self) -> Bool[np.ndarray, "rows classes"]:
@@ -43,7 +45,35 @@ class Examples:
     def averaged(self) -> "Examples":
         """Average the embeddings of each item's windows."""
         everything = np.arange(len(self.targets))
-        return Examples(self.by_item(self.vectors), everything, self.targets)
+        return Examples(self.by_item(self.vectors), everything, self.targets, self.groups)
+
+    def chosen(self, kept: Bool[np.ndarray, " items"]) -> "Examples":
+        """Take some of the items, with all of their rows."""
+        rows = kept[self.items]
+        number = np.cumsum(kept) - 1
+        groups = None if self.groups is None else self.groups[kept]
+        return Examples(self.vectors[rows], number[self.items[rows]], self.targets[kept], groups)
+
+    def followed_by(self, others: "Examples") -> "Examples":
+        """Put other items behind these."""
+        return Examples(
+            np.concatenate([self.vectors, others.vectors]),
+            np.concatenate([self.items, others.items + len(self.targets)]),
+            np.concatenate([self.targets, others.targets]),
+            None
+            if self.groups is None or others.groups is None
+            else np.concatenate([self.groups, others.groups]),
+        )
+
+    def folds(self, count: int, seed: int = 0) -> Int[np.ndarray, " items"]:
+        """Deal groups into folds by chance, each to the fold that holds the fewest items so far."""
+        own = np.arange(len(self.targets)) if self.groups is None else self.groups
+        _, group_of, sizes = np.unique(own, return_inverse=True, return_counts=True)
+        fold_of, held = np.zeros(len(sizes), np.int64), np.zeros(count, np.int64)
+        for group in np.random.default_rng(seed).permutation(len(sizes)):
+            fold_of[group] = held.argmin()
+            held[held.argmin()] += sizes[group]
+        return fold_of[group_of]
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,8 @@ class TaskConfig:
     stratify: bool = False
     """Whether the bootstrap draws groups within each class ("single"), so that rare classes are in
     every replicate."""
+    note: str = ""
+    """Sentence that reports print with the task: what it says, what can be expected."""
 
     def __post_init__(self) -> None:
         """Check what the values alone can tell.

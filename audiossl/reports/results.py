@@ -45,6 +45,8 @@ def _task(task: Task) -> Iterator[str]:
         f"{metric_label(task['metric'])} over {len(task['classes'])} classes; {items} test items "
         f"in {groups} groups."
     )
+    if task.get("note"):
+        yield task["note"]
     probes = list(dict.fromkeys(row["probe"] for row in task["rows"] if row["probe"] != "none"))
     names = list(dict.fromkeys((row["encoder"], row["role"]) for row in ordered(task["rows"])))
     rows = [

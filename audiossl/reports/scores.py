@@ -44,7 +44,8 @@ def task_scores(task: Task, extra: str = "") -> str:
     )
     if groups["test"] != items["test"]:
         facts += f" in {groups['test']} groups"
-    notes = []
+    # Scores of earlier versions have no notes.
+    notes = [task["note"]] if task.get("note") else []
     if items["test"] < FEW:
         notes.append(f"Only {items['test']} test items: read the intervals, not the digits.")
     if means := {row["encoder"]: row["seeds"] for row in task["rows"] if "seeds" in row}:

@@ -51,8 +51,8 @@ class LoopConfig:
     averaging: AveragingConfig | None = None
     """Weight averaging; null disables it."""
     rate_scales: dict[str, Nonnegative] = field(default_factory=dict)
-    """Factor of the learning rate for parameters whose name begins with a prefix: {encoder:
-    0.05}."""
+    """Factor of the learning rate for parameters whose name begins with a prefix: {encoder: 0.05};
+    0 freezes them."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Number type of the computation. bfloat16: autocast on devices that compute in it; parameters
     and sums stay in float32."""

@@ -160,6 +160,33 @@ def test_ablations_change_the_positives_alone(corpus):
     assert not np.array_equal(draw.segments, draw.positive_segments)
 
 
+def test_remixed_anchors_are_the_pairs_own_stem_among_stems_of_others(corpus):
+    sources = {"low": 1.0, "high": 1.0}
+    plain = Views(corpus, ViewsConfig(**SEGMENTS, sources=sources), _plan())
+    views = Views(corpus, ViewsConfig(**SEGMENTS, sources=sources, remix=1.0, guests=9), _plan())
+    counts = collections.Counter()
+    for position in _positions(views, 20):
+        draw, batch = views.draw(position), views.load(position)
+        np.testing.assert_array_equal(batch.positives, plain.load(position).positives)
+        for row, guests in enumerate(draw.guests):
+            counts[len(guests)] += 1
+            own = _leveled(views, draw.segments[row], draw.sources[row], draw.anchor_offsets[row])
+            mixed = own + sum(
+                guest.gain * _leveled(views, guest.segment, guest.source, guest.offset)
+                for guest in guests
+            )
+            assert all(guest.source != draw.sources[row] for guest in guests)
+            power = 1 + sum(guest.gain**2 for guest in guests)
+            np.testing.assert_allclose(batch.anchors[row], mixed / power**0.5, atol=1e-6)
+    assert set(counts) == {0, 1}
+
+
+def _leveled(views: Views, segment: int, source: str, offset: int) -> np.ndarray:
+    cut, start = int(views.cuts[segment]), int(views.starts[segment] + offset)
+    stem = views.corpus.waveform(cut, source, start, views.config.crop_samples)
+    return stem / np.sqrt(views.corpus.fields[source].energy[cut])
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -66,6 +66,31 @@ def test_the_plan_of_every_effort_has_settings_that_exist(corpus, effort, monkey
     assert len(source.views.sources) > 1
 
 
+ARMS = sorted(path.stem for path in ROOT.glob("egs/debian_packages/music/conf/arms/*.yaml"))
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_arms_on_music_differ_in_their_pairs_alone(arm, monkeypatch):
+    folder = ROOT / "egs/debian_packages/music"
+    monkeypatch.chdir(folder)
+    found = [_arm(name) for name in ("cola", arm)]
+    if arm != "music":
+        (plain, other) = found
+        assert (plain.encoder, plain.loop, plain.method) == (
+            other.encoder,
+            other.loop,
+            other.method,
+        )
+    assert all(config.where["split"] == ["train"] for config in found)
+
+
+def _arm(name: str):
+    stage = "recipes.source_association.pretrain"
+    words = ["--config", "conf/base.yaml", "--config", f"conf/arms/{name}.yaml"]
+    paths = ["--cuts", "cuts", "--stems", "stems", "--output", "out"]
+    return read_settings(importlib.import_module(stage).Config, stage, [*words, *paths])
+
+
 @pytest.mark.parametrize("corpus", ["magnatagatune", "fma", "musdb18"])
 def test_values_of_the_paper(corpus, monkeypatch):
     stage = plan(corpus, "paper", monkeypatch, "--seeds", "0")["source_0"]

@@ -3,13 +3,17 @@
 import pytest
 import torch
 
+from audiossl.atomic_files import read_json, write_json
 from audiossl.errors import UserError
 from audiossl.models.build import build_encoder
 from audiossl.models.efficientnet import EfficientNetConfig
 from audiossl.models.layered import Layered
+from audiossl.nn.weights import read_weights
+from audiossl.optim.build import AdamWConfig, build_optimizer
 from audiossl.pretrained.load import load_encoder
-from audiossl.pretrained.own import CONFIG, WEIGHTS
+from audiossl.pretrained.own import CONFIG, WEIGHTS, write_encoder
 from audiossl.pretrained.sources import SHIPPED, parse_source, paths_of
+from egs.debian_packages.small.ship import ship
 from recipes.pretraining import take_weights
 
 
@@ -41,3 +45,30 @@ def test_pretraining_goes_on_from_its_weights_if_the_network_is_the_same():
     other = build_encoder(EfficientNetConfig(width=0.05, depth=0.1))
     with pytest.raises(UserError, match=r"initial_weights: audiossl:small.*missing.*small.yaml"):
         take_weights(other, "audiossl:small")
+
+
+def test_an_encoder_that_shares_weights_with_a_shipped_one_is_written_without_them(tmp_path):
+    encoder = load_encoder("audiossl:small")
+    top = encoder.network.encoder.encoders[4]
+    with torch.no_grad():
+        for parameter in top.parameters():
+            parameter.add_(0.01)
+    write_encoder(tmp_path / "run", encoder, {"last": {}})
+    assert ship(tmp_path / "run", tmp_path / "shipped", "small") > 0.999
+    written = read_weights(tmp_path / "shipped" / WEIGHTS)
+    assert {name.split(".")[3] for name in written} == {"4"}
+    loaded = load_encoder(tmp_path / "shipped")
+    for name, value in load_encoder("audiossl:small").state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value) == (name not in written), name
+    content = read_json(tmp_path / "shipped" / CONFIG)
+    write_json(tmp_path / "shipped" / CONFIG, {**content, "base": "large"})
+    with pytest.raises(UserError, match=r"config.json: base 'large': expected small"):
+        load_encoder(tmp_path / "shipped")
+
+
+def test_a_rate_of_zero_freezes():
+    encoder = build_encoder(EfficientNetConfig(width=0.05, depth=0.1))
+    optimizer = build_optimizer(AdamWConfig(), encoder, {"stem": 0.0})
+    trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    for name, parameter in encoder.named_parameters():
+        assert parameter.requires_grad == (id(parameter) in trained) == ("stem" not in name), name

@@ -1,5 +1,7 @@
 """Properties of every probe; what is special to one is in its own file."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -99,3 +101,48 @@ def test_standardizing_knows_only_the_training_rows():
     scaled = Standardizer(rows)(rows)
     np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-5)
     np.testing.assert_allclose(scaled.std(axis=0), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["single", "multi"])
+@pytest.mark.parametrize("windows", [1, 3])
+def test_folds_choose_by_items_of_groups_that_were_not_fitted(kind, windows):
+    clouds = problem(kind, windows=windows, noise=3.0)
+    config = LinearConfig(costs=(1e-3, 1.0), folds_below=1000)
+    chosen = fit_probe(config, clouds)
+    # With copies of all items in other groups, a probe has seen what it is scored on.
+    copies = clouds.train.followed_by(clouds.valid)
+    copied = Problem(copies, copies, clouds.kind, clouds.metric)
+    assert fit_probe(config, copied).validation > chosen.validation + 0.02
+    numbers = np.arange(90)
+    together = Problem(
+        *(replace(copies, groups=numbers) for _ in range(2)), clouds.kind, clouds.metric
+    )
+    assert fit_probe(config, together).validation < fit_probe(config, copied).validation
+    # The final fit has both parts.
+    whole = fit_probe(LinearConfig(costs=(chosen.choice["C"],)), copied)
+    rows = clouds.valid.vectors
+    np.testing.assert_allclose(chosen.predict(rows), whole.predict(rows), atol=0.01)
+
+
+def test_folds_of_groups_are_whole_and_about_equal():
+    groups = np.repeat(np.arange(20), 5)
+    examples = Examples(np.zeros((100, 1), np.float32), np.arange(100), np.ones((100, 1), bool))
+    folds = replace(examples, groups=groups).folds(5)
+    assert all(len(set(folds[groups == group])) == 1 for group in range(20))
+    assert np.bincount(folds).tolist() == [20] * 5
+
+
+@pytest.mark.parametrize("kind", ["single", "multi"])
+def test_a_class_that_a_fold_has_alone_does_no_harm(kind):
+    clouds = problem(kind)
+    targets = np.zeros((60, 1), bool)
+    targets[0] = True
+    rare = np.concatenate([clouds.train.targets, targets], axis=1)
+    if kind == "single":
+        rare[0, :3] = False
+    train = replace(clouds.train, targets=rare)
+    valid = replace(clouds.valid, targets=np.pad(clouds.valid.targets, ((0, 0), (0, 1))))
+    config = LinearConfig(costs=(0.1,), folds_below=1000)
+    # Of the macro average over four classes the one without a probe has nothing.
+    least = 0.8 if kind == "single" else 0.6
+    assert fit_probe(config, Problem(train, valid, kind, clouds.metric)).validation > least

@@ -9,7 +9,7 @@ anything of its group; two tasks go further and score sources that no training i
 import csv
 import hashlib
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -58,7 +58,8 @@ class Item:
 def main(corpus: Path, output: Path) -> None:
     """Write audio and labels.csv."""
     with (corpus / "labels.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+        # A corpus of some of the packages lacks columns.
+        rows: list[Row] = [defaultdict(str, row) for row in csv.DictReader(file)]
     merged: dict[str, Item] = {}
     for choose in (speakers, languages, syllables, phones, characters, mixtures, sounds, domains):
         for item in choose(rows):

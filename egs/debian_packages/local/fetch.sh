@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Download the packages of packages.csv and unpack them, without root and without installing them.
 #
-#   local/fetch.sh <folder>
+#   local/fetch.sh <folder> [content]
 #
+#   [content]            only packages whose content holds a word of this pattern, as "music|score|soundfont"
 #   <folder>/packages    the archives, as apt verified them, and SHA256SUMS of what was verified
 #   <folder>/unpacked    one folder a package; whole ones only
 #   <folder>/synthesizer FluidSynth and the libraries that this machine lacks
@@ -10,7 +11,8 @@
 # Run again, it goes on. A package that this release does not have is named in unavailable.txt.
 set -euo pipefail
 
-(($# == 1)) || { echo "usage: $0 <folder>" >&2; exit 2; }
+(($# == 1 || $# == 2)) || { echo "usage: $0 <folder> [content]" >&2; exit 2; }
+content=${2:-.}
 for tool in apt-get apt-cache dpkg-deb sha256sum; do
   command -v "$tool" >/dev/null || { echo "$0: needs $tool: Debian, Ubuntu or one like them" >&2; exit 2; }
 done
@@ -48,7 +50,8 @@ fetch() {
 }
 
 wanted=() unavailable=() download=0 unpacked=0
-while IFS=, read -r package _; do
+while IFS=, read -r package held _; do
+  [[ $held =~ $content ]] || continue
   [[ -d unpacked/$package ]] && continue
   if [[ -z $(field "$package" Size) ]]; then
     unavailable+=("$package")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# COLA and musical source association on the mini corpus: music, speech and sounds, on a laptop.
+# COLA and musical source association on the mini corpus, and the encoder that ships, gone on with: on a laptop.
 set -euo pipefail
 invoked_from=$PWD
 cd "$(dirname "$0")"
@@ -38,8 +38,20 @@ fi
   source_options=(--config conf/cola.yaml --config conf/source.yaml "${loop[@]}")
   probe_cuts=$exp_dir/cuts
   tasks=../conf/tasks.yaml
-  embed_options=(--resources.workers 2)
+  embed_options=(--embedding.layers "[clip, output]" --embedding.segments phones --resources.workers 2)
   fit_options=()
+  at_once=true
+  further_encoders=""
 }
+continued_options=(--config ../../../recipes/distillation/conf/small.yaml --config conf/continued.yaml)
+[[ $effort == smoke ]] && continued_options+=(--config conf/smoke.yaml)
+for seed in $seeds; do
+  if stage 3 "the shipped encoder: audiossl:small, $exp_dir/cuts -> $exp_dir/continued_$seed"; then
+    run $launch recipes.cola.pretrain "${continued_options[@]}" --loop.seed "$seed" \
+      --cuts "$exp_dir/cuts" --output "$exp_dir/continued_$seed"
+  fi
+  further_encoders+="continued#$seed: $exp_dir/continued_$seed, "
+done
+further_encoders+="small: audiossl:small"
 # shellcheck source-path=SCRIPTDIR source=../../utils/cola_source.sh
 . ../../utils/cola_source.sh
