@@ -37,7 +37,7 @@ fi
   cola_options=(--config conf/cola.yaml "${loop[@]}")
   source_options=(--config conf/cola.yaml --config conf/source.yaml "${loop[@]}")
   probe_cuts=$exp_dir/cuts
-  tasks=../conf/tasks.yaml
+  tasks=conf/tasks.yaml
   embed_options=(--embedding.layers "[clip, output]" --embedding.segments phones --resources.workers 2)
   fit_options=()
   at_once=true
