@@ -36,7 +36,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "audiossl.cli.import_",
         "turn somebody else's checkpoint into a folder of this package",
     ),
-    "export": ("audiossl.cli.export", "write a Zipformer in SPEAR's public form"),
+    "export": (
+        "audiossl.cli.export",
+        "write an encoder for another tool: hf, onnx, torch, s3prl, hear, xares, mteb, ...",
+    ),
 }
 """Module behind each subcommand and its line of help, in the order of `--help`."""
 

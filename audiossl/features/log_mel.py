@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from audiossl.audio.timing import num_frames
 from audiossl.configs import Count, Nonnegative, Positive
 from audiossl.features.bands import blocks, in_bands, triangles
+from audiossl.nn.graphs import for_any_length
 
 FLOOR = 1e-5
 CEILING = 1e8
@@ -79,7 +80,7 @@ class LogMel(nn.Module):
         needed = (count - 1) * config.hop_length + config.fft_size
         padded = F.pad(waveforms, (0, needed - waveforms.shape[1]))
         windows = padded.unfold(1, config.fft_size, config.hop_length)
-        if waveforms.device.type != "cpu":
+        if waveforms.device.type != "cpu" or for_any_length():
             return self._frames(windows)
         # Spectra of a few frames at a time stay in the cache: about twice as fast.
         rows = windows.split(max(1, CACHED_FRAMES // count))

@@ -25,6 +25,7 @@ from audiossl.features.log_mel import LogMel, LogMelConfig
 from audiossl.models.encoder import Context, FeatureEncoder
 from audiossl.nn.batch_norm import BatchNorm2d
 from audiossl.nn.frames import Frames
+from audiossl.nn.graphs import for_any_length
 from audiossl.nn.lengths import valid_mask
 from audiossl.nn.pooling import masked_max
 
@@ -141,8 +142,8 @@ class EfficientNet(FeatureEncoder):
         """Encode log-mel images; one of fewer than `STRIDE` frames has no valid frame."""
         features = F.pad(features, (0, 0, 0, max(0, STRIDE - features.shape[1])))
         # Sequences of one length, as in training, need no mask; lengths are compared on the device
-        # that holds them, once a batch.
-        whole = bool((feature_lengths == features.shape[1]).all())
+        # that holds them, once a batch. An exported graph holds for any lengths.
+        whole = not for_any_length() and bool((feature_lengths == features.shape[1]).all())
         lengths = None if whole else feature_lengths
         image = (features * self.config.input_scale)[:, None]
         image = image.contiguous(memory_format=torch.channels_last)
@@ -283,7 +284,7 @@ def _without_padding(
     """Set what lies behind each length to zero; where no gradient is asked, in place."""
     if lengths is None:
         return image
-    if image.requires_grad or image.device.type != "cpu":
+    if image.requires_grad or image.device.type != "cpu" or for_any_length():
         valid = valid_mask(lengths, image.shape[2])
         return image.masked_fill(~valid[:, None, :, None], 0.0)
     # Padding is little where batches are of like lengths: a mask would copy the rest, too.
@@ -303,7 +304,12 @@ def _pooled(
 
     A valid output frame covers valid input frames only, so that no mask is needed.
     """
-    return F.max_pool1d(image.amax(dim=3), window).mT
+    highest = image.amax(dim=3)
+    if for_any_length():  # max_pool1d would have one number of frames in the graph
+        count = highest.shape[2] // window
+        whole = highest[..., torch.arange(count * window, device=highest.device)]
+        return whole.unflatten(2, (count, window)).amax(dim=3).mT
+    return F.max_pool1d(highest, window).mT
 
 
 def _initialize(module: nn.Module) -> None:

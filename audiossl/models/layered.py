@@ -23,6 +23,7 @@ from audiossl.models.zipformer.config import ZipformerConfig
 from audiossl.models.zipformer.model import LONGEST, Zipformer
 from audiossl.nn.batch_norm import FrameNorm
 from audiossl.nn.frames import Frames
+from audiossl.nn.graphs import for_any_length
 from audiossl.nn.lengths import check_lengths, valid_mask
 from audiossl.nn.pooling import masked_mean
 
@@ -146,7 +147,8 @@ class Layered(FeatureEncoder):
             UserError: Lengths do not belong to the batch.
         """
         check_lengths(lengths, *waveforms.shape)
-        if waveforms.shape[1] > LONGEST * self.sample_rate and not self.training:
+        whole = self.training or for_any_length()
+        if not whole and waveforms.shape[1] > LONGEST * self.sample_rate:
             return encode_in_chunks(self, waveforms, lengths)
         return self.encode_features(*self.features(waveforms, lengths))
 
@@ -159,7 +161,7 @@ def _of_a_frame(
     waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
 ) -> tuple[Float[Tensor, "batch padded"], Int[Tensor, " batch"]]:
     """Put silence behind rows that are shorter than a frame; empty ones stay empty."""
-    if not ((lengths > 0) & (lengths < _SHORTEST)).any():
+    if not for_any_length() and not ((lengths > 0) & (lengths < _SHORTEST)).any():
         return waveforms, lengths
     missing = max(0, _SHORTEST - waveforms.shape[1])
     silent = waveforms.masked_fill(~valid_mask(lengths, waveforms.shape[1]), 0.0)

@@ -142,9 +142,10 @@ class PatchTransformer(FeatureEncoder):
         """
         config = self.config
         valid = valid_mask(feature_lengths, features.shape[1])[..., None]
-        missing = -features.shape[1] % config.patch_frames
+        count = (features.shape[1] + config.patch_frames - 1) // config.patch_frames
+        missing = count * config.patch_frames - features.shape[1]
         patches = F.pad(features.masked_fill(~valid, 0.0), (0, 0, 0, missing))
-        patches = patches.unflatten(1, (-1, config.patch_frames))
+        patches = patches.unflatten(1, (count, config.patch_frames))
         patches = patches.unflatten(3, (self.bands, config.patch_bins)).transpose(2, 3)
         tokens = self.patch_embedding(patches.flatten(3)) + self.band_embedding
         lengths = feature_lengths.add(config.patch_frames - 1).div(

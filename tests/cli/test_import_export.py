@@ -89,7 +89,7 @@ def test_an_export_that_fails_leaves_nothing(folder, tmp_path, capsys, monkeypat
     before = set(tmp_path.iterdir())
     for output in (tmp_path / "x.pt", tmp_path / "x"):
         with monkeypatch.context() as patch:
-            patch.setattr("audiossl.cli.export.compare_encoders", fails)
+            patch.setattr("audiossl.pretrained.exports.spear.compare_encoders", fails)
             run("export", folder, output, code=2)
         assert set(tmp_path.iterdir()) == before
     run("export", folder, tmp_path / "x.pt")

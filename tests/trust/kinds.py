@@ -494,6 +494,15 @@ OPTIONS: dict[str, tuple[list[str], Expected]] = {
     "export over a file": (["export", "WORLD/spear", "a.wav"], "refused"),
     "export of nothing": (["export", "nowhere", "x.pt"], "refused"),
     "export as float8": (["export", "WORLD/spear", "x.pt", "--dtype", "float8"], "refused"),
+    "export to no form": (["export", "WORLD/cola", "x", "--to", "onx"], "refused"),
+    "export to nobody's form": (["export", "WORLD/cola", "x", "--to", "python:no:no"], "refused"),
+    "features of no clips": (["export", "WORLD/cola", "x", "--to", "features"], "refused"),
+    "features of missing clips": (
+        ["export", "WORLD/cola", "x", "--to", "features", "--clips", "nowhere.wav"], "refused"),
+    "clips of no features": (
+        ["export", "WORLD/cola", "x", "--to", "hear", "--clips", "a.wav"], "refused"),
+    "dtype of no form's": (
+        ["export", "WORLD/cola", "x", "--to", "hear", "--dtype", "float16"], "refused"),
     "export below a file": (["export", "WORLD/spear", "a.wav/x.pt"], "refused"),
     "import of nothing": (["import", "spear:nowhere", "x"], "refused"),
     "import over an encoder": (["import", "WORLD/spear", "WORLD/spear"], "refused"),

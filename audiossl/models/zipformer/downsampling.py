@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from audiossl.nn.graphs import for_any_length
 from audiossl.nn.lengths import valid_mask
 
 
@@ -27,10 +28,15 @@ class Downsample(nn.Module):
         if ends is not None:
             frames = with_last_repeated(frames, ends)
         stride = len(self.bias)
-        missing = -frames.shape[1] % stride
-        frames = torch.cat([frames, frames[:, -1:].expand(-1, missing, -1)], dim=1)
+        count = (frames.shape[1] + stride - 1) // stride
+        if for_any_length():  # nobody can say there how many are missing
+            index = torch.arange(count * stride, device=frames.device)
+            frames = frames[:, index.clamp(max=frames.shape[1] - 1)]
+        else:
+            missing = count * stride - frames.shape[1]
+            frames = torch.cat([frames, frames[:, -1:].expand(-1, missing, -1)], dim=1)
         weights = self.bias.softmax(dim=0).to(frames.dtype)
-        return (frames.unflatten(1, (-1, stride)) * weights[:, None]).sum(dim=2)
+        return (frames.unflatten(1, (count, stride)) * weights[:, None]).sum(dim=2)
 
 
 def upsample(
@@ -42,6 +48,8 @@ def upsample(
         >>> upsample(torch.tensor([[[1.0], [2.0]]]), stride=2, length=3).flatten()
         tensor([1., 1., 2.])
     """
+    if for_any_length():
+        return frames[:, torch.arange(length, device=frames.device) // stride]
     return frames.repeat_interleave(stride, dim=1)[:, :length]
 
 

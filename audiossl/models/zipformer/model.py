@@ -27,6 +27,7 @@ from audiossl.models.zipformer.training.sampling import sample_step
 from audiossl.models.zipformer.training.schedules import FINISHED, Progress
 from audiossl.models.zipformer.training.step import TrainingStep, evaluation_step
 from audiossl.nn.frames import Frames
+from audiossl.nn.graphs import for_any_length
 from audiossl.nn.lengths import check_lengths, padding_mask
 
 INNER_RATE = 50.0
@@ -137,7 +138,8 @@ class Zipformer(FeatureEncoder):
             UserError: Lengths do not belong to the batch.
         """
         check_lengths(lengths, *waveforms.shape)
-        if waveforms.shape[1] > LONGEST * self.sample_rate and not self.training:
+        whole = self.training or for_any_length()
+        if not whole and waveforms.shape[1] > LONGEST * self.sample_rate:
             return encode_in_chunks(self, waveforms, lengths)
         return self.encode_features(*self.features(waveforms, lengths), padding="hidden")
 

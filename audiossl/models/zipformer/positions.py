@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from audiossl.nn.graphs import for_any_length
+
 
 def relative_positions(
     length: int, dim: int, device: torch.device | None = None
@@ -36,5 +38,7 @@ def for_length(
     positions: Float[Tensor, "differences dim"], length: int
 ) -> Float[Tensor, "fewer dim"]:
     """Keep the differences that occur within `length` frames, which is not longer than before."""
+    if for_any_length():  # of lengths, nobody can say there which is longer
+        return relative_positions(length, positions.shape[1], positions.device).to(positions.dtype)
     center = positions.shape[0] // 2
     return positions[center - length + 1 : center + length]

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from audiossl.models.zipformer.kernels.blocks import Assembled, Place, runs_on_caches
+from audiossl.nn.graphs import for_any_length
 
 SLOPE = 0.08
 EXPONENT = 80.0
@@ -100,6 +101,8 @@ def _part(mask: Tensor | None, place: Place) -> Tensor | None:
 
 
 def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    if for_any_length():
+        return F.linear(x, weight, bias)
     # Of matrices, the sum with the bias is no kernel of its own.
     return F.linear(x.flatten(0, -2), weight, bias).unflatten(0, x.shape[:-1])
 

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from audiossl.models.zipformer.kernels.blocks import BLOCK, runs_on_caches, slices
+from audiossl.nn.graphs import for_any_length
 
 MASKED = -1000.0
 """Added to the scores of padding."""
@@ -176,6 +177,8 @@ def _window(rows: slice, length: int) -> slice:
 def _scores(query: Tensor, key: Tensor, position: Tensor, relative: Tensor, rows: slice) -> Tensor:
     length = key.shape[2]
     by_difference = position[:, :, rows] @ relative[:, :, _window(rows, length)]
+    if for_any_length():
+        return _gathered(by_difference, length) + query[:, :, rows] @ key.mT
     shifted = _shifted(by_difference, length).flatten(0, 1)
     scores = torch.baddbmm(shifted, query[:, :, rows].flatten(0, 1), key.mT.flatten(0, 1))
     return scores.view(*query.shape[:2], -1, length)
@@ -186,6 +189,13 @@ def _shifted(by_difference: Tensor, length: int) -> Tensor:
     batch, heads, rows, width = by_difference.shape
     strides = (heads * rows * width, rows * width, width - 1, 1)
     return by_difference.as_strided((batch, heads, rows, length), strides, rows - 1)
+
+
+def _gathered(by_difference: Tensor, length: int) -> Tensor:
+    """Do the same to all rows by their indices: strides hold for one length alone."""
+    frames = torch.arange(length, device=by_difference.device)
+    differences = frames - frames[:, None] + length - 1
+    return by_difference.gather(-1, differences.expand(*by_difference.shape[:2], -1, -1))
 
 
 def _unshifted(scores: Tensor) -> Tensor:
