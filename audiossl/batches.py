@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
@@ -39,6 +39,30 @@ class TeacherFacts:
     """Seconds at the center of the first frame."""
 
 
+@runtime_checkable
+class Augments(Protocol):
+    """Changes of crops, and of their features."""
+
+    def waveforms(
+        self,
+        waveforms: Float[Tensor, "rows samples"],
+        noise: Float[Tensor, "rows samples"] | None,
+        responses: Float[Tensor, "rows taps"] | None,
+        generator: torch.Generator,
+    ) -> Float[Tensor, "rows samples"]:
+        """Change crops."""
+        ...
+
+    def features(
+        self,
+        features: Float[Tensor, "rows frames bins"],
+        lengths: Int[Tensor, " rows"],
+        generator: torch.Generator,
+    ) -> Float[Tensor, "rows frames bins"]:
+        """Change features of crops."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataFacts:
     """Facts of the data that a method is trained on, the same in all batches."""
@@ -55,6 +79,14 @@ class DataFacts:
     """Facts of teachers whose targets come with the batches, by name."""
     stems: tuple[str, ...] = ()
     """Names of the stems that come with the mixtures."""
+    num_items: int = 0
+    """Number of items (segments) that batches are drawn from; 0 where it is not known."""
+    prior_dim: int = 0
+    """Dimension of `ViewBatch.priors`; 0 if there are none."""
+    overlap: float = 0.0
+    """Least share of a crop that both crops of a pair have in common."""
+    augmentations: Augments | None = None
+    """Changes of crops that methods of pairs make on the device; None: none."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +113,14 @@ class ViewBatch:
     """Number of the recording of each pair, to leave out negatives from the same one."""
     source: str = "mixture"
     """Name of the source of all positives; "mixture" for crops of the recording itself."""
+    priors: Float[Tensor, "batch prior_dim"] | None = None
+    """Prior vector of each pair: columns of the manifest, tags, vectors of another model."""
+    noise: Float[Tensor, "batch two samples"] | None = None
+    """Noise that augmentations may add to each anchor and positive."""
+    responses: Float[Tensor, "batch two samples"] | None = None
+    """Impulse responses of rooms for each anchor and positive."""
+    offsets: Int[Tensor, " batch"] | None = None
+    """Samples from the start of each anchor to that of its positive, in their recording."""
 
 
 @dataclass(frozen=True)

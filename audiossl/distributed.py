@@ -275,6 +275,18 @@ def norm_of_norms(norms: Shaped[Tensor, " tensors"], sharded: Sequence[bool]) ->
 
 
 @torch.no_grad()
+def average_gradients(module: nn.Module) -> None:
+    """Average over ranks the gradients of all parameters; the same ones have some on every rank."""
+    if world_size() == 1:
+        return
+    gradients = [p.grad for p in module.parameters() if p.grad is not None]
+    flat = mean(torch.cat([gradient.flatten() for gradient in gradients]))
+    parts = flat.split([gradient.numel() for gradient in gradients])
+    for gradient, part in zip(gradients, parts, strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
+@torch.no_grad()
 def average_whole(module: nn.Module) -> None:
     """Average over ranks the gradients of the parameters that `shard` left whole."""
     if not _shards(module):

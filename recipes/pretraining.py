@@ -10,7 +10,9 @@ from audiossl import distributed
 from audiossl.atomic_files import write_json
 from audiossl.batches import DataFacts
 from audiossl.configs import plain
+from audiossl.data.layout import MIXTURE
 from audiossl.data.loading import BatchSource
+from audiossl.data.views import Views
 from audiossl.errors import UserError
 from audiossl.methods.model_contrast import ForgettingConfig, with_term
 from audiossl.models.description import FILE, described
@@ -67,6 +69,25 @@ class PretrainConfig(InitialWeights, TrainingConfig):
     where: dict[str, list[str]] = field(default_factory=dict)
     """Labels and their values of the cuts that take part, as in {split: [train]}; all cuts if
     empty."""
+
+
+def report_identical(views: Views, method: Any, stage: Stage) -> int:
+    """Count the segments of which anchor and positive are the same, and warn where nothing helps.
+
+    Args:
+        views: The pairs.
+        method: Config of the method, whose noise tells the two apart.
+        stage: Where it is logged.
+    """
+    count = int(views.identical.sum()) if MIXTURE in views.config.sources else 0
+    if count and not (getattr(method, "noise", 0.0) or views.config.augmentations):
+        stage.log.warning(
+            "%d of %d segments (%.0f %%) are no longer than a crop of %d samples: anchor and "
+            "positive are the same and teach nothing: set views.short_cuts to shorten or "
+            "leave_out, or add noise or augmentations",
+            count, len(views.cuts), 100 * count / len(views.cuts), views.config.crop_samples,
+        )  # fmt: skip
+    return count
 
 
 def take_weights(encoder: nn.Module, source: str) -> None:

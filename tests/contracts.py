@@ -54,6 +54,7 @@ class Clips(EfficientNet):
 COMMON = ["--loop.steps", "3", "--resources.device", "cpu", "--resources.log_every", "1"]
 COMMON += ["--resources.save_every", "1", "--resources.keep", "5"]
 VIEWS = [*COMMON, "--cuts", "cuts", "--batch_size", "4", "--views.crop_samples", "8000"]
+OVERLAPPING = ["--views.overlap", "0.5", "--views.crop_samples", "16000"]
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,15 @@ METHODS = {
     "cola": Recipe("cola", "cola", [*VIEWS, *SMALL], has_pairs=True),
     "source_association": Recipe(
         "source_association", "associate", [*VIEWS, *STEMS, *SMALL], has_pairs=True
+    ),
+    "soft_negatives": Recipe(
+        "cola", "cola", [*VIEWS, "--method", "{kind: soft_negatives, queue: 4}"], has_pairs=True
+    ),
+    "time_contrast": Recipe(
+        "cola",
+        "cola",
+        [*VIEWS, *OVERLAPPING, "--method", "time_contrast"],
+        has_pairs=True,
     ),
     "masked_codes": Recipe("spear", "spear", [*COMMON, *CODES]),
     "code_matching": Recipe(

@@ -61,6 +61,7 @@ def test_a_method_on_an_encoder(folder, method, encoder, capsys):
         "asit",
         "code_matching",
         "distillation",
+        "time_contrast",
     ):
         with pytest.raises(UserError, match=f"{method} needs an encoder with frames, and Clips"):
             recipe.run(encoder, f"exp/{name}")

@@ -24,14 +24,19 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
-from audiossl.audio.presentation import Presentation, level_scale, read_span
+from audiossl.audio.presentation import Presentation, level_scale
 from audiossl.batches import DataFacts, ViewBatch
 from audiossl.configs import Count, Nonnegative, Share, Whole
 from audiossl.data.corpus import Corpus
 from audiossl.data.layout import MIXTURE, RECORDING, SAMPLE_RATE
-from audiossl.data.plan import Plan, PlanConfig, Position
+from audiossl.data.noise import Noise, Responses
+from audiossl.data.plan import PlanConfig, Position
+from audiossl.data.priors import PriorsConfig, read_priors
+from audiossl.data.view_plan import ViewPlan, crop_sizes, cut_segments, values_of
 from audiossl.errors import UserError, did_you_mean
+from audiossl.features.augmentations import Augmentations, AugmentationsConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +78,21 @@ class ViewsConfig:
     leaks."""
     shuffled: bool = False
     """Ablation: whether positives are stems of other segments, drawn at random."""
+    short_cuts: Literal["pad", "shorten", "leave_out"] = "pad"
+    """Treatment of segments that are no longer than a crop, of which both crops are the same:
+    padded with silence; crops of three quarters of the segment, padded; or left out."""
+    overlap: Share = 0.0
+    """Least share of a crop that both crops of a pair have in common; 0: none."""
+    balance: str | None = None
+    """Label whose values (domains) have equal shares of the batches; null: each segment once an
+    epoch."""
+    batches_of_one: str | None = None
+    """Label (domain, source of recordings) of which each batch has one value; values with fewer
+    segments than a batch share batches. Null: batches of all segments."""
+    priors: PriorsConfig = PriorsConfig()
+    """Prior vectors of cuts, for losses with a kernel."""
+    augmentations: AugmentationsConfig | None = None
+    """Augmentations of both crops, as {} or {gain: 3}; null: none."""
 
     def __post_init__(self) -> None:
         """Check what values alone can tell.
@@ -153,15 +173,21 @@ class Views:
         self.corpus = corpus
         self.config = config
         chosen = np.arange(len(corpus)) if chosen is None else chosen
-        self.cuts, self.starts = _segments(corpus, chosen, config)
-        self.lengths = np.minimum(
-            corpus.num_samples[self.cuts] - self.starts, config.segment_samples or 2**62
-        )
+        cut = cut_segments(corpus, chosen, config.segment_samples, config.segment_hop)
+        sizes, kept = crop_sizes(cut[2], config.crop_samples, config.offset_step, config.short_cuts)
+        self.cuts, self.starts, self.lengths = (numbers[kept] for numbers in cut)
+        self.sizes = sizes[kept]
         self.active = {source: self._activity(source) for source in config.sources}
-        self.plan = Plan(self.lengths, SAMPLE_RATE, plan)
-        if plan.batch_size is None or plan.num_buckets != 1:
-            raise UserError("crops are all of one length: set batch_size, and num_buckets to 1")
-        self.seed, self.batch_size = plan.seed, plan.batch_size
+        self.plan = ViewPlan(
+            self.lengths, plan,
+            balance=self._values("balance"), apart=self._values("batches_of_one"),
+        )  # fmt: skip
+        self.priors = read_priors(corpus, self.cuts, config.priors)
+        augment = config.augmentations or AugmentationsConfig()
+        self.augmentations = Augmentations(augment) if config.augmentations else None
+        self.noise = Noise(augment.noise, plan.seed) if augment.noise else None
+        self.responses = Responses(augment.responses, plan.seed) if augment.responses else None
+        self.seed, self.batch_size = plan.seed, int(plan.batch_size or 0)
         self.presentation = Presentation(
             sample_rate=SAMPLE_RATE, window_samples=config.crop_samples, level=config.level
         )
@@ -170,7 +196,15 @@ class Views:
     def facts(self) -> DataFacts:
         """Audio of a step: two crops a pair."""
         seconds = 2 * self.batch_size * self.config.crop_samples / SAMPLE_RATE
-        return DataFacts(seconds_per_step=seconds)
+        return DataFacts(
+            seconds_per_step=seconds, num_items=len(self.cuts), prior_dim=self.priors.shape[1],
+            overlap=self.config.overlap, augmentations=self.augmentations,
+        )  # fmt: skip
+
+    @property
+    def identical(self) -> Bool[np.ndarray, " segments"]:
+        """Whether both crops of a segment are always the same, if neither is a stem."""
+        return (self.lengths - self.sizes) // self.config.offset_step <= 1
 
     def draw(self, position: Position) -> Draw:
         """Draw the pairs of a batch, of all ranks."""
@@ -178,7 +212,7 @@ class Views:
             np.random.Philox(key=[self.seed, (position.epoch << 32) + position.batch])
         )
         in_turn = self.plan.epoch(position.epoch).cuts(position.batch)
-        sources = self._draw_sources(generator)
+        sources = self._draw_sources(in_turn, generator)
         mixed = self.config.silent and generator.random() < 0.5
         segments = in_turn.copy() if mixed else self._draw_active(sources, in_turn, generator)
         active = np.array([self.active[s][i] for s, i in zip(sources, segments, strict=True)])
@@ -189,11 +223,12 @@ class Views:
         positives = segments
         if self.config.shuffled:
             positives = self._draw_active(sources, in_turn, generator)
+        offsets = self._draw_offsets(segments, generator)
         return Draw(
             segments,
             positives,
-            self._draw_offsets(segments, generator),
-            self._draw_offsets(positives, generator),
+            offsets,
+            self._draw_offsets(positives, generator, near=offsets),
             sources,
             active,
             self._draw_guests(sources, active, generator),
@@ -211,10 +246,34 @@ class Views:
             torch.from_numpy(draw.active[rows]),
             torch.from_numpy(self.corpus.recordings[self.cuts[draw.segments[rows]]]),
             draw.sources[0] if len(set(draw.sources)) == 1 else "each",
+            torch.from_numpy(self.priors[draw.segments[rows]]) if self.priors.size else None,
+            noise=self._mixed_in(self.noise, position, rows),
+            responses=self._mixed_in(self.responses, position, rows),
+            offsets=torch.from_numpy((draw.positive_offsets - draw.anchor_offsets)[rows]),
         )
 
-    def _draw_sources(self, generator: np.random.Generator) -> tuple[str, ...]:
-        names, weights = zip(*self.config.sources.items(), strict=True)
+    def _mixed_in(
+        self, pieces: Noise | None, position: Position, rows: Int[np.ndarray, " share"]
+    ) -> Float[Tensor, "share two samples"] | None:
+        """Read a piece for the anchor and one for the positive of each row."""
+        if pieces is None:
+            return None
+        each = np.stack([2 * rows, 2 * rows + 1], axis=1).flatten()
+        return pieces.load(position, each, self.config.crop_samples).unflatten(0, (-1, 2))
+
+    def _values(self, setting: str) -> Int[np.ndarray, " segments"] | None:
+        label = getattr(self.config, setting)
+        return None if label is None else values_of(self.corpus, self.cuts, label, setting)
+
+    def _draw_sources(self, in_turn: np.ndarray, generator: np.random.Generator) -> tuple[str, ...]:
+        alike = self.plan.like(int(in_turn[0]))
+        sounding = {s: w for s, w in self.config.sources.items() if self.active[s][alike].any()}
+        if not sounding:
+            raise UserError(
+                f"batches_of_one {self.config.batches_of_one}: no source sounds in the segments "
+                f"like {self.corpus.name(int(self.cuts[in_turn[0]]))}: add the source {MIXTURE}"
+            )
+        names, weights = zip(*sounding.items(), strict=True)
         count = self.batch_size if self.config.per_pair else 1
         drawn = generator.choice(len(names), size=count, p=np.array(weights) / sum(weights))
         return tuple(names[i] for i in np.resize(drawn, self.batch_size))
@@ -229,20 +288,26 @@ class Views:
         segments = in_turn.copy()
         for source in sorted(set(sources) - {MIXTURE}):
             rows = np.array([name == source for name in sources])
-            choices = np.flatnonzero(self.active[source])
+            alike = self.plan.like(int(in_turn[0]))
+            choices = alike[self.active[source][alike]]
             few = rows.sum() > len(choices)
-            segments[rows] = generator.choice(choices, rows.sum(), replace=bool(few))
+            weights = self.plan.weights[choices] if self.plan.balanced else None
+            shares = None if weights is None else weights / weights.sum()
+            segments[rows] = generator.choice(choices, rows.sum(), replace=bool(few), p=shares)
         return segments
 
     def _draw_offsets(
-        self, segments: np.ndarray, generator: np.random.Generator
+        self, segments: np.ndarray, generator: np.random.Generator, near: np.ndarray | None = None
     ) -> Int[np.ndarray, " batch"]:
-        room = self.lengths[segments] - self.config.crop_samples
+        """Draw where crops begin; near others, if crops of a pair are to overlap."""
+        step, sizes = self.config.offset_step, self.sizes[segments]
         # The last offset is never drawn when there is a choice, as in the released code.
-        steps = np.maximum(room // self.config.offset_step, 1)
-        offsets = generator.integers(steps) * self.config.offset_step
-        # Short cuts lie in the middle of the crop, the smaller half of the padding before them.
-        return np.where(room < 0, -(-room // 2), offsets)
+        ends = np.maximum((self.lengths[segments] - sizes) // step, 1)
+        if near is None or not self.config.overlap:
+            return generator.integers(ends) * step
+        reach = (sizes * (1 - self.config.overlap)).astype(np.int64) // step
+        first = np.clip(near // step - reach, 0, ends - 1)
+        return generator.integers(first, np.minimum(near // step + reach + 1, ends)) * step
 
     def _draw_guests(
         self, sources: tuple[str, ...], active: np.ndarray, generator: np.random.Generator
@@ -291,15 +356,16 @@ class Views:
         return np.stack([self._crop(int(segments[i]), sources[i], int(offsets[i])) for i in rows])
 
     def _crop(self, segment: int, source: str, offset: int) -> Float[np.ndarray, " samples"]:
-        cut, size = int(self.cuts[segment]), self.config.crop_samples
+        cut, size = int(self.cuts[segment]), int(self.sizes[segment])
+        field = RECORDING if source == MIXTURE else source
         start = int(self.starts[segment] + offset)
-        if source == MIXTURE:
-            return _padded(self.corpus, cut, RECORDING, start, size) * self._scale(cut, RECORDING)
-        stem = _padded(self.corpus, cut, source, start, size)
-        if self.config.leakage:
-            rest = _padded(self.corpus, cut, RECORDING, start, size) - stem
-            stem = stem + np.float32(self.config.leakage) * rest
-        return stem * self._scale(cut, source)
+        crop = self.corpus.waveform(cut, field, start, size)
+        if source != MIXTURE and self.config.leakage:
+            rest = self.corpus.waveform(cut, RECORDING, start, size) - crop
+            crop = crop + np.float32(self.config.leakage) * rest
+        # Short crops lie in the middle of silence, the smaller half of it before them.
+        missing = self.config.crop_samples - size
+        return np.pad(crop * self._scale(cut, field), (missing // 2, missing - missing // 2))
 
     def _scale(self, cut: int, field: str) -> np.float32:
         energy = float(self.corpus.fields[field].energy[cut])
@@ -322,27 +388,3 @@ class Views:
                 "stems silent? leave it out of sources, or lower active_dbfs"
             )
         return active
-
-
-def _segments(
-    corpus: Corpus, chosen: Int[np.ndarray, " cuts"], config: ViewsConfig
-) -> tuple[Int[np.ndarray, " segments"], Int[np.ndarray, " segments"]]:
-    """Cut every recording into whole segments; a shorter one is a segment of its own."""
-    if config.segment_samples is None:
-        return chosen, np.zeros(len(chosen), np.int64)
-    hop = config.segment_hop or config.segment_samples
-    counts = np.maximum((corpus.num_samples[chosen] - config.segment_samples) // hop + 1, 1)
-    cuts = np.repeat(chosen, counts)
-    within = np.arange(len(cuts)) - np.repeat(np.cumsum(counts) - counts, counts)
-    return cuts, within * hop
-
-
-def _padded(
-    corpus: Corpus, cut: int, field: str, start: int, size: int
-) -> Float[np.ndarray, " samples"]:
-    """Read `size` samples from `start`, with zeros where the cut has none."""
-
-    def read(first: int, last: int) -> Float[np.ndarray, " samples"]:
-        return corpus.waveform(cut, field, first, last - first)
-
-    return read_span(read, int(corpus.num_samples[cut]), start, start + size)

@@ -10,7 +10,7 @@ from typing_extensions import assert_never
 from audiossl.configs import Positive
 from audiossl.errors import UserError
 from audiossl.losses.contrast import cross_entropy
-from audiossl.losses.info_nce import ContrastiveLoss, info_nce
+from audiossl.losses.info_nce import ContrastiveLoss
 from audiossl.losses.pairs import Pairs, both_ways, decoupled_loss, one_way, uniformity
 from audiossl.python_objects import UserDefined, python_object
 
@@ -50,17 +50,30 @@ class DclwConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KernelConfig:
+    """Similarity of priors (`views.priors`): exp(-squared distance / (2 width^2))."""
+
+    width: Positive | None = None
+    """Distance of priors at which similarity has fallen to 0.61; null: the median of a batch."""
+    ridge: Positive = 0.01
+    """Ridge of the regression of centroids on similar ones."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class UniformityConfig:
     """Centroids of pairs are spread: decoupled uniformity, which has no term of alignment."""
 
     kind: Literal["uniformity"] = "uniformity"
     scale: Positive = 2.0
     """Multiplies squared distances."""
+    kernel: KernelConfig | None = None
+    """Kernel of priors by which centroids are smoothed, so that clips of like priors are no
+    negatives of each other; null: none."""
 
 
-PairLossConfig: TypeAlias = NtXentConfig | DclConfig | DclwConfig | UniformityConfig
+PairLossConfig: TypeAlias = InfoNceConfig | NtXentConfig | DclConfig | DclwConfig | UniformityConfig
 """Losses of gathered pairs."""
-LossConfig: TypeAlias = InfoNceConfig | PairLossConfig | UserDefined
+LossConfig: TypeAlias = PairLossConfig | UserDefined
 """Every contrastive loss."""
 
 
@@ -82,33 +95,36 @@ def pair_loss(config: PairLossConfig, pairs: Pairs) -> Float[Tensor, ""]:
     Raises:
         UserError: There are no negatives, and the loss has no positive in its denominator.
     """
-    if not isinstance(config, NtXentConfig):
+    if not isinstance(config, InfoNceConfig | NtXentConfig):
         pairs.check_groups(config.kind)
     match config:
+        case InfoNceConfig():
+            return one_way(pairs, cross_entropy)
         case NtXentConfig():
             return both_ways(pairs, cross_entropy)
         case DclConfig() | DclwConfig():
             loss = decoupled_loss(pairs, getattr(config, "sigma", None))
             return both_ways(pairs, loss) if config.both_ways else one_way(pairs, loss)
         case UniformityConfig():
-            return uniformity(pairs, config.scale)
+            kernel = (config.kernel.width, config.kernel.ridge) if config.kernel else None
+            return uniformity(pairs, config.scale, kernel)
         case _:
             assert_never(config)
 
 
-def score_loss(config: InfoNceConfig | UserDefined) -> ContrastiveLoss:
-    """Find a loss that is a function of scores, targets and excluded pairs.
+def score_loss(config: UserDefined) -> ContrastiveLoss:
+    """Find a user's loss, a function of scores, targets and excluded pairs.
 
     Raises:
-        UserError: A user's function is not found, or is none.
+        UserError: It is not found, or is no function.
 
     Example:
         >>> import torch
-        >>> score_loss(InfoNceConfig())(torch.zeros(4, 4))  # ln 4: guessing among four
+        >>> from audiossl.python_objects import NameOnly
+        >>> loss = score_loss(NameOnly(kind="python:audiossl.losses.info_nce:info_nce"))
+        >>> loss(torch.zeros(4, 4))  # ln 4: guessing among four
         tensor(1.3863)
     """
-    if isinstance(config, InfoNceConfig):
-        return info_nce
     loss = python_object(config.kind)
     if not callable(loss):
         raise UserError(f"loss {config.kind}: is no function of (scores, targets, excluded)")

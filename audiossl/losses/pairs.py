@@ -22,7 +22,7 @@ from audiossl.losses.contrast import (
     log_negatives,
 )
 from audiossl.losses.source_association import null_target
-from audiossl.losses.uniformity import decoupled_uniformity
+from audiossl.losses.uniformity import decoupled_uniformity, gaussian_kernel, smoothed
 from audiossl.nn.similarity import Similarity
 
 PairLoss = Callable[[Float[Tensor, " batch"], Float[Tensor, " batch"]], Float[Tensor, " batch"]]
@@ -42,6 +42,12 @@ class Pairs:
     """Pairs of one group are no negatives of each other; numbered alike on all ranks."""
     similarity: Similarity
     temperature: float
+    priors: Float[Tensor, "batch prior_dim"] | None = None
+    """Prior vector of each pair, for kernels."""
+    queue: Float[Tensor, "entries dim"] | None = None
+    """Positives of earlier batches, negatives of all anchors; alike on all ranks."""
+    queue_groups: Int[Tensor, " entries"] | None = None
+    """Group of each of them."""
 
     @cached_property
     def all_active(self) -> Bool[Tensor, " whole"]:
@@ -76,8 +82,16 @@ class Pairs:
 
     @cached_property
     def keys(self) -> Float[Tensor, "candidates dim"]:
-        """Positives of all ranks that are there."""
-        return self.similarity.keys(self.all_positives)[self.all_active]
+        """Positives of all ranks that are there, and those of earlier batches."""
+        keys = self.similarity.keys(self.all_positives)[self.all_active]
+        return keys if self.queue is None else torch.cat([keys, self.similarity.keys(self.queue)])
+
+    def with_queue(
+        self, groups: Int[Tensor, " whole"], of_queue: Int[Tensor, " entries"] | None
+    ) -> Int[Tensor, " candidates"]:
+        """Choose groups of `keys` from those of the positives of all ranks, and of the queue."""
+        present = groups[self.all_active]
+        return present if of_queue is None else torch.cat([present, of_queue])
 
     @property
     def accuracy(self) -> Float[Tensor, ""]:
@@ -85,7 +99,8 @@ class Pairs:
         with torch.no_grad():
             rows = torch.arange(len(self.all_active), device=self.groups.device)
             own = distributed.own_rows(rows)
-            best = largest_negatives(self.queries, self.keys, own, rows[self.all_active])
+            no_row = None if self.queue is None else torch.full((len(self.queue),), -1).to(rows)
+            best = largest_negatives(self.queries, self.keys, own, self.with_queue(rows, no_row))
             nulls = (self.queries @ self.null.T)[:, 0]
             best = torch.where(self.sees_null, torch.maximum(best, nulls), best)
             return ((self.queries * self.targets).sum(dim=1) > best).float().mean()
@@ -120,7 +135,7 @@ def one_way(pairs: Pairs, loss: PairLoss) -> Float[Tensor, ""]:
         >>> round(float(one_way(views, cross_entropy)), 4)  # ln(1 + exp(-2))
         0.1269
     """
-    groups = pairs.all_groups[pairs.all_active]
+    groups = pairs.with_queue(pairs.all_groups, pairs.queue_groups)
     return loss(*_scores(pairs, pairs.queries, pairs.targets, pairs.keys, groups)).mean()
 
 
@@ -131,7 +146,8 @@ def both_ways(pairs: Pairs, loss: PairLoss) -> Float[Tensor, ""]:
     """
     of_anchors = pairs.similarity.keys(pairs.anchors)
     keys = torch.cat([pairs.keys, distributed.gather(of_anchors)])
-    groups = torch.cat([pairs.all_groups[pairs.all_active], pairs.all_groups])
+    candidates = pairs.with_queue(pairs.all_groups, pairs.queue_groups)
+    groups = torch.cat([candidates, pairs.all_groups])
     backward = pairs.similarity.queries(pairs.positives, pairs.temperature)
     first = loss(*_scores(pairs, pairs.queries, pairs.targets, keys, groups))
     second = loss(*_scores(pairs, backward, of_anchors, keys, groups))
@@ -172,7 +188,21 @@ def decoupled_loss(pairs: Pairs, sigma: float | None) -> PairLoss:
     return loss
 
 
-def uniformity(pairs: Pairs, scale: float) -> Float[Tensor, ""]:
-    """Spread the centroids of the pairs of all ranks; an absent positive is the null target."""
+def uniformity(
+    pairs: Pairs, scale: float, kernel: tuple[float | None, float] | None = None
+) -> Float[Tensor, ""]:
+    """Spread the centroids of the pairs of all ranks; an absent positive is the null target.
+
+    Args:
+        pairs: With priors, if there is a kernel.
+        scale: Multiplies squared distances.
+        kernel: Width and ridge of the kernel of priors that centroids are smoothed by first.
+    """
     centroids = (pairs.similarity.keys(pairs.anchors) + pairs.targets) / 2
-    return decoupled_uniformity(distributed.gather(centroids), scale, pairs.all_groups)
+    centroids = distributed.gather(centroids)
+    if kernel is not None:
+        assert pairs.priors is not None
+        width, ridge = kernel
+        similar = gaussian_kernel(distributed.gather(pairs.priors), width)
+        centroids = smoothed(centroids, similar, ridge)
+    return decoupled_uniformity(centroids, scale, pairs.all_groups)

@@ -17,12 +17,16 @@ from audiossl.methods.frame_projections import FrameProjections, FrameProjection
 from audiossl.methods.masked_codes import MaskedCodes, MaskedCodesConfig
 from audiossl.methods.masked_patches import MaskedPatches, MaskedPatchesConfig
 from audiossl.methods.privileged import Privileged, PrivilegedConfig
+from audiossl.methods.soft_negatives import SoftNegatives, SoftNegativesConfig
 from audiossl.methods.source_association import SourceAssociation, SourceAssociationConfig
+from audiossl.methods.time_contrast import TimeContrast, TimeContrastConfig
 from audiossl.python_objects import UserDefined, python_object
 
 METHODS: dict[type, Any] = {
     ColaConfig: Cola,
     SourceAssociationConfig: SourceAssociation,
+    SoftNegativesConfig: SoftNegatives,
+    TimeContrastConfig: TimeContrast,
     MaskedCodesConfig: MaskedCodes,
     CodeMatchingConfig: CodeMatching,
     MaskedPatchesConfig: MaskedPatches,
@@ -33,7 +37,9 @@ METHODS: dict[type, Any] = {
 }
 """Config -> class, which is made from an encoder, the config, and facts of the data."""
 
-ViewMethodConfig: TypeAlias = ColaConfig | SourceAssociationConfig | UserDefined
+ViewMethodConfig: TypeAlias = (
+    ColaConfig | SourceAssociationConfig | SoftNegativesConfig | TimeContrastConfig | UserDefined
+)
 """Methods of pairs of crops (`ViewBatch`)."""
 CodeMethodConfig: TypeAlias = MaskedCodesConfig | UserDefined
 """Methods of cuts with the codes of teachers (`CodeBatch`)."""

@@ -84,6 +84,28 @@ class Method(Protocol):
 
 
 @runtime_checkable
+class ContrastsBatch(Protocol):
+    """A method whose loss compares the vectors of a whole batch, and is no mean over its items.
+
+    `forward` is `contrast` of `vectors`. With both, micro-batches are contrasted as one batch: they
+    are encoded once for the gradient with respect to their vectors, and again to send it on.
+    """
+
+    def vectors(
+        self, batch: Any, step: int, generator: torch.Generator
+    ) -> Float[Tensor, "rows *dims"]:
+        """Encode a batch, or a micro-batch, to rows whose order is that of its items."""
+        ...
+
+    def contrast(self, vectors: Float[Tensor, "rows *dims"], batch: Any, step: int) -> Losses:
+        """Compute the losses of the vectors of a whole batch.
+
+        `batch` is on the device it was loaded on; what is needed of it goes to that of `vectors`.
+        """
+        ...
+
+
+@runtime_checkable
 class AfterUpdate(Protocol):
     """A method with state that is no parameter: moving averages, codebooks, queues."""
 

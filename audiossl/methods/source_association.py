@@ -50,21 +50,29 @@ class SourceAssociation(Cola):
 
     config: SourceAssociationConfig
 
-    def forward(self, batch: ViewBatch, step: int, generator: torch.Generator) -> Losses:
+    def contrast(
+        self, vectors: Float[Tensor, "two_batches dim"], batch: ViewBatch, step: int
+    ) -> Losses:
         """Compute the loss of finding each mixture's stem, or its absence."""
-        losses = super().forward(batch, step, generator)
-        silent = (~batch.active).float().mean()
+        losses = super().contrast(vectors, batch, step)
+        silent = (~batch.active).float().mean().to(vectors.device)
         return Losses(losses.total, losses.weight, {**losses.metrics, "silent": silent})
 
-    def score_pairs(self, batch: ViewBatch, context: Context) -> Scores:
+    def scores(
+        self,
+        anchors: Float[Tensor, "batch dim"],
+        positives: Float[Tensor, "batch dim"],
+        batch: ViewBatch,
+        step: int,
+    ) -> Scores:
         """Score mixtures against the stems of all ranks and, last, the null target."""
-        anchors, positives = self.embed(batch, context)
-        candidates, active = distributed.gather(positives), distributed.gather(batch.active)
+        active = distributed.gather(batch.active.to(anchors.device))
+        candidates = distributed.gather(positives)
         candidates = torch.cat([candidates, null_target(candidates, active)[None]])
         offset = distributed.rank() * len(anchors)
         scores, targets = association_scores(
-            self.similarity(anchors, candidates, self.temperature(context)), active,
-            offset=offset, excluded=self.excluded(batch),
+            self.similarity(anchors, candidates, self.temperature(step)), active,
+            offset=offset, excluded=self.excluded(batch, anchors.device),
         )  # fmt: skip
         return Scores(scores, targets)
 

@@ -1,7 +1,9 @@
 """A copy of a network that follows it slowly: the teacher of self-distillation.
 
-Its weights are an exponential moving average of the network's. It gets no gradient, stays in
-evaluation mode, and is a module, so that it is in checkpoints.
+Its weights are an exponential moving average of the network's. It gets no gradient, and is a
+module, so that it is in checkpoints. It stays in evaluation mode, in which it drops nothing; batch
+norms may be left out of that, because running statistics are of no use until hundreds of steps have
+made them.
 
 Sources: Tarvainen and Valpola, "Mean teachers are better role models" (2017); He et al., "MoCo"
 (2020); Grill et al., "BYOL" (2020), whose momentum rises to 1 along half a cosine.
@@ -9,12 +11,10 @@ Sources: Tarvainen and Valpola, "Mean teachers are better role models" (2017); H
 
 import copy
 import math
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import nn
-
-AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 
 class SlowCopy(nn.Module):
@@ -30,12 +30,23 @@ class SlowCopy(nn.Module):
         (0.25, False)
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, *, own_statistics: bool = False) -> None:
+        """Copy a network.
+
+        Args:
+            network: What is followed.
+            own_statistics: Whether its batch norms use those of its batches while the network is
+                trained.
+        """
         super().__init__()
+        self.own_statistics = own_statistics
         self.network = copy.deepcopy(network).requires_grad_(False).eval()
 
-    def train(self: AnyModule, mode: bool = True) -> AnyModule:  # noqa: ARG002
-        """Stay in evaluation mode."""
+    def train(self, mode: bool = True) -> "SlowCopy":
+        """Stay in evaluation mode, but for batch norms with statistics of their own."""
+        for module in self.modules():
+            is_norm = isinstance(module, nn.modules.batchnorm._BatchNorm)
+            module.training = mode and self.own_statistics and is_norm
         return self
 
     @torch.no_grad()

@@ -23,7 +23,7 @@ from audiossl.data.loading import BatchSource, stream
 from audiossl.data.plan import Position
 from audiossl.earlier_names import renamed
 from audiossl.errors import UserError
-from audiossl.methods.method import AfterUpdate, Losses
+from audiossl.methods.method import AfterUpdate, ContrastsBatch, Losses
 from audiossl.models.encoder import FeatureEncoder
 from audiossl.nn.weights import write_state
 from audiossl.optim.build import SHAPED_STATE, AdamWConfig, OptimizerConfig, build_optimizer
@@ -31,6 +31,7 @@ from audiossl.optim.schedules import rate_factor
 from audiossl.preemption import Preempted, StopFlag, stop_flag
 from audiossl.training.averaging import Averager, AveragingConfig
 from audiossl.training.checkpoints import Sharding, read_last_checkpoint, write_checkpoint
+from audiossl.training.gradient_cache import backward_in_two_passes
 from audiossl.training.running_means import RunningMeans
 from audiossl.training.writers import Records
 
@@ -46,8 +47,9 @@ class LoopConfig:
     seed: Whole = 0
     """Random seed."""
     accumulate: Count = 1
-    """Number of micro-batches into which each batch is split to fit into memory; the update is that
-    of the whole for losses that are means over items; contrastive losses contrast within each."""
+    """Number of micro-batches into which each batch is split to fit into memory. The update is that
+    of the whole batch; losses of pairs of crops contrast all of it, for which it is encoded twice,
+    but for runs with `forgetting`. Batch norm takes its statistics from each micro-batch."""
     averaging: AveragingConfig | None = None
     """Weight averaging; null disables it."""
     rate_scales: dict[str, Nonnegative] = field(default_factory=dict)
@@ -96,9 +98,15 @@ def train(method: nn.Module, source: BatchSource, config: LoopConfig, place: Pla
         place: Where.
 
     Raises:
-        UserError: A loss or a gradient is not finite.
+        UserError: A loss or a gradient is not finite, or what is asked for does not go together.
         Preempted: A signal asked to stop; a checkpoint has been written.
     """
+    spread = place.resources.sharding != "none" and distributed.world_size() > 1
+    if spread and config.accumulate > 1 and isinstance(method, ContrastsBatch):
+        raise UserError(
+            "resources.sharding full cannot contrast a whole batch in micro-batches: set "
+            "loop.accumulate to 1, or sharding to none"
+        )
     run = _Run(_placed(method, place), config, place)
     state = read_last_checkpoint(place.folder, place.resources.sharding, run.layout())
     if state is not None:
@@ -224,6 +232,8 @@ class _Run:
 
     def _backward(self, batch: Any) -> list[Losses]:
         """Add up the gradients of the micro-batches, each times its weight."""
+        if self.config.accumulate > 1 and isinstance(self.method, ContrastsBatch):
+            return [self._backward_in_two_passes(self.method, batch)]
         generator = seed_step(self.config.seed, self.step, self.place.device)
         start = generator.get_state()
         count, results = self.config.accumulate, []
@@ -238,6 +248,28 @@ class _Run:
                 (losses.total * losses.weight).backward()
             results.append(losses)
         return results
+
+    def _backward_in_two_passes(self, method: ContrastsBatch, batch: Any) -> Losses:
+        """Contrast the whole batch, whose micro-batches are encoded one by one."""
+        device, count = self.place.device, self.config.accumulate
+        generator = seed_step(self.config.seed, self.step, device)
+        start = generator.get_state()
+
+        def encode(micro_batch: Any, index: int) -> Tensor:
+            generator.set_state(start)
+            own = to_device(micro_batch, device)
+            with distributed.micro_batch(index, count), _autocast(device, self.config.precision):
+                return method.vectors(own, self.step, generator)
+
+        def contrast(vectors: Tensor) -> tuple[Losses, Tensor]:
+            losses = method.contrast(vectors, batch, self.step)
+            return losses, losses.total * losses.weight
+
+        losses = backward_in_two_passes(
+            self.method, micro_batches(batch, count), encode, contrast, device
+        )
+        distributed.average_gradients(self.method)
+        return losses
 
     def _scale_gradients(self, weight: float) -> Tensor:
         """Turn sums into means over the items of all micro-batches, and clip; return the norm."""

@@ -13,7 +13,7 @@ from audiossl.methods.build import ViewMethodConfig, build_method
 from audiossl.methods.cola import ColaConfig
 from audiossl.models.build import EncoderConfig, build_encoder
 from audiossl.models.efficientnet import EfficientNetConfig
-from recipes.pretraining import PretrainConfig, pretrain
+from recipes.pretraining import PretrainConfig, pretrain, report_identical
 from recipes.stage import Stage, main
 
 
@@ -37,9 +37,10 @@ def cola(config: Config, stage: Stage) -> dict[str, Any]:
     corpus = Corpus(config.cuts)
     plan = PlanConfig(seed=config.loop.seed, batch_size=config.batch_size, num_buckets=1)
     views = Views(corpus, config.views, plan, corpus.select(config.where))
+    identical = report_identical(views, config.method, stage)
     stage.log.info("%d segments, %d batches an epoch", len(views.cuts), len(views.plan.epoch(0)))
     method = build_method(config.method, build_encoder(config.encoder), views.facts)
-    return pretrain(method, views, config, stage)
+    return {**pretrain(method, views, config, stage), "identical_segments": identical}
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from audiossl.methods.build import ViewMethodConfig, build_method
 from audiossl.methods.source_association import SourceAssociationConfig
 from audiossl.models.build import EncoderConfig, build_encoder
 from audiossl.models.efficientnet import EfficientNetConfig
-from recipes.pretraining import PretrainConfig, pretrain
+from recipes.pretraining import PretrainConfig, pretrain, report_identical
 from recipes.stage import Stage, main
 
 
@@ -40,10 +40,11 @@ def associate(config: Config, stage: Stage) -> dict[str, Any]:
     corpus = Corpus(config.cuts, config.stems)
     plan = PlanConfig(seed=config.loop.seed, batch_size=config.batch_size, num_buckets=1)
     views = Views(corpus, config.views, plan, corpus.select(config.where))
+    identical = report_identical(views, config.method, stage)
     for source, active in views.active.items():
         stage.log.info("%s sounds in %d of %d segments", source, active.sum(), len(active))
     method = build_method(config.method, build_encoder(config.encoder), views.facts)
-    return pretrain(method, views, config, stage)
+    return {**pretrain(method, views, config, stage), "identical_segments": identical}
 
 
 if __name__ == "__main__":

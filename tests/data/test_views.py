@@ -1,6 +1,7 @@
 """The sampler's acceptance checks of musical source association, and COLA's."""
 
 import collections
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from audiossl.data.folder import stem_files
 from audiossl.data.layout import MIXTURE, part_file
 from audiossl.data.plan import PlanConfig, Position
 from audiossl.data.preparing import finish_corpus
+from audiossl.data.priors import PriorsConfig
 from audiossl.data.shar import FieldWriter
 from audiossl.data.views import Views, ViewsConfig
 from audiossl.errors import UserError
@@ -21,11 +23,21 @@ from tests.data.corpora import prepare, write_folder
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> Corpus:
     """Twelve songs of two to three seconds with stems `low` and, in two of three, `high`."""
+    return _made(tmp_path_factory.mktemp("views"), "path", "")
+
+
+@pytest.fixture(scope="module")
+def labeled(tmp_path_factory) -> Corpus:
+    """The same songs, nine of kind a and three of b, all with a tempo."""
+    return _made(tmp_path_factory.mktemp("labeled"), "path,kind,tempo,year", ",{kind},{tempo},1990")
+
+
+def _made(folder: Path, columns: str, row: str) -> Corpus:
     import soundfile
 
-    folder = tmp_path_factory.mktemp("views")
     write_folder(folder / "audio", [2.0 + 0.1 * (i % 10) for i in range(12)], stems=True)
-    (folder / "labels.csv").write_text("path\n" + "\n".join(f"{i:03d}" for i in range(12)) + "\n")
+    rows = [f"{i:03d}" + row.format(kind="aaab"[i % 4], tempo=90 + i) for i in range(12)]
+    (folder / "labels.csv").write_text("\n".join([columns, *rows]) + "\n")
     prepare(
         folder / "audio", folder / "cuts", shard_size=12, labels=[folder / "labels.csv"],
         only_labeled=True,
@@ -149,6 +161,78 @@ def test_short_cuts_lie_in_the_middle_of_silence(corpus):
     assert crop[missing // 2 + 1] != 0
 
 
+@pytest.mark.parametrize(
+    ("treatment", "identical", "left"), [("pad", 4, 12), ("shorten", 0, 12), ("leave_out", 0, 8)]
+)
+def test_cuts_no_longer_than_a_crop_give_no_identical_pairs(corpus, treatment, identical, left):
+    # Two songs each of 2.0 and 2.1 s have room for one offset in crops of 33 600 samples.
+    config = ViewsConfig(crop_samples=33_600, short_cuts=treatment)
+    views = Views(corpus, config, _plan())
+    assert (views.identical.sum(), len(views.cuts)) == (identical, left)
+    same = []
+    for position in _positions(views, 30):
+        draw, batch = views.draw(position), views.load(position)
+        assert batch.anchors.shape == (4, 33_600)
+        equal = (batch.anchors == batch.positives).all(dim=1).numpy()
+        assert equal[views.identical[draw.segments]].all()
+        same += equal[~views.identical[draw.segments]].tolist()
+    # Songs are tones: some crops are whole periods apart.
+    assert np.mean(same) < 0.05
+
+
+def test_shortened_crops_are_three_quarters_of_their_cut(corpus):
+    views = Views(corpus, ViewsConfig(crop_samples=33_600, short_cuts="shorten"), _plan(12))
+    draw, batch = views.draw(Position()), views.load(Position())
+    row = int(np.flatnonzero(views.lengths[draw.segments] == 32_000)[0])
+    crop, start = batch.anchors[row].numpy(), int(draw.anchor_offsets[row])
+    whole = corpus.waveform(int(views.cuts[draw.segments[row]]))
+    energy = corpus.fields["recording"].energy[views.cuts[draw.segments[row]]]
+    expected = whole[start : start + 24_000] / np.sqrt(energy)
+    np.testing.assert_allclose(crop[4800:28_800], expected, rtol=1e-5)
+    assert not crop[:4800].any()
+    assert not crop[28_800:].any()
+
+
+def test_crops_longer_than_all_cuts_cannot_be_left_out(corpus):
+    with pytest.raises(UserError, match="none of 12 segments has room"):
+        Views(corpus, ViewsConfig(crop_samples=90_000, short_cuts="leave_out"), _plan())
+
+
+def _kinds(views: Views, positions: list[Position]) -> list[np.ndarray]:
+    kinds = np.array([labels["kind"] for labels in views.corpus.labels()])
+    return [kinds[views.cuts[views.draw(p).segments]] for p in positions]
+
+
+def test_values_of_a_label_get_equal_shares(labeled):
+    """Nine songs are of kind a, three of b."""
+    views = Views(labeled, ViewsConfig(crop_samples=8000, balance="kind"), _plan())
+    drawn = np.concatenate(_kinds(views, _positions(views, 30)))
+    assert (drawn == "a").mean() == pytest.approx(0.5, abs=0.02)
+    stems = Views(
+        labeled, ViewsConfig(crop_samples=8000, balance="kind", sources={"low": 1.0}), _plan(2)
+    )
+    drawn = np.concatenate(_kinds(stems, _positions(stems, 200)))
+    assert (drawn == "a").mean() == pytest.approx(0.5, abs=0.06)
+
+
+@pytest.mark.parametrize("sources", [{MIXTURE: 1.0}, {"low": 1.0, "high": 1.0}])
+def test_a_batch_is_of_one_value_of_a_label(labeled, sources):
+    config = ViewsConfig(crop_samples=8000, batches_of_one="kind", sources=sources)
+    views = Views(labeled, config, _plan(3))
+    batches = _kinds(views, _positions(views, 20))
+    assert all(len(set(batch)) == 1 for batch in batches)
+    assert {batch[0] for batch in batches} == {"a", "b"}
+    # Songs of kind b are fewer than a batch of four: they share the only batches there are.
+    assert len(Views(labeled, config, _plan(4)).plan.batch_sizes) == 2
+    assert len(Views(labeled, config, _plan(12)).plan.batch_sizes) == 1
+
+
+@pytest.mark.parametrize("setting", ["balance", "batches_of_one"])
+def test_a_label_that_cuts_lack_is_named(corpus, setting):
+    with pytest.raises(UserError, match=rf"{setting}: cut 000 has no label 'speeker'.*it has"):
+        Views(corpus, ViewsConfig(**{setting: "speeker"}), _plan())
+
+
 def test_ablations_change_the_positives_alone(corpus):
     plain = Views(corpus, ViewsConfig(**SEGMENTS, sources={"low": 1.0}), _plan())
     leaky = Views(corpus, ViewsConfig(**SEGMENTS, sources={"low": 1.0}, leakage=1.0), _plan())
@@ -200,3 +284,39 @@ def test_settings_that_make_no_sense_are_refused(corpus, settings, message):
     with pytest.raises(UserError) as caught:
         Views(corpus, ViewsConfig(**settings), _plan())
     assert message in str(caught.value)
+
+
+def test_priors_are_standardized_columns_tags_and_vectors(labeled, tmp_path):
+    paths = [f"/elsewhere/{i:03d}" for i in range(12)]
+    vectors = np.arange(24.0).reshape(12, 2)
+    np.savez(tmp_path / "v.npz", paths=np.array(paths[::-1]), vectors=vectors[::-1])
+    config = PriorsConfig(columns=("tempo",), tags=("kind",), vectors=tmp_path / "v.npz")
+    views = Views(labeled, ViewsConfig(crop_samples=8000, priors=config), _plan(12))
+    assert views.facts.prior_dim == 5
+    tempo = np.arange(12)[views.cuts]
+    np.testing.assert_allclose(views.priors[:, 0], (tempo - 5.5) / tempo.std(), rtol=1e-5)
+    assert sorted(set(views.priors[:, 1].tolist())) == pytest.approx([-(3**0.5), 3**-0.5])
+    np.testing.assert_array_equal(views.priors[:, 3:], vectors[views.cuts])
+    draw, batch = views.draw(Position()), views.load(Position())
+    np.testing.assert_array_equal(batch.priors, views.priors[draw.segments])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"columns": ("temp",)}, r"no label 'temp'; did you mean 'tempo'\?"),
+        ({"columns": ("year",)}, "columns year: is the same for all cuts"),
+        ({"columns": ("kind",)}, "columns kind: 'a' of cut 000 is no number"),
+        ({"tags": ("year",)}, "tags year: is the same for all cuts"),
+    ],
+)
+def test_priors_that_tell_nothing_are_refused(labeled, settings, message):
+    with pytest.raises(UserError, match=message):
+        Views(labeled, ViewsConfig(priors=PriorsConfig(**settings)), _plan())
+
+
+def test_vectors_of_other_files_are_refused(labeled, tmp_path):
+    np.savez(tmp_path / "v.npz", paths=np.array(["/a/000"]), vectors=np.ones((1, 2)))
+    priors = PriorsConfig(vectors=tmp_path / "v.npz")
+    with pytest.raises(UserError, match="no vector of cut 001"):
+        Views(labeled, ViewsConfig(priors=priors), _plan())
