@@ -25,7 +25,6 @@ WITHOUT_EXAMPLE = {
     "methods/mixing": "wants a batch of a corpus with noise",
     "nn/tensorflow_checkpoint": "wants a checkpoint of TensorFlow",
     "probing/items": "wants predictions of a probe",
-    "probing/measure": "wants embeddings of a corpus",
     "probing/overlap": "wants two corpora",
     "probing/pair_codes": "wants embedded pairs of a corpus",
     "probing/pair_embeddings": "wants a corpus of pairs",

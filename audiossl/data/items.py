@@ -28,6 +28,8 @@ class Item:
     """Seconds; to the end if None."""
     channel: int | None = None
     """Channel to read; the mean of all if None."""
+    span: tuple[int, int] | None = None
+    """First byte and number of bytes of the audio file, where `source` is a tar of such files."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Speaker, text, category, split, ... by name."""
     cut: Mapping[str, object] | None = None

@@ -1,5 +1,6 @@
 """From an item to its waveform: 16 kHz mono, whatever it was."""
 
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,6 +43,8 @@ def read_item(item: Item) -> Sound:
     if item.command:
         return _read_command(item)
     path = Path(item.source)
+    if item.span is not None:
+        return _read_span(path, item, *item.span)
     if holds(path.is_dir):
         return _read_stems(path)
     return _read_file(path, item)
@@ -58,6 +61,19 @@ def _read_file(path: Path, item: Item) -> Sound:
     else:
         raise Skip(f"{path}: has {info.num_channels} channels, and channel {item.channel} is asked")
     return Sound(waveform, info.sample_rate, info.num_channels)
+
+
+def _read_span(path: Path, item: Item, first: int, size: int) -> Sound:
+    """Read a file that lies in a tar, by a copy of its own."""
+    suffix = Path(item.id).suffix
+    with tempfile.NamedTemporaryFile(suffix=suffix) as copy, path.open("rb") as tar:
+        tar.seek(first)
+        copy.write(tar.read(size))
+        copy.flush()
+        try:
+            return _read_file(Path(copy.name), item)
+        except Skip as error:
+            raise Skip(f"{path}, {item.id}: {error}") from error
 
 
 def _read_stems(folder: Path) -> Sound:

@@ -50,8 +50,7 @@ def interval(metric: Metric, predictions: Predictions, config: BootstrapConfig) 
     Groups are drawn; where the task says so, within each class, so that rare ones are in every
     replicate.
     """
-    once = np.ones((1, len(predictions.targets)))
-    scores = [metric.function(predictions.targets, run, once)[0] for run in predictions.runs]
+    scores = predictions.values(metric, np.ones((1, len(predictions.targets))))
     low, high = percentiles(replicates(metric, predictions, config), config)
     return Interval(float(np.mean(scores)), low, high)
 
@@ -59,7 +58,7 @@ def interval(metric: Metric, predictions: Predictions, config: BootstrapConfig) 
 def replicates(metric: Metric, predictions: Predictions, config: BootstrapConfig) -> Values:
     """Score every replicate: a draw of groups and of runs, the same for the same groups."""
     parts = [
-        np.stack([metric.function(predictions.targets, run, weights) for run in predictions.runs])
+        predictions.values(metric, weights)
         for weights in group_weights(predictions.groups, config, predictions.strata)
     ]
     values = np.concatenate(parts, axis=1)

@@ -5,7 +5,7 @@ windows and of the pooling. A file that carries the key is what a new computatio
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +28,7 @@ from audiossl.nn.digests import digest_of_tensors
 from audiossl.nn.frames import Frames
 from audiossl.nn.pooling import POOLS
 from audiossl.nn.weights import read_weights, write_weights
+from audiossl.probing.frame_tracks import Track, tracks_of
 from audiossl.probing.probe import Examples
 
 FORMAT = 2
@@ -61,11 +62,13 @@ class EmbeddingConfig:
     rest is left out."""
     whole: bool = False
     """Whether cuts are embedded whole, however pretraining presented clips."""
-    storage: Literal["float32", "float16"] = "float32"
+    storage: Literal["float32", "float16", "bfloat16"] = "float32"
     """Number type on disk."""
     segments: str | None = None
     """Label of timed segments ("0.51-0.60 e|0.60-0.76 g"), such as phones: each is embedded, too,
     by the mean of the frames in it, for tasks with `segments: true`."""
+    frames: bool = False
+    """Whether every frame of the layers is kept, too, for tasks of events."""
 
 
 def embed_cuts(
@@ -114,8 +117,7 @@ def embed_cuts(
         for name, vector in vectors.items():
             rows.setdefault(name, []).append(vector)
     tensors = {name: torch.stack(parts) for name, parts in rows.items()}
-    storage = torch.float16 if config.storage == "float16" else torch.float32
-    stored = {name: tensor.to(storage) for name, tensor in tensors.items()}
+    stored = {name: tensor.to(getattr(torch, config.storage)) for name, tensor in tensors.items()}
     _check_finite(stored, config)
     return {**stored, ROWS: torch.tensor(counts, dtype=torch.int64)}
 
@@ -193,7 +195,10 @@ def content_key(encoder: str, audio: str, config: EmbeddingConfig, precision: st
         config: Windows and pooling.
         precision: In which the encoder computed.
     """
-    return digest_of_json([FORMAT, encoder, audio, plain(config), precision])
+    settings = plain(config)
+    if not config.frames:  # as it was before there were any
+        del settings["frames"]
+    return digest_of_json([FORMAT, encoder, audio, settings, precision])
 
 
 def write_embeddings(path: Path, tensors: Mapping[str, Tensor], key: str) -> None:
@@ -211,6 +216,8 @@ class Embeddings:
     """First row of each cut."""
     segments: "Embeddings | None" = None
     """Those of timed segments, if there are any: a row a segment."""
+    frames: dict[str, Track] = field(default_factory=dict)
+    """Frames of layers, where they were kept."""
 
     def examples(self, name: str, cuts: Int[np.ndarray, " items"], targets: np.ndarray) -> Examples:
         """Take the rows of some cuts.
@@ -263,7 +270,8 @@ def read_embeddings(paths: Sequence[Path]) -> Embeddings:
         if bad := not_finite(shard):
             raise UserError(f"{path}: NaN or infinite values in {', '.join(bad)}: embed again")
     known = all(f"{SEGMENTS}{ROWS}" in shard for shard in shards)
-    return replace(_joined(shards, ""), segments=_joined(shards, SEGMENTS) if known else None)
+    segments = _joined(shards, SEGMENTS) if known else None
+    return replace(_joined(shards, ""), segments=segments, frames=tracks_of(shards))
 
 
 def _joined(shards: Sequence[Mapping[str, Any]], prefix: str) -> Embeddings:
@@ -275,11 +283,16 @@ def _joined(shards: Sequence[Mapping[str, Any]], prefix: str) -> Embeddings:
         if name.startswith(prefix) and "/" not in name.removeprefix(prefix)
     }
     vectors = {
-        name.removeprefix(prefix): torch.cat([s[name] for s in shards if name in s]).numpy()
+        name.removeprefix(prefix): _as_numpy(torch.cat([s[name] for s in shards if name in s]))
         for name in names
     }
     counts = vectors.pop(ROWS)
     return Embeddings(vectors, np.concatenate([[0], np.cumsum(counts)]))
+
+
+def _as_numpy(tensor: Tensor) -> np.ndarray:
+    """Numpy knows no bfloat16, of which float32 holds every number."""
+    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
 
 
 def layers_of(frames: Frames, wanted: str) -> dict[str, Tensor]:

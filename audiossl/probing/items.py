@@ -4,6 +4,8 @@ import csv
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
+
 from audiossl.atomic_files import atomic_write
 from audiossl.errors import UserError
 from audiossl.probing.predictions import Predictions
@@ -37,13 +39,16 @@ def item_rows(predictions: Predictions) -> Iterator[Row]:
     """List the test items of every run: what they are, what is predicted, and how surely.
 
     Classes of an item are joined by "|"; `predicted` is the class with the highest score, and
-    `score` that score.
+    `score` that score. Of a number it stands there itself, of events how
+    many there are and were found; none of them is correct.
     """
     classes = predictions.classes
     for number, run in enumerate(predictions.runs):
         best = run.argmax(axis=1)
         for item, name in enumerate(predictions.ids):
             targets = predictions.targets[item]
+            target, said = _numbers(predictions.task.kind, targets, run[item])
+            named = "|".join(c for c, has in zip(classes, targets, strict=True) if has)
             yield {
                 "task": predictions.task.name,
                 "probe": predictions.probe,
@@ -51,11 +56,18 @@ def item_rows(predictions: Predictions) -> Iterator[Row]:
                 "run": number,
                 "id": name,
                 "group": str(predictions.groups[item]),
-                "target": "|".join(c for c, has in zip(classes, targets, strict=True) if has),
-                "predicted": classes[best[item]],
+                "target": target or named,
+                "predicted": said or classes[best[item]],
                 "score": float(run[item, best[item]]),
-                "correct": bool(targets[best[item]]),
+                "correct": not target and bool(targets[best[item]]),
             }
+
+
+def _numbers(kind: str, targets: np.ndarray, said: np.ndarray) -> tuple[str, str]:
+    """Write what is no class: a number, or how many events there are; else nothing."""
+    if kind == "number":
+        return f"{targets[0]:g}", f"{said[0]:g}"
+    return (f"{targets[2]:g} events", f"{said[3]:g} events") if kind == "events" else ("", "")
 
 
 def _write_parquet(path: Path, rows: list[Row]) -> None:

@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 from audiossl.configs import Whole
 from audiossl.probing.metrics import metric_of, plain
 from audiossl.probing.probe import Examples, Fitted, Problem, Standardizer
+from audiossl.probing.ridge import fit_ridge
 
 _MANY = 2**27
 """Products an evaluation of the loss takes, from which on more than one thread is worth it."""
@@ -30,7 +31,7 @@ _SURE = 100.0
 
 @dataclass(frozen=True, kw_only=True)
 class LinearConfig:
-    """Logistic regression with L2 regularization."""
+    """Logistic regression, or ridge regression of numbers, with L2 regularization."""
 
     kind: Literal["linear"] = "linear"
     costs: tuple[float, ...] = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0)
@@ -72,7 +73,11 @@ def fit_linear(config: LinearConfig, problem: Problem) -> Fitted:
         >>> fit_linear(LinearConfig(costs=(1.0,)), problem).predict(np.float32([[9]])).argmax()
         np.int64(1)
     """
-    if len(problem.valid.targets) < config.folds_below:
+    if problem.kind == "number":
+        return fit_ridge(config.costs, problem)
+    # Frames are scored by the events of their clips, which folds of frames would tear apart.
+    by_items = "events" not in metric_of(problem.metric).kinds
+    if by_items and len(problem.valid.targets) < config.folds_below:
         return _fit_by_folds(config, problem)
     scaled, path = _fit_path(config, problem.train, problem.kind)
     valid = scaled(problem.valid.vectors)
@@ -91,7 +96,7 @@ def _fit_by_folds(config: LinearConfig, problem: Problem) -> Fitted:
         rows = scaled(held_out.vectors)
         for one, weights in zip(said, path, strict=True):
             one[folds == fold] = held_out.by_item(weights.probabilities(rows, problem.kind))
-    metric = metric_of(problem.metric)
+    metric = metric_of(problem.metric).over(problem.classes)
     scores = [plain(metric, items.targets, one) for one in said]
     return _fitted(config, problem.kind, scores, *_fit_path(config, items, problem.kind))
 

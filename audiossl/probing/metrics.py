@@ -7,20 +7,22 @@ give the plain score.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from scipy.special import ndtri
 
 from audiossl.errors import UserError, did_you_mean
+from audiossl.probing.credits import Credit, near_keys, same_pitch_class
 from audiossl.python_objects import PREFIX, python_object
 
-TaskKind = Literal["single", "multi"]
-"""Each item has exactly one class, or any number of them."""
-Targets = Bool[np.ndarray, "items classes"]
-"""Which classes each item has: one of them, or any number."""
+TaskKind = Literal["single", "multi", "number", "events"]
+"""Each item has exactly one class, any number of them, a number, or timed events."""
+Targets = Shaped[np.ndarray, "items classes"]
+"""Which classes each item has: one of them, or any number; its number; or counts of its events."""
 Scores = Float[np.ndarray, "items classes"]
 """What a probe gives each class; only their order matters."""
 Weights = Float[np.ndarray, "replicates items"]
@@ -54,6 +56,18 @@ class Metric:
     """Kinds of tasks it can score."""
     reported_for: tuple[TaskKind, ...] = ()
     """Kinds of tasks whose tables list it beside the metric that the task itself names."""
+    credit: Callable[[tuple[str, ...]], Credit] | None = None
+    """Credit of taking one class for another, from the names of the classes, where it depends on
+    them: rows are what is right, columns what is said. It takes the place of `function`."""
+
+    def over(self, classes: tuple[str, ...]) -> "Metric":
+        """Settle what depends on the names of the classes."""
+        if self.credit is None:
+            return self
+        credit = self.credit(classes)
+        return replace(
+            self, function=partial(_credited, credit), chance=lambda _: float(credit.mean())
+        )
 
 
 def accuracy(targets: Targets, scores: Scores, weights: Weights) -> Values:
@@ -82,6 +96,81 @@ def pr_auc(targets: Targets, scores: Scores, weights: Weights) -> Values:
 def d_prime(targets: Targets, scores: Scores, weights: Weights) -> Values:
     """Separation of two unit normal distributions with the same macro ROC-AUC, as in AudioSet."""
     return np.asarray(np.sqrt(2.0) * ndtri(roc_auc(targets, scores, weights)))
+
+
+def mean_d_prime(targets: Targets, scores: Scores, weights: Weights) -> Values:
+    """Mean over classes of each one's d', as in HEAR; that of a perfect class is infinite."""
+    areas = _of_classes(_class_roc_auc, targets, scores, weights)
+    return _mean_of_defined(np.sqrt(2.0) * ndtri(areas))
+
+
+def neg_eer(targets: Targets, scores: Scores, weights: Weights) -> Values:
+    """Equal error rate of accepting the second class by its score, negated.
+
+    Of the thresholds, the one at which misses and false alarms are nearest; their mean.
+    """
+    misses, alarms = _errors(targets, scores, weights)
+    best = np.abs(misses - alarms).argmin(axis=1)[:, None]
+    rates = np.take_along_axis((misses + alarms) / 2, best, axis=1)[:, 0]
+    return -rates
+
+
+def neg_min_dcf(targets: Targets, scores: Scores, weights: Weights) -> Values:
+    """Least detection cost of NIST, of a target prior of 0.01 and equal costs, negated."""
+    misses, alarms = _errors(targets, scores, weights)
+    return -(misses + (1 - _PRIOR) / _PRIOR * alarms).min(axis=1)
+
+
+def r2(targets: Targets, scores: Scores, weights: Weights) -> Values:
+    """Share of the variance of numbers that is explained; that of their mean is 0."""
+    mean = _divided(weights @ targets[:, 0], weights.sum(axis=1))
+    spread = (weights * (targets[:, 0] - mean[:, None]) ** 2).sum(axis=1)
+    return 1 - _divided(weights @ (targets[:, 0] - scores[:, 0]) ** 2, spread)
+
+
+def pearson(targets: Targets, scores: Scores, weights: Weights) -> Values:
+    """Correlation of numbers with what is said of them; 0 if the same is said of all."""
+    total = weights.sum(axis=1)
+    left, right = (
+        part - _divided(weights @ part, total)[:, None]
+        for part in (targets[:, 0].astype(np.float64), scores[:, 0].astype(np.float64))
+    )
+    spread, said = (weights * left**2).sum(axis=1), (weights * right**2).sum(axis=1)
+    together = (weights * left * right).sum(axis=1)
+    known = _divided(together, np.sqrt(spread * said))
+    return np.where((spread > 0) & (said <= 1e-12 * total), 0.0, known)
+
+
+def neg_mse(targets: Targets, scores: Scores, weights: Weights) -> Values:
+    """Mean squared error of numbers, negated."""
+    errors = (targets[:, 0] - scores[:, 0]).astype(np.float64) ** 2
+    return -_divided(weights @ errors, weights.sum(axis=1))
+
+
+EVENT_SCORES = (
+    "event_onset_200ms", "event_onset_50ms", "event_onset_offset_50ms", "neg_segment_error",
+)  # fmt: skip
+"""Scores of events. Predictions have four columns for each: hits, substitutions, events of the
+reference, and events that were found."""
+
+
+def _event_sums(name: str, scores: Scores, weights: Weights) -> Float[np.ndarray, "4 replicates"]:
+    first = 4 * EVENT_SCORES.index(name)
+    return (weights @ scores[:, first : first + 4]).T
+
+
+def _event_metric(name: str, label: str) -> Metric:
+    def f1(targets: Targets, scores: Scores, weights: Weights) -> Values:  # noqa: ARG001
+        hits, _, reference, found = _event_sums(name, scores, weights)
+        return _divided(2 * hits, reference + found)
+
+    return Metric(label=label, function=f1, chance=lambda _: 0.0, kinds=("events",))
+
+
+def neg_segment_error(targets: Targets, scores: Scores, weights: Weights) -> Values:  # noqa: ARG001
+    """Substitutions, deletions and insertions for each active class and second, negated."""
+    hits, swapped, reference, found = _event_sums("neg_segment_error", scores, weights)
+    return -_divided(reference + found - 2 * hits - swapped, reference)
 
 
 METRICS: dict[str, Metric] = {
@@ -115,6 +204,69 @@ METRICS: dict[str, Metric] = {
         label="d'",
         function=d_prime,
         chance=lambda targets: 0.0,  # noqa: ARG005
+    ),
+    "mean_d_prime": Metric(
+        label="mean d' of classes",
+        function=mean_d_prime,
+        chance=lambda targets: 0.0,  # noqa: ARG005
+    ),
+    "chroma_accuracy": Metric(
+        label="chroma accuracy",
+        function=accuracy,
+        chance=lambda targets: 1 / 12,  # noqa: ARG005
+        kinds=("single",),
+        credit=same_pitch_class,
+    ),
+    "key_score": Metric(
+        label="weighted key score",
+        function=accuracy,
+        chance=lambda targets: 1 / targets.shape[1],
+        kinds=("single",),
+        credit=near_keys,
+    ),
+    "neg_eer": Metric(
+        label="-EER",
+        function=neg_eer,
+        chance=lambda targets: -0.5,  # noqa: ARG005
+        kinds=("single",),
+    ),
+    "neg_min_dcf": Metric(
+        label="-minDCF",
+        function=neg_min_dcf,
+        chance=lambda targets: -1.0,  # noqa: ARG005
+        kinds=("single",),
+    ),
+    "event_onset_200ms": _event_metric("event_onset_200ms", "F1 of onsets, 200 ms"),
+    "event_onset_50ms": _event_metric("event_onset_50ms", "F1 of onsets, 50 ms"),
+    "event_onset_offset_50ms": _event_metric(
+        "event_onset_offset_50ms", "F1 of onsets, 50 ms, and offsets, 20 %"
+    ),
+    "neg_segment_error": Metric(
+        label="-error rate of seconds",
+        function=neg_segment_error,
+        chance=lambda targets: -1.0,  # noqa: ARG005
+        kinds=("events",),
+    ),
+    "r2": Metric(
+        label="R²",
+        function=r2,
+        chance=lambda targets: 0.0,  # noqa: ARG005
+        kinds=("number",),
+        reported_for=("number",),
+    ),
+    "pearson": Metric(
+        label="correlation",
+        function=pearson,
+        chance=lambda targets: 0.0,  # noqa: ARG005
+        kinds=("number",),
+        reported_for=("number",),
+    ),
+    "neg_mse": Metric(
+        label="-MSE",
+        function=neg_mse,
+        chance=lambda targets: -float(targets.var()),
+        kinds=("number",),
+        reported_for=("number",),
     ),
 }
 
@@ -151,14 +303,14 @@ def metric_label(name: str) -> str:
         return name.rpartition(":")[2].replace("_", " ")
 
 
-def reported_metrics(kind: TaskKind, own: str) -> tuple[str, ...]:
-    """Name the metrics that a task is reported by, its own first.
+def reported_metrics(kind: TaskKind, own: str, also: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Name the metrics that a task is reported by, its own first, `also` among them.
 
     >>> reported_metrics("single", "balanced_accuracy")
     ('balanced_accuracy', 'accuracy')
     """
     others = (name for name, metric in METRICS.items() if kind in metric.reported_for)
-    return (own, *(name for name in others if name != own))
+    return tuple(dict.fromkeys((own, *also, *others)))
 
 
 def plain(metric: Metric, targets: Targets, scores: Scores) -> float:
@@ -176,11 +328,42 @@ def _mean_over_classes(
     scores: Scores,
     weights: Weights,
 ) -> Values:
+    return _mean_of_defined(_of_classes(one, targets, scores, weights))
+
+
+def _of_classes(
+    one: Callable[[np.ndarray, np.ndarray], Values],
+    targets: Targets,
+    scores: Scores,
+    weights: Weights,
+) -> Float[np.ndarray, "replicates classes"]:
     columns = [
         one(*_cumulated(targets[:, column], scores[:, column], weights))
         for column in range(targets.shape[1])
     ]
-    return _mean_of_defined(np.stack(columns, axis=1))
+    return np.stack(columns, axis=1)
+
+
+def _errors(
+    targets: Targets, scores: Scores, weights: Weights
+) -> tuple[Float[np.ndarray, "replicates steps"], Float[np.ndarray, "replicates steps"]]:
+    """Give the shares of misses and false alarms at every threshold, none accepted first."""
+    if targets.shape[1] != 2:
+        raise UserError(f"an error rate of verification needs two classes, not {targets.shape[1]}")
+    counts = _cumulated(targets[:, 1], scores[:, 1], weights)
+    accepted, alarms = (
+        np.concatenate([np.zeros((len(part), 1)), _divided(part, part[:, -1:])], axis=1)
+        for part in counts
+    )
+    return 1 - accepted, alarms
+
+
+def _credited(credit: Credit, targets: Targets, scores: Scores, weights: Weights) -> Values:
+    gains = credit[targets.argmax(axis=1), scores.argmax(axis=1)]
+    return _divided(weights @ gains, weights.sum(axis=1))
+
+
+_PRIOR = 0.01
 
 
 def _cumulated(

@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 
 from audiossl.atomic_files import atomic_write, reading
 from audiossl.errors import UserError
-from audiossl.probing.metrics import metric_of, plain
+from audiossl.probing.metrics import Metric, Targets, metric_of
 from audiossl.probing.tasks import Task
 
 FORMAT = 1
+_ARRAYS = ("groups", "targets", "runs")
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,11 @@ class Predictions:
     classes: tuple[str, ...]
     ids: tuple[str, ...]
     groups: Shaped[np.ndarray, " items"]
-    targets: Bool[np.ndarray, "items classes"]
+    targets: Targets
     runs: Float[np.ndarray, "runs items classes"]
     """Predictions of each run of the probe (seed)."""
+    folds: Int[np.ndarray, " items"] | None = None
+    """Fold that each item was tested in, where a score is the mean over folds."""
 
     @property
     def strata(self) -> Shaped[np.ndarray, " items"] | None:
@@ -53,8 +56,31 @@ class Predictions:
         return self.targets.argmax(axis=1) if self.task.stratify else None
 
     def score(self, metric: str) -> float:
-        """Score the items, averaged over runs."""
-        return float(np.mean([plain(metric_of(metric), self.targets, run) for run in self.runs]))
+        """Score the items, averaged over folds and runs."""
+        return float(self.values(metric_of(metric), np.ones((1, len(self.targets)))).mean())
+
+    def values(
+        self, metric: Metric, weights: Float[np.ndarray, "replicates items"]
+    ) -> Float[np.ndarray, "runs replicates"]:
+        """Score every run under sets of weights, as the mean over the folds where it is defined."""
+        values = self.values_of_folds(metric, weights)
+        defined = np.isfinite(values)
+        with np.errstate(invalid="ignore"):
+            return np.where(defined, values, 0.0).sum(axis=0) / defined.sum(axis=0)
+
+    def values_of_folds(
+        self, metric: Metric, weights: Float[np.ndarray, "replicates items"]
+    ) -> Float[np.ndarray, "folds runs replicates"]:
+        """Score every run on every fold; items without folds are one."""
+        function = metric.over(self.classes).function
+        folds = np.zeros(len(self.targets), np.int64) if self.folds is None else self.folds
+        parts = [folds == fold for fold in np.unique(folds)]
+        return np.stack(
+            [
+                [function(self.targets[part], run[part], weights[:, part]) for run in self.runs]
+                for part in parts
+            ]
+        )
 
     def is_right(self) -> Bool[np.ndarray, "runs items"]:
         """Say which items have their highest score at their class."""
@@ -77,6 +103,7 @@ def predictions_of(
         groups=task.groups[rows],
         targets=task.targets[rows],
         runs=runs.astype(np.float32),
+        folds=None if task.folds is None else task.folds[rows],
     )
 
 
@@ -148,14 +175,14 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
         "probe": predictions.probe,
         "classes": predictions.classes,
     }
+    folds = {} if predictions.folds is None else {"folds": predictions.folds}
+    arrays: dict[str, Any] = {name: getattr(predictions, name) for name in _ARRAYS} | folds
     with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
             file,
             facts=np.array(json.dumps(facts)),
             ids=np.array(predictions.ids),
-            groups=predictions.groups,
-            targets=predictions.targets,
-            runs=predictions.runs,
+            **arrays,
         )
 
 
@@ -168,7 +195,8 @@ def read_predictions(path: Path) -> Predictions:
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             facts = json.loads(str(file["facts"]))
-            arrays = {name: file[name] for name in ("ids", "groups", "targets", "runs")}
+            arrays = {name: file[name] for name in ("ids", *_ARRAYS)}
+            arrays |= {"folds": file["folds"]} if "folds" in file.files else {}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: cannot be read as predictions ({error})") from error
     with reading(path, "predictions of recipes.probe.fit"):
@@ -189,4 +217,5 @@ def _predictions(
         groups=arrays["groups"],
         targets=arrays["targets"],
         runs=arrays["runs"],
+        folds=arrays.get("folds"),
     )

@@ -1,13 +1,13 @@
 """What probes have in common: rows of embeddings, the items they are of, and a choice on some."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from audiossl.audio.presentation import mean_of_windows
-from audiossl.probing.metrics import TaskKind, metric_of, plain
+from audiossl.probing.metrics import Targets, TaskKind, metric_of, plain
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,13 @@ class Examples:
     vectors: Float[np.ndarray, "rows dim"]
     items: Int[np.ndarray, " rows"]
     """Item of each row, ascending from 0; every item has at least one."""
-    targets: Bool[np.ndarray, "items classes"]
+    targets: Targets
     groups: Shaped[np.ndarray, " items"] | None = None
     """Group of each item, which folds keep together; None: each its own."""
 
     @property
-    def row_targets(self) -> Bool[np.ndarray, "rows classes"]:
-        """Classes of the item that each row is of."""
+    def row_targets(self) -> Shaped[np.ndarray, "rows classes"]:
+        """Classes, or number, of the item that each row is of."""
         return self.targets[self.items]
 
     def by_item(
@@ -84,22 +84,25 @@ class Problem:
     valid: Examples
     kind: TaskKind
     metric: str
+    classes: tuple[str, ...] = ()
+    """Names of the classes, for metrics that depend on them."""
 
     def validation(self, row_scores: Float[np.ndarray, "rows classes"]) -> float:
         """Score what a probe says of the validation rows, averaged over each item's windows."""
-        return plain(metric_of(self.metric), self.valid.targets, self.valid.by_item(row_scores))
+        metric = metric_of(self.metric).over(self.classes)
+        return plain(metric, self.valid.targets, self.valid.by_item(row_scores))
 
 
 @dataclass(frozen=True)
 class Fitted:
     """A probe that has been learnt and chosen."""
 
-    choice: dict[str, float | int]
+    choice: Mapping[str, float | int | str]
     """Settings chosen on the validation items."""
     validation: float
     """Their score with it."""
     predict: Callable[[Float[np.ndarray, "rows dim"]], Float[np.ndarray, "runs rows classes"]]
-    """Scores of rows, in [0, 1], for each run of the probe."""
+    """Scores of rows for each run of the probe: in [0, 1], or numbers."""
 
 
 class Standardizer:

@@ -1,4 +1,4 @@
-"""Embeddings of timed segments inside cuts: of a phone, say, the mean of the frames in it.
+"""Embeddings inside cuts: of timed segments, such as phones, the mean of their frames; or frames.
 
 A cut is encoded whole, so that each frame has its context.
 """
@@ -56,20 +56,11 @@ def embed_segments(
     Raises:
         UserError: The encoder has not the layers that are asked for.
     """
-    whole = replace(presentation_of(encoder), window_samples=None)
     wanted = [(cut, present) for cut, present in zip(cuts, segments, strict=True) if present]
-
-    def waveforms() -> Iterator[Float[np.ndarray, " samples"]]:
-        for cut, _ in wanted:
-            waveform = resample_waveform(corpus.waveform(cut), SAMPLE_RATE, encoder.sample_rate)
-            (piece,) = cut_windows(waveform, whole, encoder.frame_rate, chunk=math.inf)
-            yield piece
-
     rows: dict[str, list[Tensor]] = {}
-    outputs = encode_all(
-        encoder, waveforms(), lambda frames: _timed(frames, config), leveled=whole.level != "own",
-        device=device, batching=batching,
-    )  # fmt: skip
+    outputs = timed_cuts(
+        corpus, [cut for cut, _ in wanted], encoder, config, device=device, batching=batching
+    )
     for (_, present), layers in zip(wanted, outputs, strict=True):
         for name, timed in layers.items():
             pooled = pooled_segments(timed[:, 0], timed[:, 1:], present)
@@ -79,6 +70,33 @@ def embed_segments(
         **tensors,
         f"{SEGMENTS}{ROWS}": torch.tensor([len(present) for present in segments]),
     }
+
+
+def timed_cuts(
+    corpus: Corpus,
+    cuts: Iterable[int],
+    encoder: Encoder,
+    config: EmbeddingConfig,
+    *,
+    device: torch.device | None = None,
+    batching: Batching | None = None,
+) -> Iterator[dict[str, Float[Tensor, "_ _"]]]:
+    """Encode cuts whole; yield of each its layers, the time of every frame's center before it.
+
+    Arguments are those of `embed_segments`.
+    """
+    whole = replace(presentation_of(encoder), window_samples=None)
+
+    def waveforms() -> Iterator[Float[np.ndarray, " samples"]]:
+        for cut in cuts:
+            waveform = resample_waveform(corpus.waveform(cut), SAMPLE_RATE, encoder.sample_rate)
+            (piece,) = cut_windows(waveform, whole, encoder.frame_rate, chunk=math.inf)
+            yield piece
+
+    yield from encode_all(
+        encoder, waveforms(), lambda frames: _timed(frames, config), leveled=whole.level != "own",
+        device=device, batching=batching,
+    )  # fmt: skip
 
 
 def pooled_segments(

@@ -3,18 +3,21 @@
 A task never sees audio: it is a table of targets over cuts of a corpus, in three splits.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
+import hashlib
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Int, Shaped
+from jaxtyping import Int, Shaped
 
+from audiossl.configs import Nonnegative
 from audiossl.data.selection import is_chosen
 from audiossl.errors import UserError, did_you_mean
-from audiossl.probing.metrics import TaskKind, metric_of
-from audiossl.probing.segments import parse_segments
+from audiossl.probing.metrics import METRICS, Targets, TaskKind, metric_of
+from audiossl.probing.segments import Segment, parse_segments
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = ("train", "valid", "test")
@@ -29,11 +32,14 @@ class TaskConfig:
     label: str
     """Label that is predicted."""
     kind: TaskKind = "single"
-    """Number of classes of an item: one ("single"), or any number of them ("multi":
-    "bass|drums")."""
+    """Target of an item: one class ("single"), any number of them ("multi": "bass|drums"), a number
+    ("number": "0.73"), or timed events ("events": "0.51-0.6 dog|0.6-2 rain"), which are found in
+    its frames."""
     metric: str = "accuracy"
     """Score that settings are chosen and tables reported by: accuracy, balanced_accuracy, pr_auc,
-    roc_auc, d_prime (macro over classes), or python:module:name of a metric of one's own."""
+    roc_auc, d_prime (macro over classes), chroma_accuracy, key_score, neg_eer, neg_min_dcf; of
+    numbers r2, pearson, neg_mse; of events event_onset_200ms, event_onset_50ms,
+    event_onset_offset_50ms, neg_segment_error; or python:module:name of a metric of one's own."""
     where: dict[str, list[str]] = field(default_factory=dict)
     """Labels and their values of the cuts that take part; all cuts if empty."""
     merge: dict[str, str] = field(default_factory=dict)
@@ -48,9 +54,16 @@ class TaskConfig:
     train: tuple[str, ...] = ("train",)
     """Values of `split` for training."""
     valid: tuple[str, ...] = ("valid",)
-    """Values of `split` for validation: probe settings are chosen on them."""
+    """Values of `split` for validation: probe settings are chosen on them. None: a tenth of the
+    training groups is held out for it."""
     test: tuple[str, ...] = ("test",)
     """Values of `split` for the test, which is scored once."""
+    folds: tuple[str, ...] = ()
+    """Values of `split` that are tested in turn, instead of the three above: in round i fold i is
+    the test and fold i + 1 the validation, and the others are training, as in HEAR. A score is
+    the mean over rounds."""
+    also: tuple[str, ...] = ()
+    """Further metrics of its tables."""
     group: str = "recording"
     """Label of groups that must not be in two splits, and that the bootstrap draws: recording,
     song, speaker, session."""
@@ -60,6 +73,10 @@ class TaskConfig:
     family: str = ""
     """Name of the tasks that it is averaged with where encoders are ranked over all; by default it
     stands for itself."""
+    medians_ms: tuple[Nonnegative, ...] = (250.0,)
+    """Lengths of the median filter of events to choose from, in milliseconds."""
+    shortest_ms: tuple[Nonnegative, ...] = (125.0, 250.0)
+    """Durations under which an event is dropped to choose from, in milliseconds."""
     stratify: bool = False
     """Whether the bootstrap draws groups within each class ("single"), so that rare classes are in
     every replicate."""
@@ -74,15 +91,28 @@ class TaskConfig:
         """
         if not self.name or not self.name.replace("-", "").replace("_", "").isalnum():
             raise UserError(f"task name {self.name!r}: use letters, digits, '-' and '_'")
-        unfit = self.kind not in metric_of(self.metric).kinds
-        if self.kind == "multi" and (unfit or self.stratify):
-            what = f"metric {self.metric}" if unfit else "stratify"
+        if self.folds and len(set(self.folds)) < max(3, len(self.folds)):
             raise UserError(
-                f"task {self.name}: {what} needs one class an item, but its kind is multi"
+                f"task {self.name}: folds {', '.join(self.folds)}: name at least three different "
+                "ones: one to score, one to choose on, the others to learn from"
             )
-        if self.segments and self.kind == "multi":
-            raise UserError(f"task {self.name}: a segment has one class, but its kind is multi")
-        if self.kind == "single" and self.unlabeled == "negative":
+        unfit = self.kind not in metric_of(self.metric).kinds
+        if self.kind in ("number", "events") and unfit:
+            known = [name for name, metric in METRICS.items() if self.kind in metric.kinds]
+            raise UserError(
+                f"task {self.name}: metric {self.metric} is not of {self.kind}: choose "
+                f"{', '.join(known)}"
+            )
+        if unfit or (self.kind != "single" and self.stratify):
+            what = f"metric {self.metric}" if unfit else "stratify"
+            fit = metric_of(self.metric).kinds
+            needs = "one class an item" if "single" in fit or not unfit else f"kind: {fit[0]}"
+            raise UserError(f"task {self.name}: {what} needs {needs}, but its kind is {self.kind}")
+        if self.segments and self.kind != "single":
+            raise UserError(
+                f"task {self.name}: a segment has one class, but its kind is {self.kind}"
+            )
+        if self.kind in ("single", "number") and self.unlabeled == "negative":
             raise UserError(f"task {self.name}: unlabeled: negative is for kind multi")
 
 
@@ -98,15 +128,38 @@ class Task:
     cuts: Int[np.ndarray, " items"]
     """Cuts of its items."""
     ids: tuple[str, ...]
-    targets: Bool[np.ndarray, "items classes"]
+    targets: Targets
     groups: Shaped[np.ndarray, " items"]
     splits: Shaped[np.ndarray, " items"]
     places: Int[np.ndarray, " items"] | None = None
     """Index of each item's segment in its cut, counted from 0; None: items are cuts."""
+    folds: Int[np.ndarray, " items"] | None = None
+    """Fold of each item, ascending, where all are tested in turn."""
+    events: tuple[tuple[Segment, ...], ...] = ()
+    """Events of each item, where they are what is found."""
+    held_out: bool = False
+    """Whether validation items were taken from training, as nothing says which they are."""
+    valid_on: Split = "valid"
+    """Split whose items are validated on: "test" in protocols that do."""
 
     def rows(self, split: Split) -> Int[np.ndarray, " rows"]:
-        """Number the items of a split."""
-        return np.flatnonzero(self.splits == split)
+        """Number the items of a split; of folds all, as each is in every split once."""
+        if self.folds is not None:
+            return np.arange(len(self.cuts))
+        return np.flatnonzero(self.splits == (self.valid_on if split == "valid" else split))
+
+    def rounds(self) -> "tuple[Task, ...]":
+        """Give each fold its turn as the test; without folds there is one round, the task."""
+        if self.folds is None:
+            return (self,)
+        count = len(self.config.folds)
+        turns = []
+        for test in range(count):
+            valid = (test + 1) % count
+            choices = [self.folds == test, self.folds == valid]
+            splits = np.select(choices, ["test", "valid"], "train")
+            turns.append(replace(self, splits=splits, folds=None, held_out=True))
+        return tuple(turns)
 
 
 def build_task(config: TaskConfig, cuts: Iterable[Mapping[str, str]]) -> Task:
@@ -131,13 +184,22 @@ def build_task(config: TaskConfig, cuts: Iterable[Mapping[str, str]]) -> Task:
         (('folk', 'jazz'), (6, 2))
     """
     items = _items(config, cuts)
+    held_out = not (config.valid or config.folds)
+    if held_out:
+        items = _with_validation(items)
+    if config.folds:
+        items.sort(key=lambda item: config.folds.index(item.split))
     _check_splits(config, items)
     _check_groups(config, items)
-    classes, left_out = _classes(config, items)
-    column = {name: index for index, name in enumerate(classes)}
-    targets: np.ndarray = np.zeros((len(items), len(classes)), bool)
-    for row, item in enumerate(items):
-        targets[row, [column[name] for name in item.classes if name in column]] = True
+    classes: tuple[str, ...] = (config.label,)
+    left_out: tuple[str, ...] = ()
+    targets: np.ndarray = np.array([[item.number] for item in items])
+    if config.kind != "number":
+        classes, left_out = _classes(config, items)
+        column = {name: index for index, name in enumerate(classes)}
+        targets = np.zeros((len(items), len(classes)), bool)
+        for row, item in enumerate(items):
+            targets[row, [column[name] for name in item.classes if name in column]] = True
     return Task(
         config=config,
         classes=classes,
@@ -148,6 +210,11 @@ def build_task(config: TaskConfig, cuts: Iterable[Mapping[str, str]]) -> Task:
         groups=np.array([item.group for item in items]),
         splits=np.array([item.split for item in items]),
         places=np.array([item.place for item in items]) if config.segments else None,
+        folds=(
+            np.array([config.folds.index(item.split) for item in items]) if config.folds else None
+        ),
+        events=tuple(item.events for item in items) if config.kind == "events" else (),
+        held_out=held_out,
     )
 
 
@@ -157,12 +224,22 @@ class _Item:
     id: str
     classes: frozenset[str]
     group: str
-    split: Split
+    split: str
+    """Split, or fold."""
     place: int = 0
+    number: float = math.nan
+    events: tuple[Segment, ...] = ()
+
+
+def _parts(config: TaskConfig) -> dict[str, tuple[str, ...]]:
+    """Name the splits or folds, and the values of the label that mean each."""
+    if config.folds:
+        return {fold: (fold,) for fold in config.folds}
+    return {split: getattr(config, split) for split in SPLITS}
 
 
 def _items(config: TaskConfig, cuts: Iterable[Mapping[str, str]]) -> list[_Item]:
-    split_of = {value: split for split in SPLITS for value in getattr(config, split)}
+    split_of = {value: part for part, values in _parts(config).items() for value in values}
     items: list[_Item] = []
     names: set[str] = set()
     for number, labels in enumerate(cuts):
@@ -191,6 +268,11 @@ def _items(config: TaskConfig, cuts: Iterable[Mapping[str, str]]) -> list[_Item]
 
 def _items_of(config: TaskConfig, cut: _Item, value: str | None) -> list[_Item]:
     """List the items of a cut: itself, or its segments, if they have a class."""
+    if config.kind == "number":
+        return [replace(cut, number=_number(config, cut.id, value or ""))]
+    if config.kind == "events":
+        events = tuple(_events(config, parse_segments(value or "", cut.id)))
+        return [replace(cut, events=events, classes=frozenset(event.name for event in events))]
     if not config.segments or value is None:
         classes = _classes_of(config, value)
         return [] if classes is None else [replace(cut, classes=classes)]
@@ -199,6 +281,23 @@ def _items_of(config: TaskConfig, cut: _Item, value: str | None) -> list[_Item]:
         for place, segment in enumerate(parse_segments(value, cut.id))
         if (classes := _classes_of(config, segment.name)) is not None
     ]
+
+
+def _events(config: TaskConfig, events: Iterable[Segment]) -> Iterator[Segment]:
+    for event in events:
+        name = config.merge.get(event.name, event.name)
+        if name not in config.drop:
+            yield replace(event, name=name)
+
+
+def _number(config: TaskConfig, cut: str, value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise UserError(f"task {config.name}: cut {cut}: {config.label} {value!r} is no number")
+    return number
 
 
 def _classes_of(config: TaskConfig, value: str | None) -> frozenset[str] | None:
@@ -210,11 +309,34 @@ def _classes_of(config: TaskConfig, value: str | None) -> frozenset[str] | None:
     return classes if classes or config.kind == "multi" else None
 
 
+def _with_validation(items: list[_Item]) -> list[_Item]:
+    """Take a tenth of the groups of training for validation, the same ones always.
+
+    Of every class a group stays.
+    """
+    members: dict[str, list[_Item]] = defaultdict(list)
+    for item in items:
+        if item.split == "train":
+            members[item.group].append(item)
+    classes = {g: frozenset[str]().union(*(i.classes for i in m)) for g, m in members.items()}
+    left = Counter(name for names in classes.values() for name in names)
+    taken: set[str] = set()
+    for group in sorted(members, key=lambda name: hashlib.sha256(name.encode()).digest()):
+        if len(taken) < len(members) / 10 and all(left[name] > 1 for name in classes[group]):
+            taken.add(group)
+            left.subtract(classes[group])
+    moved = {"train": "valid"}
+    return [
+        replace(item, split=moved.get(item.split, item.split)) if item.group in taken else item
+        for item in items
+    ]
+
+
 def _check_splits(config: TaskConfig, items: list[_Item]) -> None:
-    counts = {split: sum(item.split == split for item in items) for split in SPLITS}
-    if empty := [split for split, count in counts.items() if not count]:
-        values = {split: "/".join(getattr(config, split)) for split in empty}
-        named = ", ".join(f"{split} ({config.split}={value})" for split, value in values.items())
+    parts = _parts(config)
+    counts = Counter(item.split for item in items)
+    if empty := [part for part in parts if not counts[part]]:
+        named = ", ".join(f"{part} ({config.split}={'/'.join(parts[part])})" for part in empty)
         raise UserError(
             f"task {config.name}: no items to {named}; there must be some to learn from, some to "
             "choose on and some to score"
@@ -229,7 +351,7 @@ def _check_groups(config: TaskConfig, items: list[_Item]) -> None:
     leaking = sorted(group for group, splits_of_group in splits.items() if len(splits_of_group) > 1)
     if leaking:
         first = leaking[0]
-        where = " and ".join(split for split in SPLITS if split in splits[first])
+        where = " and ".join(part for part in _parts(config) if part in splits[first])
         raise UserError(
             f"task {config.name}: {len(leaking)} of {len(splits)} groups ({config.group}) are in "
             f"two splits, which would score what was learnt by heart: {', '.join(leaking[:3])}"
@@ -239,16 +361,17 @@ def _check_groups(config: TaskConfig, items: list[_Item]) -> None:
 
 def _classes(config: TaskConfig, items: list[_Item]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Name the classes, and those that cannot be scored."""
-    sets = {split: [item.classes for item in items if item.split == split] for split in SPLITS}
-    present = {split: frozenset[str]().union(*classes) for split, classes in sets.items()}
+    sets = {part: [i.classes for i in items if i.split == part] for part in _parts(config)}
+    present = {part: frozenset[str]().union(*classes) for part, classes in sets.items()}
     every = frozenset[str]().union(*present.values())
     if config.kind == "multi":
         # What all items of a split have cannot be learnt there, or is found without looking.
         shared = [frozenset.intersection(*classes) for classes in sets.values()]
         scored = frozenset.intersection(*present.values()).difference(*shared)
     else:
-        scored = present["train"]
-        if unseen := sorted(every - scored):
+        scored = _learnable(config, present)
+        # Events of a class that training has not are missed, and counted as such.
+        if config.kind == "single" and (unseen := sorted(every - scored)):
             raise UserError(
                 f"task {config.name}: nothing to learn {', '.join(unseen[:5])} from: no such item "
                 "in train; merge these classes, or drop them"
@@ -259,3 +382,14 @@ def _classes(config: TaskConfig, items: list[_Item]) -> tuple[tuple[str, ...], t
             "tell apart"
         )
     return tuple(sorted(scored)), tuple(sorted(every - scored))
+
+
+def _learnable(config: TaskConfig, present: Mapping[str, frozenset[str]]) -> frozenset[str]:
+    """Name the classes that training has, in every round."""
+    if not config.folds:
+        return present["train"]
+    turns = zip(config.folds, (*config.folds[1:], config.folds[0]), strict=True)
+    trained = [
+        [present[fold] for fold in config.folds if fold not in turn] for turn in turns
+    ]  # all but the fold that is tested and the one that is validated on
+    return frozenset.intersection(*(frozenset[str]().union(*sets) for sets in trained))

@@ -8,7 +8,21 @@ from typing import Any
 from audiossl.probing.metrics import metric_label
 from audiossl.reports.page import paragraph, table
 
-PROBES = {"linear": "Linear probe", "mlp": "MLP probe", "neighbors": "Nearest neighbors"}
+PROBES = {
+    "linear": "Linear probe",
+    "mlp": "MLP probe",
+    "neighbors": "Nearest neighbors",
+    "hear-official": "HEAR's MLP, rows in one order",
+    "hear-clean": "HEAR's MLP, rows shuffled",
+    "xares_linear-official": "X-ARES, linear",
+    "xares_linear-clean": "X-ARES, linear, chosen on held-out items",
+    "xares_knn-official": "X-ARES, neighbors, dimensions scaled",
+    "xares_knn-clean": "X-ARES, neighbors by cosine",
+    "few_shot": "Few shots (MAEB)",
+    "marble-official": "MARBLE's MLP, last epoch",
+    "marble-clean": "MARBLE's MLP, best epoch",
+    "evar": "EVAR, linear",
+}
 ROLES = ("encoder", "log-mel", "random", "majority", "chance")
 """In the order of a table; single seeds of a system ("seed") stand behind its mean."""
 FEW = 200

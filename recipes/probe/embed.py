@@ -34,7 +34,8 @@ from audiossl.probing.embeddings import (
     not_finite,
     write_embeddings,
 )
-from audiossl.probing.segment_embeddings import embed_segments
+from audiossl.probing.frame_tracks import frame_tensors
+from audiossl.probing.segment_embeddings import embed_segments, timed_cuts
 from audiossl.probing.segments import parse_segments
 from recipes.probe.encoders import Row, folders_of, with_baselines
 from recipes.shards import Outcome, Task, run_shards
@@ -110,7 +111,7 @@ def embed(config: Config, stage: Stage) -> dict[str, Any]:
         stage.log.info("encoder %s: %s", row.name, facts[row.name])
         for shard in shards:
             content = audio[shard] + segments[shard]
-            network = facts[row.name]["digest"]
+            network = digest_of_json([facts[row.name][n] for n in ("digest", "layer_convention")])
             key = content_key(network, content, config.embedding, config.precision)
             tasks.append(Task(len(tasks), key, _Part(row, shard, key)))
     make = partial(_worker, config, str(stage.device))
@@ -174,6 +175,11 @@ def _embedded(
     counts = torch.zeros(len(cuts), dtype=torch.int64)
     counts[np.searchsorted(cuts, chosen)] = tensors[ROWS]
     tensors[ROWS] = counts
+    if wanted.frames:
+        timed = timed_cuts(corpus, chosen, ready, wanted, device=device, batching=batching)
+        kept = dict(zip(chosen, timed, strict=True))
+        storage = getattr(torch, wanted.storage)
+        tensors |= frame_tensors([kept.get(cut, {}) for cut in cuts.tolist()], storage)
     if wanted.segments is None:
         return tensors
     labels = corpus.shard_labels(shard)

@@ -12,6 +12,7 @@ from audiossl import distributed
 from audiossl.atomic_files import read_json, read_object, reading, write_json
 from audiossl.configs import Count, Whole, plain
 from audiossl.data.corpus import Corpus
+from audiossl.data.tables import read_labels
 from audiossl.errors import UserError, did_you_mean
 from audiossl.preemption import safe_point
 from audiossl.probing.bootstrap import BootstrapConfig
@@ -25,9 +26,11 @@ from audiossl.probing.measure import (
     intervals,
     measure,
     metrics_of,
+    name_of,
 )
+from audiossl.probing.metrics import metric_of
 from audiossl.probing.neighbors import NeighborsConfig
-from audiossl.probing.predictions import write_predictions
+from audiossl.probing.predictions import Predictions, write_predictions
 from audiossl.probing.projection import MapKind, project
 from audiossl.probing.tasks import Task, TaskConfig, build_task
 from recipes.engines.local import run_local
@@ -64,6 +67,9 @@ class Config:
     """Output of `recipes.probe.embed` for the same cuts."""
     output: Path
     """Folder of scores and predictions."""
+    labels: tuple[Path, ...] = ()
+    """Tables (.csv, .tsv) of further labels, or of others in place of those that `prepare` read: in
+    their column `path`, the path or the id of a cut."""
     tasks: tuple[TaskConfig, ...]
     """Tasks to predict."""
     probes: tuple[ProbeConfig, ...] = (LinearConfig(), NeighborsConfig())
@@ -100,7 +106,7 @@ def fit(config: Config, stage: Stage) -> dict[str, Any]:
         return {}
     rows = [row for name in names for row in read_json(_rows_file(config, name))]
     roles = {name: facts["role"] for name, facts in known["encoders"].items()}
-    probes = [probe.kind for probe in config.probes]
+    probes = [name_of(probe) for probe in config.probes]
     scores = [
         task_table(config.output, task, rows, roles, config.bootstrap)
         | {"differences": task_differences(config.output, task, roles, probes, config.bootstrap)}
@@ -134,7 +140,7 @@ def _check_inputs(config: Config) -> dict[str, Any]:
     names = [task.name for task in config.tasks]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise UserError(f"tasks: the name {twice[0]!r} is there twice")
-    kinds = [probe.kind for probe in config.probes]
+    kinds = [name_of(probe) for probe in config.probes]
     if twice := sorted({kind for kind in kinds if kinds.count(kind) > 1}):
         raise UserError(f"probes: {twice[0]!r} is there twice; results are kept by its name")
     _check_map(config)
@@ -142,7 +148,7 @@ def _check_inputs(config: Config) -> dict[str, Any]:
 
 
 def _check_map(config: Config) -> None:
-    known = {name for labels in Corpus(config.cuts).labels() for name in labels}
+    known = {name for labels in _labels(config) for name in labels}
     for name in config.map.labels:
         if name not in known:
             hint = did_you_mean(name, known)
@@ -156,9 +162,30 @@ def _tasks(config: Config) -> list[Task]:
     # A cut that was not embedded is an item of no task: nothing but its name is known.
     labels = [
         labels if cut in chosen else {"id": labels["id"]}
-        for cut, labels in enumerate(corpus.labels())
+        for cut, labels in enumerate(_labels(config))
     ]
     return [build_task(task, labels) for task in config.tasks]
+
+
+def _labels(config: Config) -> list[dict[str, str]]:
+    """List what is known of each cut, that of the tables included.
+
+    Raises:
+        UserError: A row of a table is of no cut.
+    """
+    known = [dict(labels) for labels in Corpus(config.cuts).labels()]
+    by_name = {
+        labels[name]: labels for labels in known for name in ("id", "path") if name in labels
+    }
+    for table in config.labels:
+        for path, labels in read_labels(table).items():
+            if path not in by_name:
+                raise UserError(
+                    f"{table}: {path!r} is neither the path nor the id of a cut of {config.cuts}"
+                    f"{did_you_mean(path, by_name)}"
+                )
+            by_name[path].update({name: text for name, text in labels.items() if name != "id"})
+    return known
 
 
 def _worker(config: Config, device: str) -> Callable[[str], str]:
@@ -197,7 +224,17 @@ def _row(config: Config, task: Task, measured: Measured) -> dict[str, Any]:
         "validation": measured.validation,
         "choice": measured.choice,
         "runs": len(measured.predictions.runs),
+        **_folds(measured.predictions),
     }
+
+
+def _folds(predictions: Predictions) -> dict[str, Any]:
+    """Give the score of each fold by the task's own metric, where there are folds."""
+    if predictions.folds is None:
+        return {}
+    once = np.ones((1, len(predictions.targets)))
+    values = predictions.values_of_folds(metric_of(predictions.task.metric), once)
+    return {"folds": values.mean(axis=(1, 2)).tolist()}
 
 
 def _points(config: Config, tasks: list[Task]) -> np.ndarray:
@@ -218,7 +255,7 @@ def _map(config: Config, embeddings: Embeddings, points: np.ndarray) -> dict[str
 
 def _map_labels(config: Config, tasks: list[Task]) -> dict[str, Any]:
     """Say what is known of each point of the map."""
-    labels = list(Corpus(config.cuts).labels())
+    labels = _labels(config)
     points = _points(config, tasks).tolist()
     single = [task.config.label for task in tasks if task.config.kind == "single"]
     names = config.map.labels or tuple(dict.fromkeys(single))
@@ -239,7 +276,7 @@ def _map_file(config: Config, encoder: str) -> Path:
 
 def _summary(config: Config, encoder: str) -> str:
     rows = read_json(_rows_file(config, encoder))
-    first = [row for row in rows if row["probe"] == config.probes[0].kind]
+    first = [row for row in rows if row["probe"] == name_of(config.probes[0])]
     metrics = {task.name: task.metric for task in config.tasks}
     return " ".join(
         f"{row['task']}={row['scores'][metrics[row['task']]]['score']:.3f}" for row in first

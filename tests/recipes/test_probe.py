@@ -253,3 +253,21 @@ def test_a_page_of_probes_that_are_not_done_is_refused(experiment, tmp_path):
             report, report.report, "--fitted", f"{tmp_path / 'none'}",
             "--output", f"{tmp_path / 'report'}",
         )  # fmt: skip
+
+
+def test_labels_may_come_after_prepare(experiment, tmp_path):
+    ids = [f"sounds/{index:02d}" for index in range(24)]
+    rows = [f"{name}.wav,{('odd', 'even')[index % 2]}" for index, name in enumerate(ids)]
+    (tmp_path / "later.csv").write_text("\n".join(["path,parity", *rows]) + "\n")
+    words = (
+        "--cuts", f"{experiment.cuts}", "--embeddings", f"{experiment.embeddings}",
+        "--labels", f"[{tmp_path / 'later.csv'}]", "--bootstrap.replicates", "10",
+        "--probes", "[{kind: xares_knn}]",
+    )  # fmt: skip
+    task = "[{name: parity, label: parity}]"
+    stage(fit, fit.fit, *words, "--tasks", task, "--output", f"{tmp_path / 'fit'}")
+    (found,) = json.loads((tmp_path / "fit" / "scores.json").read_text())["tasks"]
+    assert found["classes"] == ["even", "odd"]
+    (tmp_path / "later.csv").write_text("path,parity\nsounds/99.wav,odd\n")
+    with pytest.raises(UserError, match="neither the path nor the id of a cut"):
+        stage(fit, fit.fit, *words, "--tasks", task, "--output", f"{tmp_path / 'other'}")

@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import save_file
 
 from tests.data.corpora import RATE, tone
+from tests.data.published import write_hear_task, write_tars
 
 Words = tuple[str, list[str]]
 """A program and its words."""
@@ -54,7 +55,10 @@ class Kind:
 def kinds() -> list[Kind]:
     """List all."""
     found: list[Kind] = []
-    for family in (_audio, _tables, _kaldi, _lhotse, _settings, _options, _folders, _sources):
+    families = (
+        _audio, _tables, _kaldi, _lhotse, _benchmarks, _settings, _options, _folders, _sources,
+    )  # fmt: skip
+    for family in families:
         found += family()
     return found
 
@@ -223,6 +227,49 @@ def _tables() -> list[Kind]:
         Kind("prepare.folder", f"labels: {name}", expected, kind(content))
         for name, (content, expected) in TABLES.items()
     ]
+
+
+# Tasks of benchmarks.
+
+HEAR: dict[str, tuple[str, bytes | None]] = {
+    "a missing split": ("valid.json", None),
+    "no metadata": ("task_metadata.json", None),
+    "metadata of another kind": ("task_metadata.json", b'{"task_name": 3}'),
+    "labels cut off": ("train.json", b'{"bell-0-0.wav": ["bel'),
+    "labels that are numbers": ("train.json", b'{"bell-0-0.wav": 3}'),
+    "a split that leads away": ("task_metadata.json", b'{"task_name": "x", "version": "1", '
+     b'"embedding_type": "scene", "prediction_type": "multiclass", "split_mode": "x", '
+     b'"evaluation": ["top1_acc"], "splits": ["../../etc/passwd"]}'),
+}  # fmt: skip
+TARS: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda content: b"",
+    "cut off": lambda content: content[: len(content) // 3],
+    "text": lambda content: b"no tar\n" * 200,
+    "labels that are no JSON": lambda content: content.replace(b'{"label"', b'["label"'),
+}
+
+
+def _benchmarks() -> list[Kind]:
+    def hear(file: str, content: bytes | None) -> Callable[[Case], Words]:
+        def make(case: Case) -> Words:
+            write_hear_task(case.folder / "toy", splits=("train", "valid", "test"), each=1)
+            path = case.folder / "toy" / file
+            path.unlink() if content is None else path.write_bytes(content)
+            return _prepare("hear", "--folder", "toy")
+
+        return make
+
+    def tar(spoil: Callable[[bytes], bytes]) -> Callable[[Case], Words]:
+        def make(case: Case) -> Words:
+            write_tars(case.folder / "tars", {"train": 1}, each=1)
+            (path,) = (case.folder / "tars").glob("*.tar")
+            path.write_bytes(spoil(path.read_bytes()))
+            return _prepare("tars", "--folder", "tars", "--splits", "{train: 'train*'}")
+
+        return make
+
+    found = [Kind("prepare.hear", name, "refused", hear(*spoilt)) for name, spoilt in HEAR.items()]
+    return found + [Kind("prepare.tars", name, "refused", tar(s)) for name, s in TARS.items()]
 
 
 # Kaldi.
