@@ -140,29 +140,34 @@ class CodeBatch:
 
 
 @dataclass(frozen=True)
-class TextBatch:
-    """Cuts with their transcripts."""
+class LabelBatch:
+    """Cuts with what their labels say."""
 
     waveforms: Float[Tensor, "batch samples"]
     """Padded with zeros at the end."""
     lengths: Int[Tensor, " batch"]
     """Valid samples."""
-    symbols: Int[Tensor, "batch most_symbols"]
-    """Characters by number, from 1; padded with 0."""
-    symbol_counts: Int[Tensor, " batch"]
-    """Characters of each cut."""
+    targets: Shaped[Tensor, "batch *most"]
+    """Classes by number (batch, kinds); tags (batch, tags), 1 where one is true; symbols by number
+    from 1 (batch, most); or segments (batch, most, 3) of begin, end and class. Padded with 0."""
+    counts: Int[Tensor, " batch"]
+    """Valid targets of each cut."""
 
 
 @dataclass(frozen=True)
-class TagBatch:
-    """Cuts with their tags."""
+class LayerBatch:
+    """Frames of every layer of a frozen encoder, with what the labels of cuts say."""
 
-    waveforms: Float[Tensor, "batch samples"]
+    layers: Float[Tensor, "batch layers frames dim"]
     """Padded with zeros at the end."""
     lengths: Int[Tensor, " batch"]
-    """Valid samples."""
-    tags: Float[Tensor, "batch tags"]
-    """1 where a tag is true."""
+    """Valid frames."""
+    times: Float[Tensor, " frames"]
+    """Seconds at the center of each frame."""
+    targets: Shaped[Tensor, "batch *most"]
+    """Those of a `LabelBatch`."""
+    counts: Int[Tensor, " batch"]
+    """Valid targets of each cut."""
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,12 @@ from audiossl.data.views import Views
 from audiossl.errors import UserError
 from audiossl.methods.model_contrast import ForgettingConfig, with_term
 from audiossl.models.description import FILE, described
+from audiossl.nn.low_rank import merge_low_rank
 from audiossl.nn.weights import load_exactly
 from audiossl.pretrained.load import load_encoder
-from audiossl.pretrained.own import write_encoder
+from audiossl.pretrained.own import CONFIG, write_encoder
 from audiossl.pretrained.sources import paths_of
+from audiossl.pretrained.trainable import trainable
 from audiossl.training.loop import LoopConfig, LoopResources, Place, train
 from audiossl.training.writers import read_metrics
 from recipes.stage import Resources, Stage
@@ -101,7 +103,7 @@ def take_weights(encoder: nn.Module, source: str) -> None:
         UserError: It is of another architecture; names the tensors that differ.
     """
     try:
-        load_exactly(encoder, load_encoder(source).state_dict(), source)
+        load_exactly(encoder, trainable(load_encoder(source), source).state_dict(), source)
     except UserError as error:
         raise UserError(
             f"initial_weights: {error}: let `encoder` be of its architecture (the encoder of "
@@ -124,6 +126,8 @@ def pretrain(
     # What embeds clips later presents them as training does.
     encoder.presentation = getattr(source, "presentation", None)
     if distributed.is_first():
+        # The encoder of a run that is extended is not that of the run that is asked for.
+        (stage.output / CONFIG).unlink(missing_ok=True)
         write_json(stage.output / FILE, described(encoder))
     sizes = {"encoder": encoder, "all": method}
     counts = {name: sum(p.numel() for p in part.parameters()) for name, part in sizes.items()}
@@ -131,6 +135,7 @@ def pretrain(
     train(
         method, source, config.loop, Place(stage.output, stage.device, config.resources, stage.log)
     )
+    merge_low_rank(encoder)
     last = read_metrics(stage.output)[-1] if distributed.is_first() else {}
     if distributed.is_first():
         provenance = {"method": type(method).__name__, "loop": plain(config.loop), "last": last}

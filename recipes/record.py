@@ -57,7 +57,10 @@ def begin_record(config: Any, module: str) -> tuple[dict[str, Any], dict[str, An
     if previous and not previous["finished"] and not _has_results(config.output):
         previous = None
     if previous:
-        _check_same(previous, record, defaults(config), config.output)
+        _check_same(previous, record, config)
+        if _steps(record) > _steps(previous):
+            # It goes on from its last checkpoint.
+            previous = {**previous, "finished": None}
     if not (previous and previous["finished"]):
         write_json(path, record)
         settings = yaml.safe_dump(plain(config), sort_keys=False)
@@ -183,13 +186,20 @@ def defaults(config: Any, name: str = "") -> set[str]:
     return names
 
 
-def _check_same(
-    previous: dict[str, Any], record: dict[str, Any], defaults: set[str], output: Path
-) -> None:
+def _steps(record: dict[str, Any]) -> int:
+    """Count the steps of a run that trains; 0 for other stages."""
+    loop = record["identity"].get("loop")
+    return int(loop.get("steps", 0)) if isinstance(loop, dict) else 0
+
+
+def _check_same(previous: dict[str, Any], record: dict[str, Any], config: Any) -> None:
     """Refuse a directory that holds another run, naming what differs.
 
-    A setting that the version of the earlier run lacked had the effect of its default.
+    A setting that the version of the earlier run lacked had the effect of its default. More steps
+    extend a run, where nothing of it depends on their number.
     """
+    output: Path = config.output
+    unasked, ends = defaults(config), ""
     if previous["stage"] != record["stage"]:
         raise UserError(
             f"{output} belongs to {previous['stage']}: choose another --output "
@@ -200,8 +210,11 @@ def _check_same(
     changes = [
         f"{name} {old.get(name, 'absent')} -> {new.get(name, 'absent')}"
         for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name) and (name in old or name not in defaults)
+        if old.get(name) != new.get(name) and (name in old or name not in unasked)
     ]
+    if _steps(record) > _steps(previous) > 0:
+        ends = config.loop.ends
+        changes = [change for change in changes if ends or not change.startswith("loop.steps ")]
     for name in sorted(inputs.keys() | record["inputs"].keys()):
         was, now = inputs.get(name), record["inputs"].get(name)
         marks = [entry and entry["fingerprint"] for entry in (was, now)]
@@ -210,6 +223,7 @@ def _check_same(
     if changes:
         raise UserError(
             f"{output} holds a run with other settings: {'; '.join(changes)}; "
+            f"{f'it cannot be extended, because {ends}; ' if ends else ''}"
             "choose another --output, or remove this one"
         )
 

@@ -12,6 +12,17 @@ from tests.experiment import stage
 CONTRIBUTING = Path(__file__).parents[1] / "CONTRIBUTING.md"
 ARCHIVE = Path(__file__).parent / "golden/old_runs.tar.xz"
 """Corpora: cuts, stems, codes_speech, pairs."""
+WAV2VEC2 = json.dumps({
+    "name": "tiny", "type": "Wav2Vec2", "normalize": True, "layer": None, "parameters": {
+        "extractor_mode": "group_norm", "extractor_conv_bias": False,
+        "extractor_conv_layer_config": [[8, 10, 5], [8, 8, 4], [8, 4, 4], [8, 4, 4]],
+        "encoder_embed_dim": 32, "encoder_projection_dropout": 0.1, "encoder_pos_conv_kernel": 8,
+        "encoder_pos_conv_groups": 4, "encoder_num_layers": 1, "encoder_num_heads": 2,
+        "encoder_attention_dropout": 0.1, "encoder_ff_interm_features": 32,
+        "encoder_ff_interm_dropout": 0.1, "encoder_dropout": 0.1, "encoder_layer_drop": 0.1,
+        "encoder_layer_norm_first": False, "aux_num_out": None,
+    },
+})  # fmt: skip
 ENCODERS = {
     "efficientnet": "{kind: efficientnet, width: 0.05, depth: 0.1}",
     "zipformer": (
@@ -26,6 +37,7 @@ ENCODERS = {
         "[1, 1], strides: [1, 2], kernel_sizes: [7, 7], num_heads: 2, query_dim: 4, position_dim: "
         "8, value_dim: 4, unmasked_dim: 8, num_bins: 16}}"
     ),
+    "wav2vec2": f"{{kind: wav2vec2, architecture: '{WAV2VEC2}'}}",
     "python:patches:Patches": "{kind: python:patches:Patches, dim: 16}",
     "python:clips:Clips": "{kind: python:clips:Clips}",
 }

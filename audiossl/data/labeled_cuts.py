@@ -4,7 +4,7 @@ A batch is a function of (seed, epoch, number), as all batches are.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +12,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from audiossl.batches import TagBatch, TextBatch
+from audiossl.batches import LabelBatch
 from audiossl.configs import Nonnegative, Positive
 from audiossl.data.corpus import Corpus
 from audiossl.data.layout import SAMPLE_RATE
 from audiossl.data.plan import Plan, PlanConfig, Position
-from audiossl.data.text_units import normalized
-from audiossl.errors import UserError
+from audiossl.errors import UserError, did_you_mean
 from audiossl.nn.padding import padded
 
 
@@ -27,7 +26,8 @@ class LabeledConfig:
     """Which cuts, and which of their labels."""
 
     label: str
-    """Name of the label: text, tags, category, ..."""
+    """Name of the label: text, tags, category, ...; several joined by "+" (action+object) are
+    predicted together."""
     where: dict[str, list[str]] = field(default_factory=dict)
     """Labels and their values of the cuts that take part; all cuts if empty."""
     separator: str = "|"
@@ -51,19 +51,23 @@ class LabeledCuts:
         self.corpus, self.config = Corpus(folder), config
         chosen = set(self.corpus.select(config.where).tolist())
         seconds = self.corpus.num_samples / SAMPLE_RATE
-        fits = (seconds >= config.min_duration) & (seconds <= config.max_duration)
-        labels = {
-            index: own[config.label]
-            for index, own in enumerate(self.corpus.labels())
-            if index in chosen and own.get(config.label) and fits[index]
-        }
-        if not labels:
+        cuts, labels, known = [], [], set[str]()
+        for index, labels_of_cut in enumerate(self.corpus.labels()):
+            known.update(labels_of_cut)
+            values = tuple(labels_of_cut.get(name, "") for name in config.label.split("+"))
+            long_enough = config.min_duration <= seconds[index] <= config.max_duration
+            if index in chosen and all(values) and long_enough:
+                cuts.append(index)
+                labels.append(values)
+        if not cuts:
             raise UserError(
                 f"{folder}: no cut of {config.min_duration} to {config.max_duration} s has label "
                 f"{config.label!r}{f' where {config.where}' if config.where else ''}"
+                f"{did_you_mean(config.label, known - {config.label})}"
             )
-        self.cuts: Int[np.ndarray, " cuts"] = np.array(list(labels))
-        self.labels: list[str] = list(labels.values())
+        self.cuts: Int[np.ndarray, " cuts"] = np.array(cuts)
+        self.labels: list[tuple[str, ...]] = labels
+        """Values of the labels of each cut."""
 
     @property
     def lengths(self) -> Int[np.ndarray, " cuts"]:
@@ -84,86 +88,34 @@ class LabeledCuts:
             order = order[count:]
 
 
-class Symbols:
-    """Characters and their numbers, from 1: 0 is CTC's blank."""
+class LabelSource:
+    """A `BatchSource` of cuts with the numbers that their labels stand for."""
 
-    def __init__(self, characters: str) -> None:
-        self.characters = characters
-        self.numbers = {character: index + 1 for index, character in enumerate(characters)}
-
-    @classmethod
-    def of(cls, texts: Sequence[str]) -> "Symbols":
-        """All characters that occur."""
-        return cls("".join(sorted(set("".join(map(normalized, texts))))))
-
-    def encode(self, text: str) -> list[int]:
-        """Number the characters of a text; those that are unknown are left out."""
-        return [self.numbers[c] for c in normalized(text) if c in self.numbers]
-
-    def decode(self, numbers: Sequence[int]) -> str:
-        """Spell numbers."""
-        return "".join(self.characters[number - 1] for number in numbers)
-
-
-class TextCuts:
-    """A `BatchSource` of cuts with their transcripts."""
-
-    def __init__(self, cuts: LabeledCuts, symbols: Symbols, plan: PlanConfig) -> None:
-        self.cuts = cuts
-        self.texts = [symbols.encode(label) for label in cuts.labels]
-        self.plan = Plan(cuts.lengths, SAMPLE_RATE, plan)
-
-    def load(self, position: Position, rank: int = 0, world_size: int = 1) -> TextBatch:
-        """Read a rank's share of the batch at `position`."""
-        items, width = _share(self.plan, position, rank, world_size)
-        texts = (np.array(self.texts[item], np.int64) for item in items)
-        symbols, counts = padded(texts, 1)
-        lengths = torch.from_numpy(self.cuts.lengths[items])
-        return TextBatch(self.cuts.waveforms(items, width), lengths, symbols, counts)
-
-
-class TagCuts:
-    """A `BatchSource` of cuts with their tags."""
-
-    def __init__(self, cuts: LabeledCuts, tags: Sequence[str], plan: PlanConfig) -> None:
+    def __init__(self, cuts: LabeledCuts, targets: Sequence[np.ndarray], plan: PlanConfig) -> None:
         """Prepare to read.
 
         Args:
             cuts: Cuts with labels.
-            tags: All tags, in order.
-            plan: How cuts are put into batches; of an even number of cuts, for mixup.
+            targets: Numbers of each cut.
+            plan: How cuts are put into batches.
         """
-        self.cuts = cuts
-        self.tags = tag_matrix(cuts, tags)
-        even = replace(plan, multiple=plan.multiple * (1 + plan.multiple % 2))
-        self.plan = Plan(cuts.lengths, SAMPLE_RATE, even)
+        self.cuts, self.targets = cuts, targets
+        self.plan = Plan(cuts.lengths, SAMPLE_RATE, plan)
 
-    def load(self, position: Position, rank: int = 0, world_size: int = 1) -> TagBatch:
+    def load(self, position: Position, rank: int = 0, world_size: int = 1) -> LabelBatch:
         """Read a rank's share of the batch at `position`."""
-        items, width = _share(self.plan, position, rank, world_size)
-        lengths = torch.from_numpy(self.cuts.lengths[items])
-        return TagBatch(self.cuts.waveforms(items, width), lengths, self.tags[items])
+        items, width = self.share(position, rank, world_size)
+        return self.batch(items, width)
 
+    def batch(self, items: Sequence[int], width: int) -> LabelBatch:
+        """Read cuts, padded to `width` samples."""
+        targets, counts = padded(self.targets[item] for item in items)
+        lengths = torch.from_numpy(self.cuts.lengths[list(items)])
+        return LabelBatch(self.cuts.waveforms(items, width), lengths, targets, counts)
 
-def tags_of(cuts: LabeledCuts) -> list[str]:
-    """All tags that occur, sorted."""
-    return sorted({tag for label in cuts.labels for tag in label.split(cuts.config.separator)})
-
-
-def tag_matrix(cuts: LabeledCuts, tags: Sequence[str]) -> Float[Tensor, "cuts tags"]:
-    """1 where a cut has a tag; tags that are not listed are left out."""
-    numbers = {tag: index for index, tag in enumerate(tags)}
-    matrix = torch.zeros(len(cuts.labels), len(tags))
-    for row, label in zip(matrix, cuts.labels, strict=True):
-        for tag in label.split(cuts.config.separator):
-            if tag in numbers:
-                row[numbers[tag]] = 1.0
-    return matrix
-
-
-def _share(plan: Plan, position: Position, rank: int, world_size: int) -> tuple[list[int], int]:
-    """Find a rank's cuts of a batch, and the padded length of all."""
-    batches = plan.epoch(position.epoch)
-    whole = batches.cuts(position.batch)
-    width = int(plan.padded[batches.buckets[position.batch]])
-    return np.array_split(whole, world_size)[rank].tolist(), width
+    def share(self, position: Position, rank: int, world_size: int) -> tuple[list[int], int]:
+        """Find a rank's cuts of a batch, and the padded length of all."""
+        batches = self.plan.epoch(position.epoch)
+        whole = batches.cuts(position.batch)
+        width = int(self.plan.padded[batches.buckets[position.batch]])
+        return np.array_split(whole, world_size)[rank].tolist(), width

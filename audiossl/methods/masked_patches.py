@@ -90,6 +90,11 @@ class MaskedPatches(nn.Module):
     def __init__(self, encoder: FeatureEncoder, config: CorruptionConfig, data: DataFacts) -> None:
         super().__init__()
         check_has_frames(encoder, self.kind)
+        if encoder.learns_features:
+            raise UserError(
+                f"method {self.kind} predicts features, and those of {type(encoder).__name__} are "
+                "learned: they would become easy to predict; choose another --method.kind"
+            )
         self.encoder, self.config, self.data = encoder, config, data
         self.hop = max(1, round(encoder.feature_rate / encoder.frame_rate))
         cells = self.hop * encoder.num_bins

@@ -10,6 +10,7 @@ from audiossl.models.encoder import FeatureEncoder
 from audiossl.models.layered import Layered, LayeredConfig
 from audiossl.models.patch_transformer import PatchTransformer, PatchTransformerConfig
 from audiossl.models.projected import Projected, ProjectedConfig
+from audiossl.models.wav2vec2 import LOADED_BY, Wav2Vec2Config
 from audiossl.models.zipformer.config import ZipformerConfig
 from audiossl.models.zipformer.model import Zipformer
 from audiossl.python_objects import NameOnly, UserDefined, python_object
@@ -20,6 +21,7 @@ EncoderConfig: TypeAlias = (
     | PatchTransformerConfig
     | ProjectedConfig
     | LayeredConfig
+    | Wav2Vec2Config
     | UserDefined
 )
 """Every encoder that any method can train; `python:module:Class` is a user's own."""
@@ -48,6 +50,9 @@ def build_encoder(config: EncoderConfig) -> FeatureEncoder:
             return Projected(config)
         case LayeredConfig():
             return Layered(config)
+        case Wav2Vec2Config():
+            encoder: FeatureEncoder = python_object(LOADED_BY)(config)
+            return encoder
         case _:
             return _user_encoder(config)
 

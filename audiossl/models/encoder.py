@@ -92,6 +92,8 @@ class FeatureEncoder(nn.Module):
     """Feature frames a second."""
     presentation: Presentation | None = None
     """Presentation of clips in pretraining; None: whole."""
+    learns_features: bool = False
+    """Whether the front end is trained, too: its features are no targets then."""
 
     @property
     def clip_dim(self) -> int:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import torch
 from torch import nn
@@ -14,6 +14,8 @@ from audiossl.optim import scaled_adam
 from audiossl.optim.eden import EdenConfig
 from audiossl.optim.scaled_adam import ScaledAdam
 from audiossl.optim.schedules import ConstantConfig, ScheduleConfig
+
+_Number = TypeVar("_Number", int, float)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,10 @@ SHAPED_STATE = (*scaled_adam.SHAPED_STATE, "exp_avg", "exp_avg_sq")
 
 
 def build_optimizer(
-    config: OptimizerConfig, module: nn.Module, rate_scales: Mapping[str, float] | None = None
+    config: OptimizerConfig,
+    module: nn.Module,
+    rate_scales: Mapping[str, float] | None = None,
+    rate_starts: Mapping[str, int] | None = None,
 ) -> torch.optim.Optimizer:
     """Make the optimizer of every parameter of `module` that is trained.
 
@@ -69,20 +74,23 @@ def build_optimizer(
         rate_scales: Factor of the rate for parameters whose name begins with a prefix, as in
             {"encoder": 0.05}; 1 for the others, and 0 freezes: no gradient is computed. Each group
             of the result has its own as "scale".
+        rate_starts: First step at which such parameters change, 0 for the others; "start" of each
+            group.
 
     Raises:
         UserError: No parameter has one of the prefixes.
     """
     groups: list[dict[str, Any]] = []
-    for scale, trained in _by_scale(module, rate_scales or {}).items():
+    for (scale, start), trained in _grouped(module, rate_scales or {}, rate_starts or {}).items():
+        rate = {"scale": scale, "start": start}
         match config:
             case AdamWConfig():
                 matrices = [p for p in trained if p.dim() > 1]
                 vectors = [p for p in trained if p.dim() <= 1]
-                groups.append({"params": matrices, "weight_decay": config.decay, "scale": scale})
-                groups.append({"params": vectors, "weight_decay": 0.0, "scale": scale})
+                groups.append({"params": matrices, "weight_decay": config.decay, **rate})
+                groups.append({"params": vectors, "weight_decay": 0.0, **rate})
             case ScaledAdamConfig():
-                groups.append({"params": trained, "scale": scale})
+                groups.append({"params": trained, **rate})
             case _:
                 assert_never(config)
     match config:
@@ -96,22 +104,31 @@ def build_optimizer(
             assert_never(config)
 
 
-def _by_scale(
-    module: nn.Module, rate_scales: Mapping[str, float]
-) -> dict[float, list[nn.Parameter]]:
-    """Group the trained parameters by the factor of their rate."""
-    groups: dict[float, list[nn.Parameter]] = {}
-    unused = set(rate_scales)
-    for name, parameter in module.named_parameters():
-        prefixes = [p for p in rate_scales if name == p or name.startswith(f"{p}.")]
-        prefix = max(prefixes, key=len, default=None)
-        unused.discard(prefix or "")
+def _grouped(
+    module: nn.Module, scales: Mapping[str, float], starts: Mapping[str, int]
+) -> dict[tuple[float, int], list[nn.Parameter]]:
+    """Group the trained parameters by the factor of their rate and the step they begin at."""
+    groups: dict[tuple[float, int], list[nn.Parameter]] = {}
+    named = dict(module.named_parameters())
+    for setting, values in (("rate_scales", scales), ("rate_starts", starts)):
+        for prefix in values:
+            if not any(_begins(name, prefix) for name in named):
+                raise UserError(f"{setting}: no parameter begins with {prefix!r}")
+    for name, parameter in named.items():
         if parameter.requires_grad:
-            scale = 1.0 if prefix is None else rate_scales[prefix]
+            scale = _of_longest(scales, name, 1.0)
             if scale == 0:
                 parameter.requires_grad_(False)
                 continue
-            groups.setdefault(scale, []).append(parameter)
-    if unused:
-        raise UserError(f"rate_scales: no parameter begins with {sorted(unused)[0]!r}")
+            groups.setdefault((scale, _of_longest(starts, name, 0)), []).append(parameter)
     return groups
+
+
+def _of_longest(values: Mapping[str, _Number], name: str, default: _Number) -> _Number:
+    """Find the value of the longest prefix that a name begins with."""
+    prefix = max((p for p in values if _begins(name, p)), key=len, default=None)
+    return default if prefix is None else values[prefix]
+
+
+def _begins(name: str, prefix: str) -> bool:
+    return name == prefix or name.startswith(f"{prefix}.")

@@ -65,6 +65,32 @@ def replicates(metric: Metric, predictions: Predictions, config: BootstrapConfig
     return (values * run_weights(len(values), config)).sum(axis=0)
 
 
+def ratio_replicates(
+    rows: Float[np.ndarray, "runs items two"],
+    groups: Shaped[np.ndarray, " items"],
+    config: BootstrapConfig,
+) -> Values:
+    """Divide sums over items in every replicate, as error rates are: a draw of groups and of runs.
+
+    Args:
+        rows: Numerator and denominator of each item, in each run.
+        groups: What is drawn.
+        config: How many draws.
+
+    Example:
+        >>> rows = np.array([[[1.0, 2.0], [1.0, 2.0]]])
+        >>> ratio_replicates(rows, np.array(["a", "b"]), BootstrapConfig(replicates=2)).tolist()
+        [0.5, 0.5]
+    """
+    parts = []
+    for weights in group_weights(groups, config):
+        sums = np.einsum("ri,nik->nrk", weights, rows)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            parts.append(sums[..., 0] / sums[..., 1])
+    values = np.concatenate(parts, axis=1)
+    return (values * run_weights(len(values), config)).sum(axis=0)
+
+
 def run_weights(count: int, config: BootstrapConfig) -> Float[np.ndarray, "runs replicates"]:
     """Draw runs with replacement: the share of each in every replicate.
 

@@ -16,7 +16,9 @@ The same names load Whisper's encoder, which lives in `whisper.py`, and w2v-BERT
 `wav2vec2_bert.py`.
 """
 
+import json
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ from transformers import AutoConfig, AutoModel, HubertConfig
 from audiossl.atomic_files import read_json
 from audiossl.errors import UserError
 from audiossl.nn.frames import Frames
-from audiossl.nn.lengths import padding_mask, valid_mask
+from audiossl.nn.lengths import padding_mask
 from audiossl.nn.weights import load_exactly
 from audiossl.teachers.layers import LayerTap, described, first_layers, own_state, read_folder
 from audiossl.teachers.teacher import FrozenTeacher
@@ -85,6 +87,20 @@ def load(place: str, layer: int | None = None, normalize: str = "") -> FrozenTea
 class Wav2Vec2Teacher(FrozenTeacher):
     """One of the wav2vec 2.0 family, as transformers implements it."""
 
+    @classmethod
+    def of_architecture(cls, content: Mapping[str, Any]) -> "Wav2Vec2Teacher":
+        """Make a network with random weights."""
+        config = AutoConfig.for_model(**content["config"])
+        network = AutoModel.from_config(config).float()
+        return cls(network, normalize=content["normalize"], layer=content["layer"])
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """Everything but the weights, as plain content."""
+        network: Any = self.network
+        config = json.loads(network.config.to_json_string(use_diff=False))
+        return {"config": config, "normalize": self.normalize, "layer": self.layer}
+
     def __init__(self, network: nn.Module, *, normalize: bool, layer: int | None = None) -> None:
         """Take a network over.
 
@@ -117,23 +133,42 @@ class Wav2Vec2Teacher(FrozenTeacher):
         self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
     ) -> Frames:
         """Compute the frames of a batch of waveforms at `sample_rate`."""
+        return self.encode_features(*self.features(waveforms, lengths))
+
+    def features(
+        self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
+    ) -> tuple[Float[Tensor, "batch frames dim"], Int[Tensor, " batch"]]:
+        """Compute what enters the Transformer, before its positions, and how much of it is valid.
+
+        It is what the authors mask in pretraining.
+        """
         if self.normalize:
             waveforms = standardized(waveforms, lengths, epsilon=1e-7)
         waveforms, seen = self.convolutions.prepared(waveforms, lengths)
         for norm in self.norms:
             norm.lengths = self.convolutions.num_frames(seen, depth=1)
-        num_frames = self.convolutions.num_frames(seen)
-        self.padding = padding_mask(num_frames, int(num_frames.max()))
-        mask = valid_mask(seen, waveforms.shape[1]).long()
+        network: Any = self.network
+        projected = network.feature_projection(network.feature_extractor(waveforms).transpose(1, 2))
+        hidden = projected[0] if isinstance(projected, tuple) else projected
+        return hidden, self.convolutions.num_frames(lengths)
+
+    def encode_features(
+        self, features: Float[Tensor, "batch frames dim"], lengths: Int[Tensor, " batch"]
+    ) -> Frames:
+        """Run the Transformer."""
+        # A row that is too short for one frame was lengthened to one.
+        num_frames = lengths.clamp(min=1)
+        self.padding = padding_mask(num_frames, features.shape[1])
         self.tap.clear()
+        network: Any = self.network
         with warnings.catch_warnings():
             # transformers 4 gives WavLM's attention two masks of different types.
             warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
-            final = self.network(waveforms, attention_mask=mask).last_hidden_state
+            final = network.encoder(features, attention_mask=~self.padding).last_hidden_state
         layers = self.tap.take()
         return Frames(
             vectors=final if self.layer is None else layers[-1],
-            lengths=self.convolutions.num_frames(lengths),
+            lengths=lengths,
             frame_rate=self.frame_rate,
             layers=layers,
         )

@@ -7,6 +7,7 @@ its own valid samples, where torchaudio takes the statistics over the whole batc
 torchaudio's, WavLM takes lengths here, and padding reaches no valid frame of base models.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,28 +49,36 @@ def load(place: str, layer: int | None = None) -> "TorchaudioTeacher":
         )
     # The public way to build a bundle's network also downloads its weights.
     bundle: Any = bundles[name]
-    build = wavlm_model if bundle._model_type == "WavLM" else wav2vec2_model
-    network = build(**{**bundle._params, "aux_num_out": None})
+    architecture = {
+        "name": name, "type": bundle._model_type, "normalize": bundle._normalize_waveform,
+        "parameters": {**bundle._params, "aux_num_out": None}, "layer": layer,
+    }  # fmt: skip
+    network = _network(architecture)
     load_exactly(network, own_state(read_weights(Path(file))), file)
-    return TorchaudioTeacher(network, name, normalize=bundle._normalize_waveform, layer=layer)
+    return TorchaudioTeacher(network, architecture)
 
 
 class TorchaudioTeacher(FrozenTeacher):
     """A wav2vec 2.0, HuBERT or WavLM as torchaudio implements it."""
 
-    def __init__(
-        self, network: nn.Module, name: str, *, normalize: bool, layer: int | None = None
-    ) -> None:
+    @classmethod
+    def of_architecture(cls, content: Mapping[str, Any]) -> "TorchaudioTeacher":
+        """Make a network with random weights."""
+        return cls(_network(content), content)
+
+    def __init__(self, network: nn.Module, architecture: Mapping[str, Any]) -> None:
         """Take a network over.
 
         Args:
             network: A torchaudio `Wav2Vec2Model`.
-            name: Of the bundle.
-            normalize: Whether waveforms are normalized.
-            layer: Which layer is `vectors`, from 1; None is the model's own output.
+            architecture: Everything but the weights, as plain content: name of the bundle, type and
+                parameters of the network, whether waveforms are normalized, and which layer is
+                `vectors`, from 1; None is the model's own output.
         """
         super().__init__()
-        self.network, self.normalize, self.layer = network, normalize, layer
+        self.network, self.architecture = network, architecture
+        name, normalize, layer = (architecture[key] for key in ("name", "normalize", "layer"))
+        self.normalize, self.layer = normalize, layer
         convolutions: Any = network.get_submodule("feature_extractor.conv_layers")
         self.convolutions = ConvolutionStack(
             [convolution.kernel_size for convolution in convolutions],
@@ -92,24 +101,37 @@ class TorchaudioTeacher(FrozenTeacher):
         self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
     ) -> Frames:
         """Compute the frames of a batch of waveforms at 16 kHz."""
+        return self.encode_features(*self.features(waveforms, lengths))
+
+    def features(
+        self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
+    ) -> tuple[Float[Tensor, "batch frames dim"], Int[Tensor, " batch"]]:
+        """Compute what enters the Transformer, before its positions, and how much of it is valid.
+
+        It is what the authors mask in pretraining.
+        """
         if self.normalize:
             waveforms = standardized(waveforms, lengths, epsilon=1e-5)  # torch's layer_norm
         waveforms, seen = self.convolutions.prepared(waveforms, lengths)
         for norm in self.norms:
             norm.lengths = self.convolutions.num_frames(seen, depth=1)
         network: Any = self.network
-        features, num_frames = network.feature_extractor(waveforms, seen)
-        padding = padding_mask(num_frames, features.shape[1])
-        hidden = network.encoder.feature_projection(features)
-        layers = self._transformed(hidden.masked_fill(padding[..., None], 0.0), padding)
+        features, _ = network.feature_extractor(waveforms, seen)
+        return network.encoder.feature_projection(features), self.convolutions.num_frames(lengths)
+
+    def encode_features(
+        self, features: Float[Tensor, "batch frames dim"], lengths: Int[Tensor, " batch"]
+    ) -> Frames:
+        """Run the Transformer."""
+        # A row that is too short for one frame was lengthened to one.
+        padding = padding_mask(lengths.clamp(min=1), features.shape[1])
+        layers = self._transformed(features.masked_fill(padding[..., None], 0.0), padding)
         transformer: Any = self.transformer
         vectors = layers[-1]
         # torchaudio calls a norm "first" that stands before the blocks of post-norm models.
         if self.layer is None and not transformer.layer_norm_first:
             vectors = transformer.layer_norm(vectors)
-        return Frames(
-            vectors, self.convolutions.num_frames(lengths), self.frame_rate, layers=layers
-        )
+        return Frames(vectors, lengths, self.frame_rate, layers=layers)
 
     def _transformed(
         self, hidden: Float[Tensor, "batch frames dim"], padding: Tensor
@@ -128,6 +150,11 @@ class TorchaudioTeacher(FrozenTeacher):
             hidden, bias = block(hidden, position_bias=bias, **masks)
             layers.append(hidden)
         return tuple(layers)
+
+
+def _network(architecture: Mapping[str, Any]) -> nn.Module:
+    build = wavlm_model if architecture["type"] == "WavLM" else wav2vec2_model
+    return build(**architecture["parameters"])
 
 
 def _bundles() -> dict[str, Any]:

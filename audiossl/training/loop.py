@@ -27,7 +27,7 @@ from audiossl.methods.method import AfterUpdate, ContrastsBatch, Losses
 from audiossl.models.encoder import FeatureEncoder
 from audiossl.nn.weights import write_state
 from audiossl.optim.build import SHAPED_STATE, AdamWConfig, OptimizerConfig, build_optimizer
-from audiossl.optim.schedules import rate_factor
+from audiossl.optim.schedules import CosineConfig, HalvedConfig, rate_factor
 from audiossl.preemption import Preempted, StopFlag, stop_flag
 from audiossl.training.averaging import Averager, AveragingConfig
 from audiossl.training.checkpoints import Sharding, read_last_checkpoint, write_checkpoint
@@ -55,9 +55,20 @@ class LoopConfig:
     rate_scales: dict[str, Nonnegative] = field(default_factory=dict)
     """Factor of the learning rate for parameters whose name begins with a prefix: {encoder: 0.05};
     0 freezes them."""
+    rate_starts: dict[str, Whole] = field(default_factory=dict)
+    """Number of steps in which parameters whose name begins with a prefix stay as they are:
+    {encoder: 1000}, until new heads are no longer random."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Number type of the computation. bfloat16: autocast on devices that compute in it; parameters
     and sums stay in float32."""
+
+    @property
+    def ends(self) -> str:
+        """Say what depends on the number of steps, so that a run cannot be extended; or nothing."""
+        schedule = self.optimizer.schedule
+        if isinstance(schedule, (CosineConfig, HalvedConfig)):
+            return f"its schedule ({schedule.kind}) ends with loop.steps; constant and eden do not"
+        return "the mean of its weights is over its last steps" if self.averaging else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +157,9 @@ class _Run:
     def __init__(self, method: nn.Module, config: LoopConfig, place: Place) -> None:
         self.method, self.config, self.place = method, config, place
         self.model = distributed.parallel(method, place.device)
-        self.optimizer = build_optimizer(config.optimizer, method, config.rate_scales)
+        self.optimizer = build_optimizer(
+            config.optimizer, method, config.rate_scales, config.rate_starts
+        )
         self.means = RunningMeans()
         self.step, self.position = 0, Position()
         self.headline_metrics: set[str] | None = None
@@ -207,7 +220,8 @@ class _Run:
         optimizer = self.config.optimizer
         rate = optimizer.rate * rate_factor(optimizer.schedule, self.step, self.config.steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["scale"]
+            # Checkpoints of earlier versions have no start.
+            group["lr"] = rate * group["scale"] * (self.step >= group.get("start", 0))
         self.optimizer.step()
         if isinstance(self.method, AfterUpdate):
             self.method.after_update()

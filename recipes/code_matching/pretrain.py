@@ -12,15 +12,17 @@ from audiossl import distributed
 from audiossl.configs import Count, plain
 from audiossl.data.pair_corpus import PairCorpus, PairSource, PairViewsConfig
 from audiossl.data.plan import PlanConfig
-from audiossl.errors import UserError
+from audiossl.errors import UserError, did_you_mean
 from audiossl.methods.build import PairMethodConfig
 from audiossl.methods.code_matching import CodeMatching, CodeMatchingConfig
+from audiossl.models.encoder import FeatureEncoder
 from audiossl.models.modality_encoders import ModalityConfig
 from audiossl.nn.weights import read_weights
 from audiossl.pretrained.code_matching import WEIGHTS, Matching, build_matching, write_matching
+from audiossl.pretrained.sources import paths_of
 from audiossl.training.loop import LoopConfig, Place, train
 from audiossl.training.writers import read_metrics
-from recipes.pretraining import TrainingResources
+from recipes.pretraining import TrainingResources, take_weights
 from recipes.stage import Stage, main
 
 
@@ -49,10 +51,21 @@ class Config:
     warm_start: Path | None = None
     """Output of this stage with `method.path: continuous`: initial weights of encoders and heads.
     The paper's way; without it less is shared."""
+    initial_weights: dict[str, str] = field(default_factory=dict)
+    """Encoders by modality whose weights its network begins with, as `load_encoder` takes them; of
+    the architecture of `encoders`."""
     loop: LoopConfig
     """Training loop: steps, optimizer, precision and records."""
     resources: TrainingResources = TrainingResources()
     """Device and worker processes."""
+
+    def extra_inputs(self) -> dict[str, Path]:
+        """Files and folders that `initial_weights` names."""
+        return {
+            f"initial_weights.{modality}.{index}": path
+            for modality, source in self.initial_weights.items()
+            for index, path in enumerate(paths_of(source))
+        }
 
 
 def code_matching(config: Config, stage: Stage) -> dict[str, Any]:
@@ -68,6 +81,9 @@ def code_matching(config: Config, stage: Stage) -> dict[str, Any]:
     _check_codebook(method, corpus, chosen)
     if config.warm_start:
         method.warm_start(read_weights(config.warm_start / WEIGHTS), str(config.warm_start))
+    for modality, initial in config.initial_weights.items():
+        take_weights(_network_of(method, modality), initial)
+        stage.log.info("initial weights of %s: %s", modality, initial)
     plan = PlanConfig(
         seed=config.loop.seed, batch_size=config.batch_size, num_buckets=config.num_buckets
     )
@@ -99,6 +115,21 @@ def _check_codebook(method: CodeMatching, corpus: PairCorpus, chosen: np.ndarray
             f"a codebook of {size} entries, but all modalities of an epoch have {frames} frames: "
             "most entries would never be chosen; lower method.codebook.codebook_size, or bring more"
         )
+
+
+def _network_of(method: CodeMatching, modality: str) -> FeatureEncoder:
+    """Find the network of a modality that is one of sound."""
+    encoders = dict(method.encoder.named_children())
+    if modality not in encoders:
+        raise UserError(
+            f"initial_weights: no modality {modality!r}{did_you_mean(modality, encoders)}"
+        )
+    network = getattr(encoders[modality], "network", None)
+    if not isinstance(network, FeatureEncoder):
+        raise UserError(
+            f"initial_weights.{modality}: its encoder is no network of sound (encoders.{modality})"
+        )
+    return network
 
 
 if __name__ == "__main__":

@@ -22,8 +22,8 @@ from tests.methods.codes import SMALL
 
 ROOT = Path(__file__).parents[2]
 RECIPES = {
-    "librispeech": ["train_quantizer", "preflight", "pretrain", "finetune_ctc"],
-    "audioset": ["train_quantizer", "preflight", "pretrain", "finetune_tagging"],
+    "librispeech": ["train_quantizer", "preflight", "pretrain", "finetune"],
+    "audioset": ["train_quantizer", "preflight", "pretrain", "finetune"],
     "libriheavy_gigaspeech_voxpopuli": ["train_quantizer", "encode", "preflight", "pretrain"],
     "mini": ["embed_sample", "train_quantizer", "encode", "pretrain"],
 }
@@ -181,4 +181,4 @@ def test_what_fine_tuning_on_mini_would_run_can_be_parsed(tmp_path, monkeypatch)
             settings = read_settings(config, words[1], words[2:])
             assert settings.test["split"] == ["test"]
             assert settings.train.where["split"] == ["train"]
-    assert modules == ["finetune_ctc", "finetune_tagging"]
+    assert modules == ["finetune", "finetune"]

@@ -22,8 +22,11 @@ from audiossl.models.modality_encoders import (
     GivenConfig,
     TextConfig,
 )
+from audiossl.models.zipformer.model import Zipformer
+from audiossl.optim.build import AdamWConfig
 from audiossl.pretrained.code_matching import load_matching
 from audiossl.pretrained.load import load_encoder
+from audiossl.pretrained.own import write_encoder
 from audiossl.probing.bootstrap import BootstrapConfig
 from audiossl.quantization.shared_codebook import SharedCodebookConfig
 from audiossl.training.loop import LoopConfig
@@ -33,6 +36,7 @@ from recipes.pretraining import TrainingResources
 from recipes.stage import run
 from tests.data.corpora import RATE, prepare, tone, write_folder
 from tests.data.pairs import write_manifest
+from tests.methods.codes import SMALL as ZIPFORMER
 
 SMALL = ConvolutionsConfig(dim=8, strides=(2,), blocks=1, kernel=3)
 SOUND, TEXT = FramesConfig(convolutions=SMALL), TextConfig(convolutions=SMALL)
@@ -425,6 +429,23 @@ def test_tones_are_told_apart_by_what_is_stored(speech):
         corpus.values("a", 0)[loud], expected.vectors[0].numpy()[loud], atol=0.05
     )
     assert loud.any()
+
+
+def test_modalities_begin_with_the_weights_of_other_encoders(speech):
+    modalities = {"speech": SoundFront(encoder="log_mel:16"), "text": TextFront()}
+    make(speech, pairs.Transcripts(), modalities, cuts=(speech / "cuts",))
+    network = replace(ZIPFORMER, num_bins=16)
+    write_encoder(speech / "network", Zipformer(network), {})
+    still = LoopConfig(steps=1, optimizer=AdamWConfig(rate=0.0))
+    encoders, initial = {"speech": network, "text": TEXT}, {"speech": str(speech / "network")}
+    learn(speech, "run", encoders, loop=still, initial_weights=initial)
+    trained = load_matching(speech / "run").method.encoder["speech"].network.state_dict()
+    expected = load_encoder(speech / "network").state_dict()
+    for name, value in expected.items():
+        assert torch.equal(trained[name], value), name
+    for name, words in (("text", "is no network of sound"), ("b", "no modality 'b'")):
+        with pytest.raises(UserError, match=words):
+            learn(speech, name, encoders, initial_weights={name: initial["speech"]})
 
 
 def test_kinds_that_lack_what_they_need_say_so(tmp_path, speech):

@@ -23,7 +23,7 @@ launch="torchrun --standalone --nproc-per-node=gpu -m"
 . ../../utils/spear_one_corpus.sh
 
 if stage 5 "tagging: $exp_dir/pretrain -> $exp_dir/tagging"; then
-  $launch recipes.spear.finetune_tagging --config $recipe/finetune_tagging.yaml --cuts "$cuts" \
+  $launch recipes.finetune --config $recipe/finetune_tagging.yaml --cuts "$cuts" \
     --encoder "$exp_dir/pretrain" --train.where "$sample" --test "{part: [eval]}" \
     --output "$exp_dir/tagging"
 fi

@@ -23,7 +23,7 @@ launch="torchrun --standalone --nproc-per-node=gpu -m"
 . ../../utils/spear_one_corpus.sh
 
 if stage 5 "transcription: $exp_dir/pretrain -> $exp_dir/ctc"; then
-  $launch recipes.spear.finetune_ctc --config $recipe/finetune_ctc.yaml --cuts "$cuts" \
+  $launch recipes.finetune --config $recipe/finetune_ctc.yaml --cuts "$cuts" \
     --encoder "$exp_dir/pretrain" --train.where "{part: [train-clean-100]}" \
     --test "{part: [test-clean]}" --output "$exp_dir/ctc"
 fi

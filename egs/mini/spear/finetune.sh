@@ -28,7 +28,7 @@ smoke=()
 # Fine-tunes and prints scores. Arguments: stage, task, domain of the cuts.
 finetune() {
   if stage "$1" "$2: $encoder, $cuts -> $exp_dir/$2"; then
-    run $launch "recipes.spear.finetune_$2" --config "$recipe/finetune_$2.yaml" \
+    run $launch recipes.finetune --config "$recipe/finetune_$2.yaml" \
       --config "conf/finetune_$2.yaml" "${smoke[@]}" --loop.seed "$seed" --cuts "$cuts" --encoder "$encoder" \
       --train.where "{domain: [$3], split: [train]}" --test "{domain: [$3], split: [$split]}" \
       --output "$exp_dir/$2"

@@ -4,29 +4,34 @@ import pytest
 import torch
 
 from audiossl import distributed
-from audiossl.batches import TextBatch, micro_batches
-from audiossl.features.spec_augment import SpecAugmentConfig
-from audiossl.methods.transcription import (
-    Transcription,
-    TranscriptionConfig,
-    can_be_spelled,
-    collapsed,
-)
+from audiossl.batches import LabelBatch, micro_batches
+from audiossl.losses.labels import Outputs, can_be_spelled, collapsed
+from audiossl.methods.supervised import Supervised, SupervisedConfig, WholeConfig, facts_of
 from audiossl.models.zipformer.model import Zipformer
+from audiossl.nn.sequence_heads import HeadConfig
 from audiossl.optim.scaled_adam import ScaledAdam
 from tests.methods.codes import SMALL
 
-PLAIN = TranscriptionConfig(dropout=0.0, augmentation=SpecAugmentConfig(probability=0.0))
 TEXTS = [[1, 2], [2, 1], [1, 1], [2, 2]]
 
 
-def _batch() -> TextBatch:
+def _transcription(config) -> Supervised:
+    encoder = Zipformer(config)
+    settings = SupervisedConfig(input="output", head=HeadConfig(projection=0))
+    return Supervised(encoder, settings, Outputs("text", (3,)), facts_of(encoder), WholeConfig())
+
+
+def _transcribed(method, batch) -> list[list[int]]:
+    return [row.tolist() for row in method.eval().predict(batch)[0]]
+
+
+def _batch() -> LabelBatch:
     """Two notes, high and low, in four orders."""
     time = torch.arange(3200) / 16000
     notes = {n: 0.3 * torch.sin(2 * torch.pi * f * time) for n, f in ((1, 300), (2, 3000))}
     rest = torch.zeros(1600)
     rows = [torch.cat([notes[a], rest, notes[b]]) for a, b in TEXTS]
-    return TextBatch(
+    return LabelBatch(
         torch.stack(rows), torch.full((4,), 8000), torch.tensor(TEXTS), torch.full((4,), 2)
     )
 
@@ -44,7 +49,7 @@ def test_four_cuts_are_learnt_by_heart():
     """
     torch.manual_seed(0)
     wide = replace(SMALL, dim=32, unmasked_dim=16, feed_forward_dim=64)
-    method, batch = Transcription(Zipformer(wide), PLAIN, 2), _batch()
+    method, batch = _transcription(wide), _batch()
     optimizer, generator = ScaledAdam(method.parameters(), lr=0.02), torch.Generator()
     for step in range(160):
         optimizer.zero_grad()
@@ -53,7 +58,7 @@ def test_four_cuts_are_learnt_by_heart():
         optimizer.step()
     assert losses.weight == 8
     assert float(losses.total.detach()) < 0.1
-    assert method.eval().transcribe(batch.waveforms, batch.lengths) == TEXTS
+    assert _transcribed(method, batch) == TEXTS
 
 
 def test_a_text_needs_a_frame_a_symbol_and_blanks_between_equal_ones():
@@ -74,19 +79,19 @@ def _one(number: int) -> torch.Tensor:
 
 def _loss_and_gradients(batch, rows=None):
     torch.manual_seed(0)
-    method = Transcription(Zipformer(SMALL), PLAIN, 2)
+    method = _transcription(SMALL)
     if rows is not None:
-        batch = TextBatch(*(value[rows] for value in vars(batch).values()))
+        batch = LabelBatch(*(value[rows] for value in vars(batch).values()))
     losses = method(batch, 0, torch.Generator())
     losses.total.backward()
     return losses, torch.cat([p.grad.flatten() for p in method.parameters() if p.grad is not None])
 
 
-def _spoilt(batch: TextBatch) -> TextBatch:
+def _spoilt(batch: LabelBatch) -> LabelBatch:
     """The second cut has no frame, the third more symbols than frames, the fourth no text."""
     symbols = torch.ones(4, 40, dtype=torch.int64)
-    symbols[:, :2] = batch.symbols
-    return TextBatch(
+    symbols[:, :2] = batch.targets
+    return LabelBatch(
         batch.waveforms,
         torch.tensor([8000, 1000, 8000, 8000]),
         symbols,
@@ -116,14 +121,13 @@ def test_a_batch_too_short_for_any_frame_has_no_weight_no_gradient_and_no_text(s
     assert (float(losses.total.detach()), losses.weight) == (0.0, 0.0)
     assert not gradients.any()
     assert float(losses.metrics["left_out"]) == 1.0
-    method = Transcription(Zipformer(SMALL), PLAIN, 2).eval()
-    assert method.transcribe(short.waveforms, short.lengths) == [[], [], [], []]
+    assert _transcribed(_transcription(SMALL), short) == [[], [], [], []]
 
 
 def _summed():
     """Loss and gradients of a batch of which one rank's share has nothing to learn from."""
     order = [0, 3, 1, 2]
-    whole = TextBatch(*(value[order] for value in vars(_spoilt(_batch())).values()))
+    whole = LabelBatch(*(value[order] for value in vars(_spoilt(_batch())).values()))
     (own,) = micro_batches(whole, distributed.world_size())[distributed.rank() :][:1]
     losses, gradients = _loss_and_gradients(own)
     weight = distributed.total(torch.tensor(losses.weight))
