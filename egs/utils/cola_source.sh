@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154
+# shellcheck shell=bash disable=SC2154,SC2086
 # Sourced by every cola_source/run.sh after its stages 0 (prepare) and 1 (separate): both arms, their
 # probes and a report. Wants exp_dir, launch, seeds, and, as lists of options:
 #   cola_options, source_options    of the two arms: settings of encoder, views, loop
