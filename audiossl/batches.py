@@ -162,8 +162,10 @@ class LayerBatch:
     """Padded with zeros at the end."""
     lengths: Int[Tensor, " batch"]
     """Valid frames."""
-    times: Float[Tensor, " frames"]
-    """Seconds at the center of each frame."""
+    first_time: float
+    """Seconds at the center of the first frame."""
+    frame_rate: float
+    """Frames a second."""
     targets: Shaped[Tensor, "batch *most"]
     """Those of a `LabelBatch`."""
     counts: Int[Tensor, " batch"]

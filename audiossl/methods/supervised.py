@@ -277,10 +277,8 @@ def _check(config: SupervisedConfig, outputs: Outputs, facts: InputFacts) -> Non
 
 def _of_layers(batch: LayerBatch) -> Frames:
     layers = batch.layers.unbind(dim=1)
-    gap = batch.times[1] - batch.times[0] if len(batch.times) > 1 else torch.ones(())
-    return Frames(
-        layers[-1], batch.lengths, float(1 / gap), layers=layers, first_time=float(batch.times[0])
-    )
+    rate, first = batch.frame_rate, batch.first_time
+    return Frames(layers[-1], batch.lengths, rate, layers=layers, first_time=first)
 
 
 def _mixup_draws(rows: int, beta: float, generator: torch.Generator) -> Float[Tensor, "rows two"]:

@@ -149,10 +149,8 @@ class LayerSource:
         frames = [self.cache.layers(int(self.cuts.cuts[item])).swapaxes(0, 1) for item in items]
         layers, lengths = padded(frames)
         targets, counts = padded(self.source.targets[item] for item in items)
-        times = self.cache.first + self.cache.period * torch.arange(
-            layers.shape[1], dtype=torch.float64
-        )
-        return LayerBatch(layers.transpose(1, 2).float(), lengths, times, targets, counts)
+        layers, rate = layers.transpose(1, 2).float(), 1 / self.cache.period
+        return LayerBatch(layers, lengths, self.cache.first, rate, targets, counts)
 
 
 def _check(layers: Tensor, cut: str) -> None:

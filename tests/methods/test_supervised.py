@@ -171,9 +171,14 @@ def test_frames_of_layers_and_waveforms_are_scored_alike():
     with torch.no_grad():
         frames = encoder(batch.waveforms, batch.lengths)
     layers = LayerBatch(
-        torch.stack(frames.layers, dim=1), frames.lengths_of_layers, frames.times_of_layers,
-        segments, batch.counts,
+        torch.stack(frames.layers, dim=1), frames.lengths_of_layers,
+        float(frames.times_of_layers[0]), frames.layer_rate or frames.frame_rate, segments,
+        batch.counts,
     )  # fmt: skip
     one, other = (method(b, 0, torch.Generator()) for b in (batch, layers))
     torch.testing.assert_close(one.total, other.total)
     assert one.weight == float(frames.lengths_of_layers.sum())
+    # Of parts, which need not have as many rows as there are frames.
+    parts = [method(part, 0, torch.Generator()) for part in micro_batches(layers, 2)]
+    mean = sum(part.total * part.weight for part in parts) / one.weight
+    torch.testing.assert_close(mean, one.total)

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from egs.librispeech.local.labels import rows as librispeech
 
 from audiossl.data.text_units import normalized, read_lexicon
+from egs.librispeech.spear.local.labels import rows as librispeech
 from egs.utils.tables import write_table
 
 Row = dict[str, str]
