@@ -5,7 +5,7 @@
 #   probe_cuts, tasks               what is probed
 #   embed_options, fit_options      how
 # Besides, if they are set: at_once=true, both arms of a seed run at the same time, with one thread each; further_encoders,
-# more rows of the tables.
+# more rows of the tables; random_seeds, a list.
 
 # Runs a command, beside others if both arms are to run at once.
 arm() {
@@ -42,7 +42,7 @@ done
 
 if stage 4 "probes: encoders, $probe_cuts -> $exp_dir/embeddings -> $exp_dir/fit"; then
   run $launch recipes.probe.embed "${embed_options[@]}" --cuts "$probe_cuts" \
-    --encoders "{$encoders${further_encoders:-}}" --random_seeds "[0, 1, 2]" --output "$exp_dir/embeddings"
+    --encoders "{$encoders${further_encoders:-}}" --random_seeds "${random_seeds:-[0, 1, 2]}" --output "$exp_dir/embeddings"
   run $launch recipes.probe.fit --config "$tasks" "${fit_options[@]}" --resources.workers 2 \
     --cuts "$probe_cuts" --embeddings "$exp_dir/embeddings" --output "$exp_dir/fit"
 fi
