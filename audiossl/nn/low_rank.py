@@ -1,8 +1,8 @@
 """LoRA: linear layers learn a change of low rank, and their own weights stay as they are.
 
 Source: Hu et al. (2021), "LoRA: Low-Rank Adaptation of Large Language Models"; W + (alpha / r) B A,
-with B of zeros at first. It is a parametrization of the weight and not a module around the layer,
-as in PEFT: attentions that hand `projection.weight` to a function (WavLM's in transformers, and
+with B of zeros at first. It is a parametrization of the weight and not a module around the layer:
+attentions that hand `projection.weight` to a function (WavLM's in transformers, and
 torch's) would leave such a module out, and it would learn nothing.
 """
 
