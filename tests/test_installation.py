@@ -35,5 +35,5 @@ def test_the_other_library_of_the_name_is_noticed(tmp_path, monkeypatch):
     assert strangers() == ["audiossl 1.3"]
     first = next(doctor.examine())
     assert first.works is False
-    assert "another library" in first.found
+    assert "another library" in first.details
     assert first.cure.startswith("pip uninstall audiossl, then in /")

@@ -37,7 +37,7 @@ def test_a_broken_promise_is_found(encoder, broken):
 
 
 def _found(encoder) -> dict[str, tuple]:
-    return {f.name: (f.holds, f.found) for f in check_encoder(encoder.eval())}
+    return {f.name: (f.holds, f.details) for f in check_encoder(encoder.eval())}
 
 
 def test_figures_are_in_units_that_a_reader_can_follow():
