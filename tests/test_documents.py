@@ -119,7 +119,7 @@ def run_module(block: Block, words: list[str], *, parse_only: bool) -> None:
         paths = [word for word in settings if word.startswith("tests/")]
         assert paths
         assert all((ROOT / path).exists() for path in paths)
-    elif not name.startswith("recipes."):
+    elif not name.startswith("recipes.") or name.startswith("recipes.benchmark."):
         import_module(name)
     elif "[--" in block.content or "--help" in settings:
         assert import_module(name).Config

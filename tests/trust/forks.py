@@ -23,6 +23,8 @@ WORK = {
     "recipes.prepare.folder": "prepare",
     "recipes.prepare.kaldi": "prepare",
     "recipes.prepare.lhotse": "prepare",
+    "recipes.prepare.hear": "prepare",
+    "recipes.prepare.tars": "prepare",
     "recipes.source_association.separate": "separate",
     "recipes.spear.embed_sample": "embed_sample",
     "recipes.spear.train_quantizer": "train",
