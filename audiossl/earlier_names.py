@@ -18,8 +18,12 @@ def renamed(content: Mapping[str, Any]) -> dict[str, Any]:
         >>> renamed({"sides": 2, "codebook.entries.side_idle": 0})
         {'modalities': 2, 'codebook.entries.modality_idle': 0}
     """
-    parts = {name: name.rpartition(".") for name in content}
-    return {
-        place + dot + NOW.get(last, last): content[name]
-        for name, (place, dot, last) in parts.items()
-    }
+    return {_now(name): value for name, value in content.items()}
+
+
+def _now(name: Any) -> Any:
+    """Translate a name; what else YAML has as keys is left to whoever checks settings."""
+    if not isinstance(name, str):
+        return name
+    place, dot, last = name.rpartition(".")
+    return place + dot + NOW.get(last, last)
