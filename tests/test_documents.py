@@ -30,6 +30,8 @@ from tests.documents import (
 from tests.egs.layouts import environment
 from tests.experiment import stage
 
+PARSED = ("recipes.probe.sequence", "recipes.finetune")
+"""Stages that run on corpora of their own, with texts and turns, in tests/recipes."""
 SMALLER = {
     "recipes.cola.pretrain": [
         "--loop.steps", "2", "--batch_size", "4", "--encoder.width", "0.1",
@@ -123,7 +125,7 @@ def run_module(block: Block, words: list[str], *, parse_only: bool) -> None:
         import_module(name)
     elif "[--" in block.content or "--help" in settings:
         assert import_module(name).Config
-    elif parse_only or "..." in settings or block.document.endswith("RESULTS.md"):
+    elif parse_only or name in PARSED or "..." in settings or block.document.endswith("RESULTS.md"):
         parse_stage(name, settings)
     else:
         run_stage(name, [*settings, *smaller(name, settings)])

@@ -17,7 +17,7 @@ arm() {
   fi
 }
 
-# Random encoders have three seeds whatever the arms have: one draw can be lucky.
+# Random encoders have three seeds unless random_seeds says otherwise: one draw can be lucky.
 encoders="" runs=""
 for seed in $seeds; do
   arms=()
