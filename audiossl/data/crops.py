@@ -58,7 +58,7 @@ class CropsConfig:
 
 
 class CropPlan:
-    """Which crops each batch has: a function of (seed, number)."""
+    """The crops of each batch: a function of (seed, number)."""
 
     size_setting = "crops.multiple"
 

@@ -23,7 +23,7 @@ from audiossl.nn.padding import padded
 
 @dataclass(frozen=True, kw_only=True)
 class LabeledConfig:
-    """Which cuts, and which of their labels."""
+    """Cuts to train on, and the label that is predicted."""
 
     label: str
     """Name of the label: text, tags, category, ...; several joined by "+" (action+object) are

@@ -217,5 +217,5 @@ def _each(
 def _unless_silent(changed: Rows, rows: Rows) -> Rows:
     """Take back what has made silence, or no number, of a crop."""
     loudness = changed.square().mean(dim=1).sqrt()
-    heard = loudness > SILENT * rows.square().mean(dim=1).sqrt()
-    return _where(heard & loudness.isfinite(), changed, rows)
+    audible = loudness > SILENT * rows.square().mean(dim=1).sqrt()
+    return _where(audible & loudness.isfinite(), changed, rows)

@@ -51,7 +51,7 @@ class Pairs:
 
     @cached_property
     def all_active(self) -> Bool[Tensor, " whole"]:
-        """Which positives of all ranks are there."""
+        """Whether the positive of each pair of all ranks is there."""
         return distributed.gather(self.active)
 
     @cached_property

@@ -298,7 +298,7 @@ def _fitted(
 def _pooled(
     hidden: Bool[Tensor, "batch frames"], hop: int, size: int
 ) -> Bool[Tensor, "batch size"]:
-    """Which frames of the encoder are hidden: at least half of their feature frames are."""
+    """Find hidden frames of the encoder: those of which at least half the feature frames are."""
     padded = F.pad(hidden.float(), (0, max(0, hop * size - hidden.shape[1])))
     return F.avg_pool1d(padded, hop)[:, :size] >= 0.5
 

@@ -28,7 +28,7 @@ from audiossl.models.encoder import FeatureEncoder
 from audiossl.nn.slow_copy import SlowCopy
 from audiossl.nn.weights import load_exactly
 
-KEPT = "kept."
+FROZEN = "frozen."
 """Prefix of the names of frozen encoders among those of a method's weights."""
 
 
@@ -77,7 +77,7 @@ class ModelContrast(nn.Module):
             self.register_parameter(name, parameter)
         self.config, self.data = config, data
         encoder = method.get_submodule("encoder")
-        self.kept = nn.ModuleDict({name: SlowCopy(encoder) for name in ("reference", "previous")})
+        self.frozen = nn.ModuleDict({name: SlowCopy(encoder) for name in ("reference", "previous")})
         self._steps = 0
 
     def keep_previous(self, state: Mapping[str, Tensor], source: str) -> None:
@@ -88,7 +88,7 @@ class ModelContrast(nn.Module):
         """
         prefix = "encoder."
         own = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}
-        load_exactly(self.kept["previous"].get_submodule("network"), own, source)
+        load_exactly(self.frozen["previous"].get_submodule("network"), own, source)
 
     def forward(self, batch: Any, step: int, generator: torch.Generator) -> Losses:
         """Compute the method's losses, and add the term."""
@@ -109,7 +109,7 @@ class ModelContrast(nn.Module):
         if isinstance(self._method[0], AfterUpdate):
             self._method[0].after_update()
         if isinstance(self.config, ForgettingConfig) and self._steps % self.config.stage == 0:
-            self.kept["previous"].follow(self.encoder, 0.0)  # type: ignore[operator]
+            self.frozen["previous"].follow(self.encoder, 0.0)  # type: ignore[operator]
 
     def train(self, mode: bool = True) -> "ModelContrast":
         """Change the mode of the method, too."""
@@ -126,9 +126,9 @@ class ModelContrast(nn.Module):
         context = context_of(step, self.data, generator)
         own = encoder.encode_features(features, lengths, context).clip
         with torch.no_grad():
-            frozen: Any = self.kept.values()
+            frozen: Any = self.frozen.values()
             reference, previous = (
-                kept.network.encode_features(features, lengths).clip for kept in frozen
+                copy.network.encode_features(features, lengths).clip for copy in frozen
             )
         there = (lengths > 0).to(own)
         each = model_contrast(own, reference, previous, self.config.temperature)
@@ -137,7 +137,7 @@ class ModelContrast(nn.Module):
 
 def without_kept(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Leave the frozen encoders out of a method's weights."""
-    return {name: value for name, value in state.items() if not name.startswith(KEPT)}
+    return {name: value for name, value in state.items() if not name.startswith(FROZEN)}
 
 
 def with_term(

@@ -30,7 +30,7 @@ OVERLAPS: dict[View, int] = {"waveform": 1, "mdct": MDCT_OVERLAP, "stft": STFT_O
 
 @dataclass(frozen=True, kw_only=True)
 class ProjectedConfig:
-    """Which view, and the network behind it."""
+    """A view of the waveform, and the network behind it."""
 
     kind: Literal["projected"] = "projected"
     view: View = "waveform"

@@ -13,7 +13,7 @@ SETTINGS = (
     "fairseq.", "omegaconf.", "argparse.Namespace", "typing.", "enum.", "collections.defaultdict",
     *(f"builtins.{kind}" for kind in _TYPES),
 )  # fmt: skip
-"""Of what the settings are made that training code of others keeps beside weights: full names of
+"""Classes of the settings that other training code keeps beside weights: full names of
 classes, or packages, which end in a dot."""
 _PICKLES_OF_OLD_FILES = 4
 """A magic number, the version, the system, and the content, before torch 1.6."""

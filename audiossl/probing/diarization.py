@@ -59,11 +59,11 @@ def diarization_errors(
     shared = (true * lengths) @ other.T
     rows, columns = linear_sum_assignment(-shared)
     right = float(shared[rows, columns].sum())
-    speaking, heard = true.sum(axis=0), other.sum(axis=0)
+    speaking, detected = true.sum(axis=0), other.sum(axis=0)
     return DiarizationErrors(
-        missed=float((np.maximum(speaking - heard, 0) * lengths).sum()),
-        false_alarm=float((np.maximum(heard - speaking, 0) * lengths).sum()),
-        confusion=max(0.0, float((np.minimum(speaking, heard) * lengths).sum()) - right),
+        missed=float((np.maximum(speaking - detected, 0) * lengths).sum()),
+        false_alarm=float((np.maximum(detected - speaking, 0) * lengths).sum()),
+        confusion=max(0.0, float((np.minimum(speaking, detected) * lengths).sum()) - right),
         speech=float((speaking * lengths).sum()),
     )
 

@@ -60,7 +60,7 @@ class Heads:
     norm: Standardizer | None
 
     def logits(self, vectors: Float[np.ndarray, "rows dim"], chosen: Sequence[int]) -> Tensor:
-        """Compute what some of the heads say of rows: (chosen, rows, classes)."""
+        """Compute the logits of some of the heads: (chosen, rows, classes)."""
         device = self.weights[0].device
         rows = torch.from_numpy(self.norm(vectors) if self.norm else vectors).to(device)
         weights = [weight[list(chosen)] for weight in self.weights]
@@ -185,7 +185,7 @@ class _Training:
         return torch.from_numpy(np.stack(rows)).to(self.device)
 
     def _beginnings(self) -> list[Tensor]:
-        """Draw weights as `nn.Linear` does; a seed draws the same for every rate and embedding."""
+        """Draw what `torch.manual_seed` and `nn.Linear` do, alike for every rate and embedding."""
         plan, dim, classes = self.plan, self.train.shape[2], self.targets.shape[1]
         sizes = [(dim, plan.hidden), (plan.hidden, classes)] if plan.hidden else [(dim, classes)]
         copies = (len(self.problems), 1, len(plan.rates), 1, 1)
@@ -196,10 +196,10 @@ class _Training:
         ]
         generators = [torch.Generator().manual_seed(seed) for seed in plan.seeds]
         for inputs, outputs in sizes:
-            for shape in ((inputs, outputs), (1, outputs)):
+            for shape in ((outputs, inputs), (outputs, 1)):
                 draws = [
-                    torch.empty(shape).uniform_(-(inputs**-0.5), inputs**-0.5, generator=generator)
-                    for generator in generators
+                    torch.empty(shape).uniform_(-(inputs**-0.5), inputs**-0.5, generator=one).T
+                    for one in generators
                 ]
                 tensors.append(torch.stack(draws)[None, :, None].repeat(copies).flatten(0, 2))
         return tensors
@@ -262,10 +262,10 @@ class _Training:
             weights = [weight[number * each : (number + 1) * each] for weight in self.weights]
             with torch.no_grad():
                 rows = self.valid[number].expand(each, -1, -1)
-                said = probabilities(
+                predicted = probabilities(
                     _logits(weights, rows, self.plan.norm == "layer"), problem.kind
                 )
-            scores += [problem.validation(one) for one in said]
+            scores += [problem.validation(one) for one in predicted]
         return np.array(scores)
 
 

@@ -89,15 +89,15 @@ def _fit_by_folds(config: LinearConfig, problem: Problem) -> Fitted:
     """Choose C by what probes of the other folds say of each item."""
     items = problem.train.followed_by(problem.valid)
     folds = items.folds(FOLDS)
-    said = np.zeros((len(config.costs), *items.targets.shape), np.float32)
+    predicted = np.zeros((len(config.costs), *items.targets.shape), np.float32)
     for fold in range(FOLDS):
         held_out = items.chosen(folds == fold)
         scaled, path = _fit_path(config, items.chosen(folds != fold), problem.kind)
         rows = scaled(held_out.vectors)
-        for one, weights in zip(said, path, strict=True):
+        for one, weights in zip(predicted, path, strict=True):
             one[folds == fold] = held_out.by_item(weights.probabilities(rows, problem.kind))
     metric = metric_of(problem.metric).over(problem.classes)
-    scores = [plain(metric, items.targets, one) for one in said]
+    scores = [plain(metric, items.targets, one) for one in predicted]
     return _fitted(config, problem.kind, scores, *_fit_path(config, items, problem.kind))
 
 

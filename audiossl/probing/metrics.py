@@ -58,7 +58,7 @@ class Metric:
     """Kinds of tasks whose tables list it beside the metric that the task itself names."""
     credit: Callable[[tuple[str, ...]], Credit] | None = None
     """Credit of taking one class for another, from the names of the classes, where it depends on
-    them: rows are what is right, columns what is said. It takes the place of `function`."""
+    them: rows are what is right, columns what is predicted. It takes the place of `function`."""
 
     def over(self, classes: tuple[str, ...]) -> "Metric":
         """Settle what depends on the names of the classes."""
@@ -129,16 +129,16 @@ def r2(targets: Targets, scores: Scores, weights: Weights) -> Values:
 
 
 def pearson(targets: Targets, scores: Scores, weights: Weights) -> Values:
-    """Correlation of numbers with what is said of them; 0 if the same is said of all."""
+    """Correlation of numbers with what is predicted of them; 0 if the same is predicted of all."""
     total = weights.sum(axis=1)
     left, right = (
         part - _divided(weights @ part, total)[:, None]
         for part in (targets[:, 0].astype(np.float64), scores[:, 0].astype(np.float64))
     )
-    spread, said = (weights * left**2).sum(axis=1), (weights * right**2).sum(axis=1)
+    spread, predicted = (weights * left**2).sum(axis=1), (weights * right**2).sum(axis=1)
     together = (weights * left * right).sum(axis=1)
-    known = _divided(together, np.sqrt(spread * said))
-    return np.where((spread > 0) & (said <= 1e-12 * total), 0.0, known)
+    known = _divided(together, np.sqrt(spread * predicted))
+    return np.where((spread > 0) & (predicted <= 1e-12 * total), 0.0, known)
 
 
 def neg_mse(targets: Targets, scores: Scores, weights: Weights) -> Values:

@@ -36,13 +36,13 @@ def fit_ridge(costs: Sequence[float], problem: Problem) -> Fitted:
     shares = left.T @ (targets - mean)
     path = [right.T @ ((sizes / (sizes**2 + 1 / cost))[:, None] * shares) for cost in sorted(costs)]
 
-    def said(
+    def predict(
         vectors: Float[np.ndarray, "rows dim"], weights: Float[np.ndarray, "dim 1"]
     ) -> Float[np.ndarray, "rows 1"]:
         return (scaled(vectors) @ weights + mean).astype(np.float32)
 
-    scores = [problem.validation(said(problem.valid.vectors, weights)) for weights in path]
+    scores = [problem.validation(predict(problem.valid.vectors, weights)) for weights in path]
     best = int(np.argmax(scores))
     return Fitted(
-        {"C": sorted(costs)[best]}, scores[best], lambda vectors: said(vectors, path[best])[None]
+        {"C": sorted(costs)[best]}, scores[best], lambda vectors: predict(vectors, path[best])[None]
     )

@@ -79,7 +79,7 @@ def test_continued_pretraining_has_no_term_in_its_first_stage_and_keeps_its_enco
         assert float(method(pairs(), step, generator()).metrics["model_contrast"]) == 0
         moved(method)
         method.after_update()
-    kept = method.kept
+    kept = method.frozen
     for name, value in method.encoder.state_dict().items():
         assert torch.equal(kept["previous"].network.state_dict()[name], value)
         assert torch.equal(kept["reference"].network.state_dict()[name], released[name])
@@ -94,7 +94,7 @@ def test_weights_keep_their_names_and_the_mode_reaches_the_method():
     assert not held._method[0].training
     assert not held.encoder.training
     assert held.train()._method[0].training
-    assert not held.kept["reference"].network.training
+    assert not held.frozen["reference"].network.training
 
 
 def test_cuts_are_compared_as_far_as_they_go():

@@ -50,11 +50,9 @@ def test_a_head_is_trained_as_torch_would():
              final_rate=0.1, keep="last", weight_decay=0.01),
         [problem],
     )  # fmt: skip
-    model = nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 3))
-    draws = torch.Generator().manual_seed(5)
-    with torch.no_grad():
-        model[1].weight.copy_(torch.empty(8, 3).uniform_(-(8**-0.5), 8**-0.5, generator=draws).T)
-        model[1].bias.copy_(torch.empty(3).uniform_(-(8**-0.5), 8**-0.5, generator=draws))
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        model = nn.Sequential(nn.LayerNorm(8), nn.Linear(8, 3))
     optimizer = torch.optim.Adam(model.parameters(), lr=rate, weight_decay=0.01)
     rows = torch.from_numpy(problem.train.vectors)
     labels = torch.from_numpy(problem.train.targets.argmax(axis=1))

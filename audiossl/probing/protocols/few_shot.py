@@ -1,7 +1,7 @@
 """Eight items a class, ten draws: the classification of MAEB, the audio tasks of MTEB.
 
 Source: `mteb` 2.26, `abstasks/classification.py` and `multilabel_classification.py`. Of several
-classes one is told by logistic regression with scikit-learn's settings; of any number of them by
+classes one is predicted by logistic regression with scikit-learn's settings; of any number of them by
 the five nearest items. Nothing is chosen, so that validation items are not used.
 """
 
@@ -107,11 +107,11 @@ def _fitted(
 def _probabilities(
     model: Any, vectors: Float[np.ndarray, "rows dim"], classes: int
 ) -> Float[np.ndarray, "rows classes"]:
-    said = model.predict_proba(vectors)
+    predicted = model.predict_proba(vectors)
     result = np.zeros((len(vectors), classes), np.float32)
-    if isinstance(said, list):  # a table for each class: absent and present, or one of the two
-        for column, (table, known) in enumerate(zip(said, model.classes_, strict=True)):
+    if isinstance(predicted, list):  # a table for each class: absent and present, or one of the two
+        for column, (table, known) in enumerate(zip(predicted, model.classes_, strict=True)):
             result[:, column] = table @ (np.asarray(known) == 1)
     else:
-        result[:, model.classes_] = said
+        result[:, model.classes_] = predicted
     return result

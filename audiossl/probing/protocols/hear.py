@@ -94,7 +94,7 @@ def fit_hear(config: HearConfig, problem: Problem, device: torch.device | None =
     point, (score, network) = config.grid[best], trained[best]
 
     def predict(vectors: Float[np.ndarray, "rows dim"]) -> Float[np.ndarray, "runs rows classes"]:
-        return _said(network, torch.from_numpy(vectors).to(device), problem.kind)[None]
+        return _predicted(network, torch.from_numpy(vectors).to(device), problem.kind)[None]
 
     choice = {"layers": point.layers, "rate": point.rate, "init": point.init}
     return Fitted(choice, score, predict)
@@ -126,7 +126,7 @@ def trained_mlp(
             _learn(network, optimizer, batches, problem.kind)
             if epoch % config.check_every and epoch != config.epochs:
                 continue
-            score = problem.validation(_said(network, valid, problem.kind))
+            score = problem.validation(_predicted(network, valid, problem.kind))
             waited = waited + 1 if score <= best else 0
             if score > best:
                 best = score
@@ -176,7 +176,7 @@ def _learn(
         optimizer.step()
 
 
-def _said(network: nn.Module, rows: Tensor, kind: str) -> Float[np.ndarray, "rows classes"]:
+def _predicted(network: nn.Module, rows: Tensor, kind: str) -> Float[np.ndarray, "rows classes"]:
     network.eval()
     with torch.no_grad():
         logits = network(rows)

@@ -18,6 +18,7 @@ import webdataset
 from torch import nn
 from xares import task
 from xares.common import XaresSettings
+from xares.models.simple import Mlp
 
 from tests.probing.protocols.toy_encoder import Toy
 
@@ -39,6 +40,17 @@ class ToyEncoder(nn.Module):
         return self.toy(audio).vectors
 
 
+class Seeded(Mlp):
+    """X-ARES' head, whose weights begin as the seed says, in every fold.
+
+    It seeds torch once, and what is drawn before the first head depends on how embeddings are read.
+    """
+
+    def __init__(self, *arguments, **settings):
+        torch.manual_seed(42)
+        super().__init__(*arguments, **settings)
+
+
 def main(folder: Path, classes: int) -> None:
     webdataset.torch_audio = decoded
     settings = {
@@ -49,6 +61,7 @@ def main(folder: Path, classes: int) -> None:
     if folds:
         settings["k_fold_splits"] = list(range(1, len(folds) + 1))
     found = task.XaresTask(task.TaskConfig(**settings))
+    found.mlp_model = Seeded
     (folder / "toy" / XaresSettings().audio_ready_filename).touch()
     found.make_encoded_tar()
     print("scores:", json.dumps({"mlp": found.run_mlp()[0], "knn": found.run_knn()[0]}))
