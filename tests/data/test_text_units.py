@@ -3,9 +3,9 @@ import unicodedata
 
 import pytest
 
-from audiossl.data.labeled_cuts import Symbols
 from audiossl.data.text_units import TextUnits, normalized, read_lexicon, text_units, vocabulary_of
 from audiossl.errors import Skip, UserError
+from audiossl.probing.sequence_tasks import targets_of
 
 
 def test_texts_that_are_read_alike_are_equal():
@@ -22,8 +22,9 @@ def test_words_of_every_script_stay_whole_in_every_form_of_unicode(text):
     assert len(written.split()) == len(text.split())
     for form in ("NFC", "NFD", "NFKC", "NFKD"):
         assert normalized(unicodedata.normalize(form, text)) == written
-    symbols = Symbols.of([text])
-    assert symbols.decode(symbols.encode(unicodedata.normalize("NFD", text))) == written
+    symbols = targets_of("characters", [[text]])
+    numbers = symbols.encode([unicodedata.normalize("NFD", text)], "cut")
+    assert symbols.decode(numbers) == written
 
 
 def test_apostrophes_are_one_letter_however_they_are_set():
