@@ -1,8 +1,8 @@
 """Eight items a class, ten draws: the classification of MAEB, the audio tasks of MTEB.
 
 Source: `mteb` 2.26, `abstasks/classification.py` and `multilabel_classification.py`. Of several
-classes one is predicted by logistic regression with scikit-learn's settings; of any number of them by
-the five nearest items. Nothing is chosen, so that validation items are not used.
+classes one is predicted by logistic regression with scikit-learn's settings; of any number of them
+by the five nearest items. Nothing is chosen, so that validation items are not used.
 """
 
 import warnings
