@@ -287,7 +287,9 @@ class _Reader:
         if not isinstance(value, dict):
             self.refuse(path, "names and values", value)
         return {
-            str(name): self.value(kind, item, f"{path}.{name}", dataclasses.MISSING)
+            str(name): self.value(
+                kind, item, f"{path}.{name}" if path else str(name), dataclasses.MISSING
+            )
             for name, item in value.items()
         }
 

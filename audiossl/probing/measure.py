@@ -29,6 +29,7 @@ from audiossl.probing.protocols.xares import (
     fit_xares_linear,
     fit_xares_neighbors,
 )
+from audiossl.probing.results import NO_PROBE, Score, TaskResults
 from audiossl.probing.tasks import Split, Task
 
 OneByOne: TypeAlias = (
@@ -229,13 +230,15 @@ def majority(task: Task) -> Predictions:
     """Say of every test item what is most frequent in train: the same for all."""
     if task.config.kind == "events":
         nothing = counted(task)
-        return predictions_of(nothing, "majority", "none", nothing.targets[task.rows("test")][None])
+        return predictions_of(
+            nothing, "majority", NO_PROBE, nothing.targets[task.rows("test")][None]
+        )
     shares = [
         np.tile(turn.targets[turn.rows("train")].mean(axis=0), (len(turn.rows("test")), 1))
         for turn in task.rounds()
     ]
     runs = np.concatenate(shares)[None]
-    return predictions_of(task, "majority", "none", runs)
+    return predictions_of(task, "majority", NO_PROBE, runs)
 
 
 def chance_scores(task: Task) -> dict[str, float]:
@@ -246,9 +249,9 @@ def chance_scores(task: Task) -> dict[str, float]:
 
 def intervals(
     predictions: Predictions, names: tuple[str, ...], config: BootstrapConfig
-) -> dict[str, dict[str, float]]:
+) -> dict[str, Score]:
     """Score predictions by several metrics, each with its interval."""
-    return {name: asdict(interval(metric_of(name), predictions, config)) for name in names}
+    return {name: Score.of(interval(metric_of(name), predictions, config)) for name in names}
 
 
 def metrics_of(task: Task) -> tuple[str, ...]:
@@ -256,24 +259,25 @@ def metrics_of(task: Task) -> tuple[str, ...]:
     return reported_metrics(task.config.kind, task.config.metric, task.config.also)
 
 
-def described(task: Task) -> Mapping[str, Any]:
-    """Describe a task for the record: sizes, classes, what was left out."""
+def described(task: Task) -> TaskResults:
+    """Describe a task for the record, before it has rows: sizes, classes, what was left out."""
     rows = {split: task.rows(split) for split in ("train", "valid", "test")}
-    return {
-        "name": task.config.name,
-        "label": task.config.label,
-        "kind": task.config.kind,
-        "metric": task.config.metric,
-        "family": task.config.family or task.config.name,
-        "note": task.config.note,
-        "classes": list(task.classes),
-        "left_out": list(task.left_out),
-        "items": {split: len(chosen) for split, chosen in rows.items()},
-        "groups": {split: len(set(task.groups[chosen])) for split, chosen in rows.items()},
-        "positives": {
-            split: task.targets[chosen].sum(axis=0).tolist() for split, chosen in rows.items()
+    return TaskResults(
+        name=task.config.name,
+        label=task.config.label,
+        kind=task.config.kind,
+        metric=task.config.metric,
+        family=task.config.family or task.config.name,
+        note=task.config.note,
+        classes=tuple(task.classes),
+        left_out=tuple(task.left_out),
+        items={split: len(chosen) for split, chosen in rows.items()},
+        groups={split: len(set(task.groups[chosen])) for split, chosen in rows.items()},
+        positives={
+            split: tuple(map(float, task.targets[chosen].sum(axis=0)))
+            for split, chosen in rows.items()
         },
-    }
+    )
 
 
 def _check_scorable(task: Task) -> None:

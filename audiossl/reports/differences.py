@@ -1,16 +1,13 @@
 """Paired differences between encoders as figures: an interval beside zero, and what it says."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
-from typing import Any
 
+from audiossl.probing.results import Difference, TaskResults
 from audiossl.reports.scores import PROBES, label, task_head
 
-Task = Mapping[str, Any]
-Row = Mapping[str, Any]
 
-
-def overview_of_differences(tasks: Sequence[Task]) -> str:
+def overview_of_differences(tasks: Sequence[TaskResults]) -> str:
     """Write pairs of encoders against tasks, under the first probe."""
     pairs = dict.fromkeys(_pair(row) for task in tasks for row in _first_probe(task))
     if not pairs:
@@ -27,38 +24,28 @@ def overview_of_differences(tasks: Sequence[Task]) -> str:
     )
 
 
-def task_differences(task: Task) -> str:
+def task_differences(task: TaskResults) -> str:
     """Draw the differences of a task, a figure a probe, on one axis."""
-    rows = task.get("differences", [])
+    rows = task.differences
     if not rows:
         return ""
-    ends = [abs(row["difference"][end] or 0.0) for row in rows for end in ("low", "high", "score")]
+    scores = [row.difference for row in rows]
+    ends = [abs(end or 0.0) for score in scores for end in (score.low, score.high, score.score)]
     most = max(0.05, 1.05 * max(ends))
-    probes = dict.fromkeys(row["probe"] for row in rows)
-    figures = "".join(_forest([r for r in rows if r["probe"] == p], p, most) for p in probes)
+    probes = dict.fromkeys(row.probe for row in rows)
+    figures = "".join(_forest([r for r in rows if r.probe == p], p, most) for p in probes)
     return f'<div class="grid">{figures}</div>'
 
 
-def verdict(row: Row) -> str:
-    """Say whether an interval leaves out zero: "better", "worse", or "undecided"."""
-    low, high = row["difference"]["low"], row["difference"]["high"]
-    if low is not None and low > 0:
-        return "better"
-    return "worse" if high is not None and high < 0 else "undecided"
-
-
-def signed(row: Row) -> tuple[str, str]:
+def signed(row: Difference) -> tuple[str, str]:
     """Write a difference and its interval."""
-    difference = row["difference"]
-    interval = (
-        f"{difference['low']:+.3f} to {difference['high']:+.3f}"
-        if difference["low"] is not None
-        else ""
-    )
-    return f"{difference['score']:+.3f}", interval
+    score = row.difference
+    has_ends = score.low is not None and score.high is not None
+    interval = f"{score.low:+.3f} to {score.high:+.3f}" if has_ends else ""
+    return f"{score.value:+.3f}", interval
 
 
-def _forest(rows: Sequence[Row], probe: str, most: float) -> str:
+def _forest(rows: Sequence[Difference], probe: str, most: float) -> str:
     body = "".join(_line(row, most) for row in rows)
     ticks = "".join(
         f'<span style="left:{_place(tick, most)}">{_tick(tick)}</span>'
@@ -72,33 +59,30 @@ def _forest(rows: Sequence[Row], probe: str, most: float) -> str:
     )
 
 
-def _line(row: Row, most: float) -> str:
-    difference = row["difference"]
-    low, high = (
-        difference["score"] if difference[end] is None else difference[end]
-        for end in ("low", "high")
-    )
+def _line(row: Difference, most: float) -> str:
+    value = row.difference.value
+    low, high = row.difference.ends or (value, value)
     width = 100 * (high - low) / (2 * most)
     marks = (
         f'<i class="chance" style="left:50%"></i><i class="interval" '
         f'style="left:{_place(low, most)};width:{width:.2f}%"></i>'
-        f'<i class="dot" style="left:{_place(difference["score"], most)}"></i>'
+        f'<i class="dot" style="left:{_place(value, most)}"></i>'
     )
     return (
-        f'<tr class="{verdict(row)}"><th>{_said(*_pair(row))}</th>'
+        f'<tr class="{row.verdict}"><th>{_said(*_pair(row))}</th>'
         f'<td><div class="track">{marks}</div></td><td class="figure">{_figure(row)}</td></tr>'
     )
 
 
-def _cell(task: Task, row: Row | None) -> str:
+def _cell(task: TaskResults, row: Difference | None) -> str:
     if row is None:
         return "<td></td>"
-    return f'<td data-column="{escape(task["name"])}"><span>{_figure(row)}</span></td>'
+    return f'<td data-column="{escape(task.name)}"><span>{_figure(row)}</span></td>'
 
 
-def _figure(row: Row) -> str:
+def _figure(row: Difference) -> str:
     score, interval = signed(row)
-    return f'<span class="{verdict(row)}">{score}</span> <small>{interval}</small>'
+    return f'<span class="{row.verdict}">{score}</span> <small>{interval}</small>'
 
 
 def _said(encoder: str, reference: str) -> str:
@@ -106,13 +90,13 @@ def _said(encoder: str, reference: str) -> str:
     return f"{escape(encoder)} <small>over {escape(other)}</small>"
 
 
-def _pair(row: Row) -> tuple[str, str]:
-    return row["encoder"], row["reference"]
+def _pair(row: Difference) -> tuple[str, str]:
+    return row.encoder, row.reference
 
 
-def _first_probe(task: Task) -> list[Row]:
-    rows = task.get("differences", [])
-    return [row for row in rows if row["probe"] == rows[0]["probe"]]
+def _first_probe(task: TaskResults) -> list[Difference]:
+    rows = task.differences
+    return [row for row in rows if row.probe == rows[0].probe]
 
 
 def _tick(value: float) -> str:

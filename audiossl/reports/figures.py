@@ -8,6 +8,7 @@ from typing import Any
 
 from audiossl.atomic_files import atomic_write
 from audiossl.probing.metrics import metric_label
+from audiossl.probing.results import NO_PROBE, TaskResults
 from audiossl.reports.curves import Rows, points, shown_figures
 from audiossl.reports.maps import Maps
 from audiossl.reports.scores import label, ordered
@@ -18,7 +19,7 @@ _BASELINE = "#8d949b"
 
 
 def write_figures(
-    folder: Path, tasks: Sequence[Mapping[str, Any]], runs: Mapping[str, Rows], maps: Maps | None
+    folder: Path, tasks: Sequence[TaskResults], runs: Mapping[str, Rows], maps: Maps | None
 ) -> list[str]:
     """Draw what there is as PNG; return the names of the files."""
     figures = {"scores.png": _scores(tasks), "curves.png": _curves(runs), "map.png": _map(maps)}
@@ -103,23 +104,23 @@ def _curves(runs: Mapping[str, Rows]) -> Any:
     return figure
 
 
-def _scores(tasks: Sequence[Mapping[str, Any]]) -> Any:
+def _scores(tasks: Sequence[TaskResults]) -> Any:
     """Draw every task's scores under its first probe, with intervals."""
     if not tasks:
         return None
-    most = max(len({row["encoder"] for row in task["rows"]}) for task in tasks)
+    most = max(len({row.encoder for row in task.rows}) for task in tasks)
     figure, axes = _axes(len(tasks), 3.6, 0.6 + 0.28 * most)
     for axis, task in zip(axes, tasks, strict=True):
-        metric, first = task["metric"], task["rows"][0]["probe"]
-        rows = [row for row in ordered(task["rows"]) if row["probe"] in (first, "none")]
+        shown = (task.rows[0].probe, NO_PROBE)
+        rows = [row for row in ordered(task.rows) if row.probe in shown]
         for place, row in enumerate(rows[::-1]):
-            score = row["scores"][metric]
-            tone = PALETTE[0] if row["role"] == "encoder" else _BASELINE
-            if score.get("low") is not None:
-                axis.plot([score["low"], score["high"]], [place, place], color=tone, lw=1.4)
-            axis.plot(score["score"], place, "o", color=tone, ms=4.5)
-        axis.set_yticks(range(len(rows)), [label(r["encoder"], r["role"]) for r in rows[::-1]])
-        axis.set_title(f"{task['name']}: {metric_label(metric)}", fontsize=9, loc="left")
+            score = task.score(row)
+            tone = PALETTE[0] if row.role == "encoder" else _BASELINE
+            if score.ends:
+                axis.plot(score.ends, [place, place], color=tone, lw=1.4)
+            axis.plot(score.value, place, "o", color=tone, ms=4.5)
+        axis.set_yticks(range(len(rows)), [label(r.encoder, r.role) for r in rows[::-1]])
+        axis.set_title(f"{task.name}: {metric_label(task.metric)}", fontsize=9, loc="left")
         axis.set_xlim(left=min(0.0, axis.get_xlim()[0]))
     return figure
 

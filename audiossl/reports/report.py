@@ -4,10 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
-from typing import Any
 
 from audiossl.atomic_files import check_name, read_json, read_object, reading, write_text
 from audiossl.errors import UserError
+from audiossl.probing.predictions import seedless
+from audiossl.probing.results import EncoderFacts, Results, read_results
 from audiossl.reports.curves import Rows
 from audiossl.reports.differences import overview_of_differences, task_differences
 from audiossl.reports.facts import Record, facts_table, when_and_where
@@ -27,8 +28,8 @@ class Report:
     """What a page is made of."""
 
     title: str
-    scores: Mapping[str, Any]
-    """Content of scores.json."""
+    results: Results
+    """Of all tasks."""
     maps: Maps | None = None
     runs: Mapping[str, Rows] = field(default_factory=dict)
     """Name of a pretraining run to the lines of its metrics.jsonl."""
@@ -74,37 +75,41 @@ def read_report(
     behind = {"cuts": inputs["cuts"], **runs, "embed": inputs["embeddings"]}
     by_stage = {name: _record(folder) for name, folder in behind.items()}
     records = {name: entry for name, entry in by_stage.items() if entry} | {"fit": record}
-    scores = read_object(fitted / "scores.json", encoders=dict, tasks=list, bootstrap=dict)
+    results = read_results(fitted / "scores.json")
     return Report(
         title=title,
-        scores=scores,
-        maps=_maps(fitted / "map", scores["encoders"]),
+        results=results,
+        maps=_maps(fitted / "map", results.encoders),
         runs=rows,
         pairs=pairs,
         pages=pages,
         records=records,
-        warnings=leakage_warnings(fitted, inputs["cuts"], {name: by_stage[name] for name in runs}),
+        warnings=leakage_warnings(
+            fitted,
+            inputs["cuts"],
+            {name: by_stage[name] for name in runs} | _others(by_stage["embed"], runs),
+        ),
     )
 
 
 def write_report(report: Report, folder: Path) -> list[str]:
     """Write report.html, its figures as PNG and its tables as Markdown; return their names."""
-    tasks = report.scores["tasks"]
+    # Types are right, but a row may lack the metric of its task.
     with reading(Path("scores.json"), "output of recipes.probe.fit"):
-        drawn = write_figures(folder, tasks, report.runs, report.maps)
+        drawn = write_figures(folder, report.results.tasks, report.runs, report.maps)
         write_text(folder / "report.html", report_page(report))
-        results = results_markdown(report.title, report.scores, report.records)
+        results = results_markdown(report.title, report.results, report.records)
     write_text(folder / "results.md", results)
     return ["report.html", "results.md", *drawn]
 
 
 def report_page(report: Report) -> str:
     """Write the page."""
-    tasks = report.scores["tasks"]
+    tasks = report.results.tasks
     lead = paragraph(when_and_where(list(report.records.values())), "meta")
     sections = [
         Section("At a glance", overview(tasks) + overview_of_differences(tasks) + _how(report)),
-        Section("Standings", standings_section(report.scores, report.records)),
+        Section("Standings", standings_section(report.results, report.records)),
         Section("Scores", "".join(task_scores(task, task_differences(task)) for task in tasks)),
         Section("Training", _training(report.runs)),
         Section("Maps", maps_section(report.maps) if report.maps else ""),
@@ -115,11 +120,11 @@ def report_page(report: Report) -> str:
 
 
 def _how(report: Report) -> str:
-    bootstrap = report.scores["bootstrap"]
+    bootstrap = report.results.bootstrap
     note = (
         "Encoders are frozen. Probes are fitted on train, everything is chosen on valid, and test "
-        f"is scored once. Ranges hold {bootstrap['confidence']:.0%} of "
-        f"{bootstrap['replicates']} bootstrap draws of whole groups (recordings, songs) and of "
+        f"is scored once. Ranges hold {bootstrap.confidence:.0%} of "
+        f"{bootstrap.replicates} bootstrap draws of whole groups (recordings, songs) and of "
         "seeds. Baselines are gray; the best point estimate of a column is bold, which its range "
         "may not support. Differences are paired, on the same draws; those whose range leaves out "
         "zero are bold."
@@ -163,14 +168,25 @@ def _record(folder: Path) -> Record | None:
     return read_object(path, stage=str, finished=(str, type(None)), identity=dict, inputs=dict)
 
 
-def _maps(folder: Path, encoders: Mapping[str, Any]) -> Maps | None:
+def _others(embedded: Record | None, runs: Mapping[str, Path]) -> dict[str, Record | None]:
+    """Read the records of encoders that were embedded, and whose runs are not in the report."""
+    inputs = embedded["inputs"] if embedded else {}
+    folders = {
+        name.removeprefix("encoders."): Path(entry["path"])
+        for name, entry in inputs.items()
+        if name.startswith("encoders.")
+    }
+    return {name: _record(path) for name, path in folders.items() if seedless(name) not in runs}
+
+
+def _maps(folder: Path, encoders: Mapping[str, EncoderFacts]) -> Maps | None:
     labels = folder / ".labels.json"
     if not labels.exists():
         return None
     known = read_json(labels)
     # Of several seeds, the first is shown.
     systems: dict[str, list[list[float]]] = {}
-    for name, row in encoders.items():
-        system = label(name.partition("#")[0], row["role"])
+    for name, facts in encoders.items():
+        system = label(seedless(name), facts.role)
         systems.setdefault(system, read_json(folder / f"{name}.json")["places"])
     return Maps(known["projection"], known["ids"], known["labels"], systems)

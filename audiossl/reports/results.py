@@ -1,61 +1,62 @@
 """The tables of a report as Markdown, for a RESULTS.md: scores, differences, commands."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from audiossl.probing.metrics import metric_label
-from audiossl.reports.differences import signed, verdict
+from audiossl.probing.results import Results, TaskResults
+from audiossl.reports.differences import signed
 from audiossl.reports.facts import Record, when_and_where
 from audiossl.reports.scores import PROBES, label, ordered
 from audiossl.reports.standings import standings_note, standings_table
 
-Task = Mapping[str, Any]
 
-
-def results_markdown(title: str, scores: Mapping[str, Any], records: Mapping[str, Record]) -> str:
+def results_markdown(title: str, results: Results, records: Mapping[str, Record]) -> str:
     """Write scores and paired differences of every task and probe.
 
     Args:
         title: Heading.
-        scores: Content of scores.json.
+        results: Of all tasks.
         records: The stages behind it.
     """
-    bootstrap = scores["bootstrap"]
+    bootstrap = results.bootstrap
     blocks = [
         f"## {title}",
         when_and_where(list(records.values())),
-        f"Ranges hold {bootstrap['confidence']:.0%} of {bootstrap['replicates']} bootstrap draws "
+        f"Ranges hold {bootstrap.confidence:.0%} of {bootstrap.replicates} bootstrap draws "
         "of groups of test items and of seeds; differences are paired, and bold where their range "
         "leaves out zero.",
     ]
-    for probe, rows in scores.get("standings", {}).items():
-        blocks += [f"### All tasks, {PROBES.get(probe, probe).lower()}", standings_note(scores)]
-        blocks.append(_table(*standings_table(rows, scores, records)))
-    for task in scores["tasks"]:
+    for probe, rows in results.standings.items():
+        blocks += [
+            f"### All tasks, {PROBES.get(probe, probe).lower()}",
+            standings_note(results.tasks),
+        ]
+        blocks.append(_table(*standings_table(rows, results.encoders, records)))
+    for task in results.tasks:
         blocks += _task(task)
     commands = "\n".join(record["command"] for record in records.values())
     blocks.append(f"```sh\n{commands}\n```")
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _task(task: Task) -> Iterator[str]:
-    items, groups = task["items"]["test"], task["groups"]["test"]
-    yield f"### {task['name']}"
+def _task(task: TaskResults) -> Iterator[str]:
+    items, groups = task.items["test"], task.groups["test"]
+    yield f"### {task.name}"
     yield (
-        f"{metric_label(task['metric'])} over {len(task['classes'])} classes; {items} test items "
+        f"{metric_label(task.metric)} over {len(task.classes)} classes; {items} test items "
         f"in {groups} groups."
     )
-    if task.get("note"):
-        yield task["note"]
-    probes = list(dict.fromkeys(row["probe"] for row in task["rows"] if row["probe"] != "none"))
-    names = list(dict.fromkeys((row["encoder"], row["role"]) for row in ordered(task["rows"])))
+    if task.note:
+        yield task.note
+    probes = task.probes
+    names = list(dict.fromkeys((row.encoder, row.role) for row in ordered(task.rows)))
     rows = [
         [_named(task, name, role), *(_score(task, name, probe) for probe in probes)]
         for name, role in names
     ]
     yield _table(["", *(PROBES.get(probe, probe) for probe in probes)], rows)
-    if differences := task.get("differences"):
-        pairs = dict.fromkeys((row["encoder"], row["reference"]) for row in differences)
+    if task.differences:
+        pairs = dict.fromkeys((row.encoder, row.reference) for row in task.differences)
         yield _table(
             ["difference", *(PROBES.get(probe, probe) for probe in probes)],
             [
@@ -65,30 +66,26 @@ def _task(task: Task) -> Iterator[str]:
         )
 
 
-def _named(task: Task, name: str, role: str) -> str:
-    seeds = next(
-        (row["seeds"] for row in task["rows"] if row["encoder"] == name and "seeds" in row), 1
-    )
+def _named(task: TaskResults, name: str, role: str) -> str:
+    seeds = next((row.seeds for row in task.rows if row.encoder == name), 1)
     return label(name, role) + (f" ({seeds} seeds)" if seeds > 1 else "")
 
 
-def _score(task: Task, name: str, probe: str) -> str:
-    rows = [r for r in task["rows"] if r["encoder"] == name and r["probe"] in (probe, "none")]
-    if not rows:
+def _score(task: TaskResults, name: str, probe: str) -> str:
+    row = task.row(name, probe)
+    if row is None:
         return ""
-    figure = rows[0]["scores"][task["metric"]]
-    text = f"{figure['score']:.3f}"
-    if figure.get("low") is not None and figure["low"] != figure["high"]:
-        text += f" [{figure['low']:.3f}, {figure['high']:.3f}]"
-    return text
+    score = task.score(row)
+    ends = " [{:.3f}, {:.3f}]".format(*score.ends) if score.ends else ""
+    return f"{score.value:.3f}{ends}"
 
 
-def _difference(task: Task, one: str, other: str, probe: str) -> str:
-    for row in task["differences"]:
-        if (row["encoder"], row["reference"], row["probe"]) == (one, other, probe):
+def _difference(task: TaskResults, one: str, other: str, probe: str) -> str:
+    for row in task.differences:
+        if (row.encoder, row.reference, row.probe) == (one, other, probe):
             score, interval = signed(row)
             text = f"{score} [{interval.replace(' to ', ', ')}]"
-            return text if verdict(row) == "undecided" else f"**{text}**"
+            return text if row.verdict == "undecided" else f"**{text}**"
     return ""
 
 

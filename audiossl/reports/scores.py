@@ -1,11 +1,11 @@
 """Scores as tables that are figures: a bar, its interval and the number, baselines in every one."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
-from typing import Any
 
 from audiossl.probing.metrics import metric_label
+from audiossl.probing.results import NO_PROBE, Row, Score, TaskResults
 from audiossl.reports.page import paragraph, table
 
 PROBES = {
@@ -28,18 +28,15 @@ ROLES = ("encoder", "log-mel", "random", "majority", "chance")
 FEW = 200
 """Test items below which a task is said to be small."""
 
-Row = Mapping[str, Any]
-Task = Mapping[str, Any]
 
-
-def overview(tasks: Sequence[Task]) -> str:
+def overview(tasks: Sequence[TaskResults]) -> str:
     """Write encoders against tasks, each by its own metric under the first probe."""
-    names = list(dict.fromkeys(row["encoder"] for task in tasks for row in ordered(task["rows"])))
+    names = list(dict.fromkeys(row.encoder for task in tasks for row in ordered(task.rows)))
     head = "".join(task_head(task) for task in tasks)
     lines = []
     for name in names:
-        rows = [_first(task, name) for task in tasks]
-        role = next(row["role"] for row in rows if row)
+        rows = [task.first(name) for task in tasks]
+        role = next(row.role for row in rows if row)
         cells = "".join(_cell(task, row) for task, row in zip(tasks, rows, strict=True))
         kind = "" if role == "encoder" else ' class="baseline"'
         lines.append(f"<tr{kind}><th>{escape(label(name, role))}</th>{cells}</tr>")
@@ -49,45 +46,30 @@ def overview(tasks: Sequence[Task]) -> str:
     )
 
 
-def task_scores(task: Task, extra: str = "") -> str:
+def task_scores(task: TaskResults, extra: str = "") -> str:
     """Write a task: what it is of, a table of bars for each probe, and `extra` HTML below."""
-    items, groups = task["items"], task["groups"]
+    items, groups = task.items, task.groups
     facts = (
-        f"{metric_label(task['metric'])}, {len(task['classes'])} classes; {items['train']} items "
+        f"{metric_label(task.metric)}, {len(task.classes)} classes; {items['train']} items "
         f"to learn from, {items['valid']} to choose on, {items['test']} to score"
     )
     if groups["test"] != items["test"]:
         facts += f" in {groups['test']} groups"
-    # Scores of earlier versions have no notes.
-    notes = [task["note"]] if task.get("note") else []
-    if items["test"] < FEW:
-        notes.append(f"Only {items['test']} test items: read the intervals, not the digits.")
-    if means := {row["encoder"]: row["seeds"] for row in task["rows"] if "seeds" in row}:
-        listed = ", ".join(f"{name} of {count} seeds" for name, count in means.items())
-        notes.append(f"Means: {listed}; small marks are the seeds.")
-    if task["left_out"]:
-        notes.append(
-            f"Left out, because a split has none or nothing else: {', '.join(task['left_out'])}."
-        )
-    probes = list(dict.fromkeys(r["probe"] for r in task["rows"] if r["probe"] != "none"))
-    tables = "".join(bars(task, probe) for probe in probes)
+    tables = "".join(bars(task, probe) for probe in task.probes)
     return (
-        f"<article><h3>{escape(task['name'])}</h3>{paragraph(facts, 'meta')}"
-        + "".join(paragraph(note, "note") for note in notes)
+        f"<article><h3>{escape(task.name)}</h3>{paragraph(facts, 'meta')}"
+        + "".join(paragraph(note, "note") for note in _notes(task))
         + f'<div class="grid">{tables}</div>{extra}{_details(task)}</article>'
     )
 
 
-def bars(task: Task, probe: str) -> str:
+def bars(task: TaskResults, probe: str) -> str:
     """Write the rows of one probe, with those that need none."""
-    metric = task["metric"]
-    rows = [row for row in ordered(task["rows"]) if row["probe"] in (probe, "none")]
+    rows = [row for row in ordered(task.rows) if row.probe in (probe, NO_PROBE)]
     # One axis for all probes of a task.
-    most = _ceiling(max(row["scores"][metric].get("high") or 0 for row in task["rows"]))
-    guess = next(r["scores"][metric]["score"] for r in rows if r["role"] == "chance")
-    body = "".join(
-        _bar(row, metric, most, guess, _seeds(task, row)) for row in rows if row["role"] != "chance"
-    )
+    most = _ceiling(max(task.score(row).high or 0.0 for row in task.rows))
+    guess = next(task.score(row).value for row in rows if row.role == "chance")
+    body = "".join(_bar(task, row, most, guess) for row in rows if row.role != "chance")
     ticks = "".join(
         f'<span style="left:{_percent(tick, most)}">{tick:.2g}</span>' for tick in _ticks(most)
     )
@@ -101,13 +83,13 @@ def bars(task: Task, probe: str) -> str:
 
 def ordered(rows: Sequence[Row]) -> list[Row]:
     """Put the rows of a task in the order of tables: encoders first, then baselines."""
-    shown = [row for row in rows if row["role"] in ROLES]
-    return sorted(shown, key=lambda row: ROLES.index(row["role"]))
+    shown = [row for row in rows if row.role in ROLES]
+    return sorted(shown, key=lambda row: ROLES.index(row.role))
 
 
-def task_head(task: Task) -> str:
+def task_head(task: TaskResults) -> str:
     """Head the column of a task by its name and its metric."""
-    return f"<th>{escape(task['name'])}<br>{escape(metric_label(task['metric']))}</th>"
+    return f"<th>{escape(task.name)}<br>{escape(metric_label(task.metric))}</th>"
 
 
 def label(name: str, role: str) -> str:
@@ -118,99 +100,93 @@ def label(name: str, role: str) -> str:
     return baselines.get(role, name)
 
 
-def _first(task: Task, name: str) -> Row | None:
-    """Find a row under the first probe of a task."""
-    return next((row for row in task["rows"] if row["encoder"] == name), None)
+def _notes(task: TaskResults) -> list[str]:
+    """List what a reader should know of a task before its scores."""
+    notes = [task.note] if task.note else []
+    if task.items["test"] < FEW:
+        notes.append(f"Only {task.items['test']} test items: read the intervals, not the digits.")
+    if means := {row.encoder: row.seeds for row in task.rows if row.seeds > 1}:
+        listed = ", ".join(f"{name} of {count} seeds" for name, count in means.items())
+        notes.append(f"Means: {listed}; small marks are the seeds.")
+    if task.left_out:
+        listed = ", ".join(task.left_out)
+        notes.append(f"Left out, because a split has none or nothing else: {listed}.")
+    return notes
 
 
-def _cell(task: Task, row: Row | None) -> str:
+def _cell(task: TaskResults, row: Row | None) -> str:
     if row is None:
         return "<td></td>"
-    figure = row["scores"][task["metric"]]
+    score = task.score(row)
     # Of the rows that the table shows: a single seed may be better than any mean.
-    rivals = [_first(task, r["encoder"]) for r in ordered(task["rows"])]
-    best = max(r["scores"][task["metric"]]["score"] for r in rivals if r)
-    kind = ' class="best"' if figure["score"] == best else ""
-    score = f"{figure['score']:.3f} <small>{_range(figure)}</small>"
-    return f'<td{kind} data-column="{escape(task["name"])}"><span>{score}</span></td>'
+    rivals = [task.first(other.encoder) for other in ordered(task.rows)]
+    best = max(task.score(other).value for other in rivals if other)
+    kind = ' class="best"' if score.value == best else ""
+    text = f"{score.value:.3f} <small>{_range(score)}</small>"
+    return f'<td{kind} data-column="{escape(task.name)}"><span>{text}</span></td>'
 
 
-def _bar(row: Row, metric: str, most: float, guess: float, seeds: Sequence[Row]) -> str:
-    figure = row["scores"][metric]
-    name = label(row["encoder"], row["role"])
-    low, high = figure["low"], figure["high"]
+def _bar(task: TaskResults, row: Row, most: float, guess: float) -> str:
+    score = task.score(row)
+    low, high = score.ends or (score.value, score.value)
     marks = (
         f'<i class="chance" style="left:{_percent(guess, most)}"></i>'
-        f'<i class="bar" style="width:{_percent(figure["score"], most)}"></i>'
+        f'<i class="bar" style="width:{_percent(score.value, most)}"></i>'
         f'<i class="interval" style="left:{_percent(low, most)};'
         f'width:{_percent(high - low, most)}"></i>'
-        f'<i class="dot" style="left:{_percent(figure["score"], most)}"></i>'
+        f'<i class="dot" style="left:{_percent(score.value, most)}"></i>'
     )
     marks += "".join(
-        f'<i class="seed" style="left:{_percent(seed["scores"][metric]["score"], most)}"></i>'
-        for seed in seeds
+        f'<i class="seed" style="left:{_percent(task.score(seed).value, most)}"></i>'
+        for seed in task.seeds_of(row)
     )
-    kind = "" if row["role"] == "encoder" else ' class="baseline"'
+    kind = "" if row.role == "encoder" else ' class="baseline"'
+    name = label(row.encoder, row.role)
     return (
-        f'<tr{kind}><th title="{escape(name)}">{escape(row["encoder"])}</th>'
+        f'<tr{kind}><th title="{escape(name)}">{escape(row.encoder)}</th>'
         f'<td><div class="track">{marks}</div></td>'
-        f'<td class="figure">{figure["score"]:.3f}<small>{_range(figure)}</small></td></tr>'
+        f'<td class="figure">{score.value:.3f}<small>{_range(score)}</small></td></tr>'
     )
 
 
-def _seeds(task: Task, row: Row) -> list[Row]:
-    """Find the seeds that a row is the mean of."""
-    return [
-        seed
-        for seed in task["rows"]
-        if seed["role"] == "seed"
-        and seed["probe"] == row["probe"]
-        and seed["encoder"].partition("#")[0] == row["encoder"]
-    ]
-
-
-def _details(task: Task) -> str:
+def _details(task: TaskResults) -> str:
     """List every metric of every row, and what was chosen."""
-    metrics = list(task["rows"][0]["scores"])
+    metrics = list(task.rows[0].scores)
     rows = [
         [
-            label(row["encoder"], row["role"]),
-            PROBES.get(row["probe"], "") if row["probe"] != "none" else "",
-            *(_written(row["scores"][metric]) for metric in metrics),
-            ", ".join(f"{key} {_short(value)}" for key, value in row.get("choice", {}).items()),
-            ", ".join(f"{key} {value:.3f}" for key, value in row.get("validation", {}).items()),
+            label(row.encoder, row.role),
+            PROBES.get(row.probe, "") if row.probe != NO_PROBE else "",
+            *(_written(row.scores[metric]) for metric in metrics),
+            ", ".join(f"{key} {_short(value)}" for key, value in row.choice.items()),
+            ", ".join(f"{key} {Score(value).value:.3f}" for key, value in row.validation.items()),
         ]
-        for first in ordered(task["rows"])
-        for row in (first, *_seeds(task, first))
+        for first in ordered(task.rows)
+        for row in (first, *task.seeds_of(first))
     ]
     labels = map(metric_label, metrics)
     columns = ["", "probe", *labels, "chosen on valid", "score on valid"]
+    counts = (task.positives[split] for split in ("train", "valid", "test"))
     classes = ", ".join(
-        f"{name} ({train}/{valid}/{test})"
-        for name, train, valid, test in zip(
-            task["classes"], *(task["positives"][s] for s in ("train", "valid", "test")),
-            strict=True,
-        )
-    )  # fmt: skip
+        f"{name} ({train:g}/{valid:g}/{test:g})"
+        for name, train, valid, test in zip(task.classes, *counts, strict=True)
+    )
     return (
-        f"<details><summary>All figures of {escape(task['name'])}</summary>"
+        f"<details><summary>All figures of {escape(task.name)}</summary>"
         f"{table(columns, rows)}"
         f"{paragraph(f'Classes (items to learn from, choose on, score): {classes}.', 'note')}"
         "</details>"
     )
 
 
-def _written(figure: Mapping[str, float]) -> str:
-    text = f"{figure['score']:.3f} {_range(figure)}".strip()
-    if "deviation" in figure:
-        text += f" (deviation over seeds {figure['deviation']:.3f})"
+def _written(score: Score) -> str:
+    text = f"{score.value:.3f} {_range(score)}".strip()
+    if score.deviation is not None:
+        text += f" (deviation over seeds {score.deviation:.3f})"
     return text
 
 
-def _range(figure: Mapping[str, float]) -> str:
-    if figure.get("low") is None or figure["low"] == figure["high"]:
-        return ""
-    return f"{figure['low']:.3f} to {figure['high']:.3f}"
+def _range(score: Score) -> str:
+    return "{:.3f} to {:.3f}".format(*score.ends) if score.ends else ""
 
 
 def _short(value: object) -> str:

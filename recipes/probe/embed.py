@@ -5,7 +5,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from audiossl import distributed
 from audiossl.atomic_files import atomic_write, read_json, write_json
-from audiossl.configs import Positive, Whole
+from audiossl.configs import Positive, Whole, plain
 from audiossl.data.corpus import Corpus
 from audiossl.data.layout import RECORDING, field_file
 from audiossl.digests import digest_of_json
@@ -35,6 +35,7 @@ from audiossl.probing.embeddings import (
     write_embeddings,
 )
 from audiossl.probing.frame_tracks import frame_tensors
+from audiossl.probing.results import EncoderFacts
 from audiossl.probing.segment_embeddings import embed_segments, timed_cuts
 from audiossl.probing.segments import parse_segments
 from recipes.probe.encoders import Row, folders_of, with_baselines
@@ -104,14 +105,15 @@ def embed(config: Config, stage: Stage) -> dict[str, Any]:
         audio = {shard: content + digest_of_json(chosen[shard]) for shard, content in audio.items()}
     segments = _segments_digests(corpus, config.embedding.segments)
     tasks: list[Task] = []
-    facts: dict[str, dict[str, Any]] = {}
+    facts: dict[str, EncoderFacts] = {}
     for row in rows:
         encoder = load_encoder(row.source)
         facts[row.name] = _facts(row, encoder)
         stage.log.info("encoder %s: %s", row.name, facts[row.name])
         for shard in shards:
             content = audio[shard] + segments[shard]
-            network = digest_of_json([facts[row.name][n] for n in ("digest", "layer_convention")])
+            known = facts[row.name]
+            network = digest_of_json([known.digest, known.layer_convention])
             key = content_key(network, content, config.embedding, config.precision)
             tasks.append(Task(len(tasks), key, _Part(row, shard, key)))
     make = partial(_worker, config, str(stage.device))
@@ -119,9 +121,11 @@ def embed(config: Config, stage: Stage) -> dict[str, Any]:
     if distributed.is_first():
         first = next(shard for shard in shards if chosen[shard])
         for row in rows:
-            facts[row.name]["embeddings"] = _sizes(config.output / shard_file(row.name, first))
+            sizes = _sizes(config.output / shard_file(row.name, first))
+            facts[row.name] = replace(facts[row.name], embeddings=sizes)
         identity = read_json(config.cuts / "corpus.json")["cuts"]
-        written = {"cuts": identity, "where": config.where, "shards": shards, "encoders": facts}
+        encoders = {name: plain(known) for name, known in facts.items()}
+        written = {"cuts": identity, "where": config.where, "shards": shards, "encoders": encoders}
         write_json(config.output / "embeddings.json", written)
     return {**totals, "encoders": len(rows)}
 
@@ -237,15 +241,15 @@ def _audio(cuts: Path, shard: int) -> str:
     return hashlib.sha256((cuts / name).read_bytes()).hexdigest()
 
 
-def _facts(row: Row, encoder: nn.Module) -> dict[str, Any]:
-    return {
-        "source": row.source,
-        "role": row.role,
-        "digest": encoder_digest(encoder),
-        "parameters": sum(parameter.numel() for parameter in encoder.parameters()),
-        "frame_rate": encoder.frame_rate,
-        "layer_convention": encoder.layer_convention,
-    }
+def _facts(row: Row, encoder: Any) -> EncoderFacts:
+    return EncoderFacts(
+        role=row.role,
+        source=row.source,
+        digest=encoder_digest(encoder),
+        parameters=sum(parameter.numel() for parameter in encoder.parameters()),
+        frame_rate=encoder.frame_rate,
+        layer_convention=encoder.layer_convention,
+    )
 
 
 def _sizes(path: Path) -> dict[str, int]:

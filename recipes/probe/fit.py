@@ -1,7 +1,7 @@
 """Stage: fit probes on embeddings, choose on validation items, score test items once."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from audiossl import distributed
-from audiossl.atomic_files import read_json, read_object, reading, write_json
-from audiossl.configs import Count, Whole, plain
+from audiossl.atomic_files import read_json, read_object, write_json
+from audiossl.configs import Count, Whole, from_plain, plain
 from audiossl.data.corpus import Corpus
 from audiossl.data.tables import read_labels
 from audiossl.errors import UserError, did_you_mean
@@ -32,13 +32,13 @@ from audiossl.probing.metrics import metric_of
 from audiossl.probing.neighbors import NeighborsConfig
 from audiossl.probing.predictions import Predictions, write_predictions
 from audiossl.probing.projection import MapKind, project
+from audiossl.probing.results import EncoderFacts, Results, Row, results_content, without_nan
 from audiossl.probing.tasks import Task, TaskConfig, build_task
 from recipes.engines.local import run_local
 from recipes.probe.embed import shard_file
 from recipes.probe.tables import predictions_file, task_differences, task_standings, task_table
 from recipes.stage import Resources, Stage, main
 
-FORMAT = 1
 MAP_LABELS = ".labels.json"
 """Beside the maps of encoders, whose names do not begin with a dot."""
 
@@ -86,15 +86,14 @@ class Config:
 
 def fit(config: Config, stage: Stage) -> dict[str, Any]:
     """Fit every probe of every task on every encoder, and write scores, predictions and a map."""
-    known = _check_inputs(config)
+    encoders = _check_inputs(config)
     tasks = _tasks(config)
     for task in tasks:
-        facts = described(task)
         stage.log.info(
-            "task %s: %d classes, items %s%s", task.config.name, len(task.classes), facts["items"],
-            f", left out {', '.join(task.left_out)}" if task.left_out else "",
+            "task %s: %d classes, items %s%s", task.config.name, len(task.classes),
+            described(task).items, f", left out {', '.join(task.left_out)}" * bool(task.left_out),
         )  # fmt: skip
-    names = list(known["encoders"])
+    names = list(encoders)
     mine = names[distributed.rank() :: distributed.world_size()]
     todo = [name for name in mine if not _rows_file(config, name).exists()]
     for name in run_local(
@@ -104,34 +103,39 @@ def fit(config: Config, stage: Stage) -> dict[str, Any]:
     distributed.barrier()
     if not distributed.is_first():
         return {}
-    rows = [row for name in names for row in read_json(_rows_file(config, name))]
-    roles = {name: facts["role"] for name, facts in known["encoders"].items()}
+    rows = [row for name in names for row in _rows(config, name)]
+    roles = {name: facts.role for name, facts in encoders.items()}
     probes = [name_of(probe) for probe in config.probes]
-    scores = [
-        task_table(config.output, task, rows, roles, config.bootstrap)
-        | {"differences": task_differences(config.output, task, roles, probes, config.bootstrap)}
+    tables = [
+        replace(
+            task_table(
+                config.output, task, [row for name, row in rows if name == task.config.name],
+                config.bootstrap,
+            ),
+            differences=task_differences(config.output, task, roles, probes, config.bootstrap),
+        )
         for task in tasks
-    ]
-    content = {
-        "format": FORMAT,
-        "bootstrap": plain(config.bootstrap),
-        "encoders": known["encoders"],
-        "tasks": scores,
-        "standings": task_standings(config.output, tasks, roles, probes, config.bootstrap),
-    }
-    write_json(config.output / "scores.json", content)
+    ]  # fmt: skip
+    results = Results(
+        bootstrap=config.bootstrap,
+        encoders=encoders,
+        tasks=tuple(tables),
+        standings=task_standings(config.output, tasks, roles, probes, config.bootstrap),
+    )
+    write_json(config.output / "scores.json", results_content(results))
     write_json(config.output / "map" / MAP_LABELS, _map_labels(config, tasks))
     return {"tasks": len(tasks), "rows": len(rows)}
 
 
-def _check_inputs(config: Config) -> dict[str, Any]:
-    """Read what was embedded, and refuse embeddings of other cuts."""
+def _check_inputs(config: Config) -> dict[str, EncoderFacts]:
+    """Read which encoders embedded, and refuse embeddings of other cuts."""
     path = config.embeddings / "embeddings.json"
     if not path.exists():
         raise UserError(f"{config.embeddings}: no embeddings.json: run recipes.probe.embed first")
     known = read_object(path, cuts=str, shards=list, encoders=dict)
-    with reading(path, "output of recipes.probe.embed"):
-        _ = [facts["role"] for facts in known["encoders"].values()]
+    encoders: dict[str, EncoderFacts] = from_plain(
+        dict[str, EncoderFacts], known["encoders"], f"{path}: encoders"
+    )
     if known["cuts"] != read_object(config.cuts / "corpus.json", cuts=str)["cuts"]:
         raise UserError(f"{config.embeddings} was made from other cuts than {config.cuts}")
     for name in ("tasks", "probes"):
@@ -144,7 +148,7 @@ def _check_inputs(config: Config) -> dict[str, Any]:
     if twice := sorted({kind for kind in kinds if kinds.count(kind) > 1}):
         raise UserError(f"probes: {twice[0]!r} is there twice; results are kept by its name")
     _check_map(config)
-    return known
+    return encoders
 
 
 def _check_map(config: Config) -> None:
@@ -191,11 +195,12 @@ def _labels(config: Config) -> list[dict[str, str]]:
 def _worker(config: Config, device: str) -> Callable[[str], str]:
     """Build what does the work of one encoder; all of its rows are written at its end."""
     tasks = _tasks(config)
-    shards = read_json(config.embeddings / "embeddings.json")["shards"]
+    embedded = read_json(config.embeddings / "embeddings.json")
     points = _points(config, tasks)
 
     def work(name: str) -> str:
-        files = [config.embeddings / shard_file(name, shard) for shard in shards]
+        files = [config.embeddings / shard_file(name, shard) for shard in embedded["shards"]]
+        role = embedded["encoders"][name]["role"]
         embeddings = read_embeddings(files)
         rows = []
         for task in tasks:
@@ -204,7 +209,7 @@ def _worker(config: Config, device: str) -> Callable[[str], str]:
                 measured = measure(
                     task, embeddings, probe, encoder=name, aggregate=config.aggregate, device=device
                 )
-                rows.append(_row(config, task, measured))
+                rows.append(_row(config, task, measured, role))
         write_json(_map_file(config, name), _map(config, embeddings, points))
         write_json(_rows_file(config, name), rows)
         return name
@@ -212,29 +217,36 @@ def _worker(config: Config, device: str) -> Callable[[str], str]:
     return work
 
 
-def _row(config: Config, task: Task, measured: Measured) -> dict[str, Any]:
+def _row(config: Config, task: Task, measured: Measured, role: str) -> dict[str, Any]:
     """Keep the predictions of a probe and score them."""
-    path = predictions_file(config.output, measured.predictions)
-    write_predictions(path, measured.predictions)
-    return {
-        "task": task.config.name,
-        "encoder": measured.predictions.encoder,
-        "probe": measured.predictions.probe,
-        "scores": intervals(measured.predictions, metrics_of(task), config.bootstrap),
-        "validation": measured.validation,
-        "choice": measured.choice,
-        "runs": len(measured.predictions.runs),
-        **_folds(measured.predictions),
-    }
+    predictions = measured.predictions
+    write_predictions(predictions_file(config.output, predictions), predictions)
+    row = Row(
+        predictions.encoder,
+        predictions.probe,
+        role,
+        intervals(predictions, metrics_of(task), config.bootstrap),
+        choice=measured.choice,
+        validation={**measured.validation},
+        runs=len(predictions.runs),
+        folds=_folds(predictions),
+    )
+    return {"task": task.config.name, **without_nan(plain(row))}
 
 
-def _folds(predictions: Predictions) -> dict[str, Any]:
+def _rows(config: Config, encoder: str) -> list[tuple[str, Row]]:
+    """Read the rows of an encoder, each with the name of its task."""
+    path = _rows_file(config, encoder)
+    return [(entry.pop("task"), from_plain(Row, entry, str(path))) for entry in read_json(path)]
+
+
+def _folds(predictions: Predictions) -> tuple[float, ...]:
     """Give the score of each fold by the task's own metric, where there are folds."""
     if predictions.folds is None:
-        return {}
+        return ()
     once = np.ones((1, len(predictions.targets)))
     values = predictions.values_of_folds(metric_of(predictions.task.metric), once)
-    return {"folds": values.mean(axis=(1, 2)).tolist()}
+    return tuple(values.mean(axis=(1, 2)).tolist())
 
 
 def _points(config: Config, tasks: list[Task]) -> np.ndarray:
@@ -275,11 +287,11 @@ def _map_file(config: Config, encoder: str) -> Path:
 
 
 def _summary(config: Config, encoder: str) -> str:
-    rows = read_json(_rows_file(config, encoder))
-    first = [row for row in rows if row["probe"] == name_of(config.probes[0])]
     metrics = {task.name: task.metric for task in config.tasks}
     return " ".join(
-        f"{row['task']}={row['scores'][metrics[row['task']]]['score']:.3f}" for row in first
+        f"{task}={row.scores[metrics[task]].value:.3f}"
+        for task, row in _rows(config, encoder)
+        if row.probe == name_of(config.probes[0])
     )
 
 

@@ -2,9 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -20,46 +19,38 @@ from audiossl.probing.predictions import (
     seedless,
     write_predictions,
 )
+from audiossl.probing.results import (
+    NO_PROBE,
+    SEED,
+    Difference,
+    Row,
+    Score,
+    StandingRow,
+    TaskResults,
+)
 from audiossl.probing.standings import standings
 from audiossl.probing.tasks import Task
 
-Row = dict[str, Any]
-
 
 def task_table(
-    output: Path,
-    task: Task,
-    rows: Sequence[Row],
-    roles: Mapping[str, str],
-    bootstrap: BootstrapConfig,
-) -> dict[str, Any]:
+    output: Path, task: Task, rows: Sequence[Row], bootstrap: BootstrapConfig
+) -> TaskResults:
     """Describe a task with all of its rows, and write predictions of the most frequent class.
 
     Args:
         output: Of the stage.
         task: The task.
         rows: Of every encoder and probe, by `fit`.
-        roles: What each encoder is in tables.
         bootstrap: How intervals are made.
     """
     frequent = majority(task)
     write_predictions(predictions_file(output, frequent), frequent)
-    metrics = metrics_of(task)
-    own = [
-        {key: value for key, value in row.items() if key != "task"}
-        | {"role": roles[row["encoder"]]}
-        for row in rows
-        if row["task"] == task.config.name
-    ]
-    always = {
-        "majority": intervals(frequent, metrics, bootstrap),
-        "chance": {name: {"score": score} for name, score in chance_scores(task).items()},
-    }
-    rest = [
-        {"encoder": name, "probe": "none", "role": name, "scores": scores}
-        for name, scores in always.items()
-    ]
-    return {**described(task), "rows": [*_with_means(output, task, own, bootstrap), *rest]}
+    chance = {name: Score(score) for name, score in chance_scores(task).items()}
+    rest = (
+        Row("majority", NO_PROBE, "majority", intervals(frequent, metrics_of(task), bootstrap)),
+        Row("chance", NO_PROBE, "chance", chance),
+    )
+    return replace(described(task), rows=(*_with_means(output, task, rows, bootstrap), *rest))
 
 
 def task_differences(
@@ -68,7 +59,7 @@ def task_differences(
     roles: Mapping[str, str],
     probes: Sequence[str],
     bootstrap: BootstrapConfig,
-) -> list[Row]:
+) -> tuple[Difference, ...]:
     """Compare every encoder that was asked for with the first of them and with the baselines.
 
     Args:
@@ -88,9 +79,9 @@ def task_differences(
             for reference in references:
                 if reference != name:
                     compared = compare(predictions[name], predictions[reference], bootstrap)
-                    facts = {"probe": probe, "encoder": name, "reference": reference}
-                    rows.append(facts | asdict(compared))
-    return rows
+                    facts = asdict(compared) | {"difference": Score.of(compared.difference)}
+                    rows.append(Difference(probe, name, reference, **facts))
+    return tuple(rows)
 
 
 def task_standings(
@@ -99,22 +90,23 @@ def task_standings(
     roles: Mapping[str, str],
     probes: Sequence[str],
     bootstrap: BootstrapConfig,
-) -> dict[str, list[Row]]:
+) -> dict[str, tuple[StandingRow, ...]]:
     """Rank three encoders or more, baselines included, over two tasks or more, by each probe."""
     systems = _systems(roles)
     if len(systems) < 3 or len(tasks) < 2:
         return {}
     families = [task.config.family or task.config.name for task in tasks]
-    return {
-        probe: [
-            asdict(row) | {"role": roles[systems[row.encoder][0]]}
-            for row in standings(
-                np.stack([_draws(output, task, systems, probe, bootstrap) for task in tasks], 1),
-                list(systems), families, bootstrap,
+    tables = {}
+    for probe in probes:
+        draws = np.stack([_draws(output, task, systems, probe, bootstrap) for task in tasks], 1)
+        tables[probe] = tuple(
+            StandingRow(
+                row.encoder, roles[systems[row.encoder][0]], Score.of(row.overall),
+                dict(row.families), row.mean_rank,
             )
-        ]
-        for probe in probes
-    }  # fmt: skip
+            for row in standings(draws, list(systems), families, bootstrap)
+        )  # fmt: skip
+    return tables
 
 
 def predictions_file(output: Path, predictions: Predictions) -> Path:
@@ -128,25 +120,23 @@ def _with_means(
     """Put the mean of several seeds before them; they become rows that stand behind it."""
     systems: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
-        systems[seedless(row["encoder"]), row["probe"]].append(row)
+        systems[seedless(row.encoder), row.probe].append(row)
     for (name, probe), seeds in systems.items():
         if len(seeds) == 1:
-            yield {**seeds[0], "encoder": name}
+            yield replace(seeds[0], encoder=name)
             continue
-        files = [_file(output, task.config.name, row["encoder"], probe) for row in seeds]
+        files = [_file(output, task.config.name, row.encoder, probe) for row in seeds]
         (merged,) = merge_seeds(map(read_predictions, files))
-        scores = intervals(merged, metrics_of(task), bootstrap)
-        for metric, figure in scores.items():
-            each = [row["scores"][metric]["score"] for row in seeds]
-            figure["deviation"] = float(np.std(each, ddof=1))
-        yield {
-            "encoder": name,
-            "probe": probe,
-            "role": seeds[0]["role"],
-            "scores": scores,
-            "seeds": len(seeds),
+        scores = {
+            metric: replace(score, deviation=_deviation(seeds, metric))
+            for metric, score in intervals(merged, metrics_of(task), bootstrap).items()
         }
-        yield from ({**row, "role": "seed"} for row in seeds)
+        yield Row(name, probe, seeds[0].role, scores, len(seeds))
+        yield from (replace(row, role=SEED) for row in seeds)
+
+
+def _deviation(seeds: Sequence[Row], metric: str) -> float:
+    return float(np.std([row.scores[metric].value for row in seeds], ddof=1))
 
 
 def _draws(

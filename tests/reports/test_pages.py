@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -9,13 +10,15 @@ import matplotlib.image
 import numpy as np
 import pytest
 
+from audiossl.probing.results import Difference, Row, Score, TaskResults
 from audiossl.reports.curves import points, shown_figures
-from audiossl.reports.differences import overview_of_differences, task_differences, verdict
+from audiossl.reports.differences import overview_of_differences, task_differences
 from audiossl.reports.figures import curve_svgs
 from audiossl.reports.images import palette_png, spectrogram_png
 from audiossl.reports.leakage import leakage_warnings
 from audiossl.reports.maps import Maps, maps_section
 from audiossl.reports.page import Section, page
+from audiossl.reports.report import read_report
 from audiossl.reports.scores import overview
 from audiossl.reports.sounds import audible, sound
 
@@ -96,6 +99,22 @@ def test_a_run_that_has_had_test_audio_is_flagged(experiment):
     assert flagged({"split": ["train"]}) == []
     gone = {"inputs": {"cuts": {"path": "/gone"}}, "identity": {}}
     assert leakage_warnings(experiment.fitted, experiment.cuts, {"old": gone, "none": None}) == []
+
+
+def test_an_encoder_whose_run_is_not_shown_is_flagged_as_well(experiment, tmp_path):
+    def copy(folder, name, **changes):
+        shutil.copytree(folder, tmp_path / name)
+        record = json.loads((folder / "stage.json").read_text())
+        for field, change in changes.items():
+            record[field] |= change
+        (tmp_path / name / "stage.json").write_text(json.dumps(record))
+        return {"path": str(tmp_path / name)}
+
+    run = copy(experiment.cola_0, "run", identity={"where": {}})
+    embeddings = copy(experiment.embeddings, "embeddings", inputs={"encoders.cola#0": run})
+    copy(experiment.fitted, "fitted", inputs={"embeddings": embeddings})
+    report = read_report(tmp_path / "fitted", title="", runs={}, rows={}, pairs={}, pages={})
+    assert [warning.partition(" was")[0] for warning in report.warnings] == ["cola#0"]
 
 
 def test_tables_as_markdown_hold_every_row(folder):
@@ -185,11 +204,10 @@ def test_a_curve_that_never_changes_is_drawn():
 
 def test_the_best_of_a_column_is_a_row_that_is_shown():
     def row(encoder, role, score):
-        return {"encoder": encoder, "probe": "linear", "role": role,
-                "scores": {"accuracy": {"score": score, "low": score, "high": score}}}  # fmt: skip
+        return Row(encoder, "linear", role, {"accuracy": Score(score, score, score)})
 
-    rows = [row("cola", "encoder", 0.6), row("cola#0", "seed", 0.9), row("random", "random", 0.5)]
-    text = overview([{"name": "t", "metric": "accuracy", "rows": rows}])
+    rows = (row("cola", "encoder", 0.6), row("cola#0", "seed", 0.9), row("random", "random", 0.5))
+    text = overview([TaskResults("t", "accuracy", rows)])
     assert text.count('class="best"') == 1
     assert text.index('class="best"') < text.index("random")
     assert "0.900" not in text
@@ -201,12 +219,7 @@ def test_curves_show_the_accuracies_of_all_teachers_and_not_of_each_codebook():
 
 
 def difference(low, score, high):
-    return {
-        "probe": "linear",
-        "encoder": "one",
-        "reference": "other",
-        "difference": {"score": score, "low": low, "high": high},
-    }
+    return Difference("linear", "one", "other", Score(score, low, high))
 
 
 @pytest.mark.parametrize(
@@ -216,12 +229,12 @@ def difference(low, score, high):
 )  # fmt: skip
 def test_an_interval_says_better_only_beyond_zero(interval, said):
     row = difference(*interval)
-    assert verdict(row) == said
-    task = {"name": "t", "metric": "accuracy", "differences": [row]}
+    assert row.verdict == said
+    task = TaskResults("t", "accuracy", differences=(row,))
     drawn = whole(task_differences(task) + overview_of_differences([task]))
     assert drawn.wrong == []
 
 
 def test_zero_is_in_the_middle_of_differences():
-    task = {"name": "t", "metric": "accuracy", "differences": [difference(-0.1, 0.0, 0.2)]}
+    task = TaskResults("t", "accuracy", differences=(difference(-0.1, 0.0, 0.2),))
     assert 'class="dot" style="left:50.00%"' in task_differences(task)

@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from audiossl.probing.results import Difference, Row, Score, TaskResults
 from audiossl.reports.differences import overview_of_differences, task_differences
 from audiossl.reports.page import Section, page, table
 from audiossl.reports.scores import overview, task_scores
@@ -21,24 +22,21 @@ MEASURE = """<script>addEventListener("load", () => {
 });</script>"""
 
 
-def example():
-    figure = {"score": 0.61, "low": 0.55, "high": 0.66}
+def example(name):
+    figure = Score(0.61, 0.55, 0.66)
     scores = {"balanced_accuracy": figure, "accuracy": figure}
-    row = {"encoder": LONG, "probe": "linear", "role": "encoder", "scores": scores}
-    chance = {"encoder": "chance", "probe": "none", "role": "chance", "scores": scores}
+    rows = (Row(LONG, "linear", "encoder", scores), Row("chance", "none", "chance", scores))
     counts = {"train": 1000, "valid": 200, "test": 300}
-    return {
-        "name": "speech-music-sound-and-everything", "metric": "balanced_accuracy",
-        "classes": ["one", "two"], "left_out": [], "items": counts, "groups": counts,
-        "positives": {split: [1, 2] for split in counts}, "rows": [row, chance],
-        "differences": [{"probe": "linear", "encoder": LONG, "reference": f"{LONG}_other",
-                         "difference": figure}],
-    }  # fmt: skip
+    return TaskResults(
+        name, "balanced_accuracy", rows, classes=("one", "two"), items=counts, groups=counts,
+        positives={split: (1.0, 2.0) for split in counts},
+        differences=(Difference("linear", LONG, f"{LONG}_other", figure),),
+    )  # fmt: skip
 
 
 @pytest.mark.skipif(BROWSER is None, reason="no chromium")
 def test_nothing_is_cut_off_on_a_narrow_screen(tmp_path):
-    tasks = [{**example(), "name": f"task-{number}"} for number in range(6)]
+    tasks = [example(f"speech-music-sound-and-everything-{number}") for number in range(6)]
     wide = table(
         [f"a column of figures {n}" for n in range(9)], [["row", *["0.123 (0.1 to 0.2)"] * 8]]
     )

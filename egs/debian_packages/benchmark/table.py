@@ -6,9 +6,8 @@ intervals, both as Markdown.
 
 import sys
 from pathlib import Path
-from typing import Any
 
-from audiossl.atomic_files import read_json
+from audiossl.probing.results import TaskResults, read_results
 
 PROBE = "linear"
 FIXED = ("majority", "chance", "seed")
@@ -17,42 +16,36 @@ FIXED = ("majority", "chance", "seed")
 
 def main(folders: list[Path]) -> None:
     """Write the tables to standard output."""
-    tasks = [task for folder in folders for task in read_json(folder / "scores.json")["tasks"]]
+    tasks = [task for folder in folders for task in read_results(folder / "scores.json").tasks]
     first, *others = _encoders(tasks[0])
     lines = [_row(["task", "items", first, *others]), _row(["---"] * (len(others) + 3))]
     for task in tasks:
         scores = [f"{_score(task, name):.3f}" for name in (first, *others)]
-        lines.append(_row([task["name"], str(task["items"]["test"]), *scores]))
+        lines.append(_row([task.name, str(task.items["test"]), *scores]))
     lines += ["", _row([f"{first} minus", *others]), _row(["---"] * (len(others) + 1))]
     for task in tasks:
-        lines.append(_row([task["name"], *(_difference(task, first, o) for o in others)]))
+        lines.append(_row([task.name, *(_difference(task, first, o) for o in others)]))
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-def _encoders(task: dict[str, Any]) -> list[str]:
-    rows = [row for row in task["rows"] if row["probe"] == PROBE and row["role"] not in FIXED]
-    return [row["encoder"] for row in rows]
+def _encoders(task: TaskResults) -> list[str]:
+    return [r.encoder for r in task.rows if r.probe == PROBE and r.role not in FIXED]
 
 
-def _score(task: dict[str, Any], encoder: str) -> float:
-    metric = task["metric"]
-    for row in task["rows"]:
-        if (row["encoder"], row["probe"]) == (encoder, PROBE) and row["role"] != "seed":
-            return float(row["scores"][metric]["score"])
-    raise KeyError(encoder)
+def _score(task: TaskResults, encoder: str) -> float:
+    row = task.row(encoder, PROBE)
+    assert row is not None, encoder
+    return task.score(row).value
 
 
-def _difference(task: dict[str, Any], first: str, other: str) -> str:
+def _difference(task: TaskResults, first: str, other: str) -> str:
     """Write first minus other; bold where the interval leaves out zero."""
-    for row in task["differences"]:
-        if row["probe"] != PROBE or {row["encoder"], row["reference"]} != {first, other}:
+    for row in task.differences:
+        if row.probe != PROBE or {row.encoder, row.reference} != {first, other}:
             continue
-        difference, sign = row["difference"], 1 if row["encoder"] == first else -1
-        score, low, high = (
-            difference["score"],
-            *sorted(sign * difference[end] for end in ("low", "high")),
-        )
-        text = f"{sign * score:+.3f} [{low:+.3f}, {high:+.3f}]"
+        sign = 1 if row.encoder == first else -1
+        low, high = sorted(sign * end for end in row.difference.ends or (0.0, 0.0))
+        text = f"{sign * row.difference.value:+.3f} [{low:+.3f}, {high:+.3f}]"
         return f"**{text}**" if low > 0 or high < 0 else text
     raise KeyError(other)
 
