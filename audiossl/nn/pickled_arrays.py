@@ -2,9 +2,11 @@
 
 import pickletools
 import zipfile
+import zlib
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -60,13 +62,20 @@ def stand_ins(path: Path, classes: Sequence[str]) -> list[tuple[type[Inert], str
 def _named_globals(path: Path) -> set[str]:
     """List the functions and classes that a torch file names, without making any of them."""
     with path.open("rb") as file:
-        if not zipfile.is_zipfile(file):
-            file.seek(0)
-            return set().union(*(_named(file) for _ in range(_PICKLES_OF_OLD_FILES)))
-        with zipfile.ZipFile(file) as archive:
-            (content,) = [n for n in archive.namelist() if n.endswith("/data.pkl")]
-            with archive.open(content) as pickled:
-                return _named(pickled)
+        try:
+            if zipfile.is_zipfile(file):
+                return _named(BytesIO(_archived(file)))
+        except (zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+            raise ValueError(f"damaged zip: {error}") from error
+        file.seek(0)
+        return set().union(*(_named(file) for _ in range(_PICKLES_OF_OLD_FILES)))
+
+
+def _archived(file: IO[bytes]) -> bytes:
+    """Read the one pickle of a torch file that is a zip, checked by its sum."""
+    with zipfile.ZipFile(file) as archive:
+        (content,) = [n for n in archive.namelist() if n.endswith("/data.pkl")]
+        return archive.read(content)
 
 
 def _named(pickled: Any) -> set[str]:

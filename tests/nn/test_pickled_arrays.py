@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from audiossl.errors import UserError
-from audiossl.nn.pickled_arrays import array_globals
+from audiossl.nn.pickled_arrays import array_globals, stand_ins
 from audiossl.nn.weights import read_weights
 
 
@@ -40,3 +40,18 @@ def test_code_stays_refused_even_inside_an_array(tmp_path, monkeypatch):
         with pytest.raises(UserError, match="refused"):
             read(tmp_path / "bomb.pt")
     assert not (tmp_path / "exploded").exists()
+
+
+def test_a_damaged_zip_is_a_damaged_file_wherever_it_is_hit(tmp_path):
+    torch.save({"args": torch.zeros(3)}, tmp_path / "whole.pt")
+    content = (tmp_path / "whole.pt").read_bytes()
+    path = tmp_path / "damaged.pt"
+    outcomes = set()
+    for place in range(0, len(content), 7):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        try:
+            stand_ins(path, ("argparse.Namespace",))
+            outcomes.add("read")
+        except (ValueError, KeyError, EOFError, OSError):
+            outcomes.add("refused")
+    assert outcomes == {"read", "refused"}
