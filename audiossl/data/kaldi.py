@@ -1,16 +1,17 @@
-"""Items from a Kaldi data directory: wav.scp, and segments, text, utt2spk, spk2gender, utt2lang.
+"""Items from a Kaldi data directory: wav.scp, segments, text, utt2spk, spk2gender, utt2lang, rttm.
 
 Any ASCII white space separates, as in Kaldi. What a file says of utterances or recordings that do
 not exist becomes items with a problem: they are counted and named, and many of them are an error.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from audiossl.data.commands import not_allowed
 from audiossl.data.items import Item, without_duplicates
 from audiossl.data.lines import SPACES, seconds_of, text_lines, words_of
+from audiossl.data.rttm import Turn, read_rttm, turns_label
 from audiossl.errors import UserError
 
 _CHANNELS = {"A": 0, "B": 1, "1": 0, "2": 1}
@@ -28,6 +29,9 @@ _Table = Mapping[str, _Entry]
 
 def kaldi_items(folder: str | Path, *, allow_commands: bool = False) -> list[Item]:
     """List the utterances of a Kaldi data directory.
+
+    Speaker turns in rttm become the label `turns`: "0-1.2 ann|0.9-2 bob", in seconds from the begin
+    of the utterance.
 
     Args:
         folder: Holds wav.scp.
@@ -51,8 +55,13 @@ def kaldi_items(folder: str | Path, *, allow_commands: bool = False) -> list[Ite
         "language": _table(folder / "utt2lang"),
     }
     genders = _table(folder / "spk2gender")
-    labeled = [replace(item, labels=_labels(item.id, tables, genders)) for item in items]
-    return without_duplicates([*labeled, *_unmatched({item.id for item in items}, tables)])
+    turns = read_rttm(folder / "rttm") if (folder / "rttm").exists() else {}
+    labeled = [
+        replace(item, labels=_labels(item.id, tables, genders) | _turns(item, turns))
+        for item in items
+    ]
+    unmatched = _unmatched({item.id for item in items}, tables)
+    return without_duplicates([*labeled, *unmatched, *_without_audio(turns, recordings)])
 
 
 def _recordings(folder: Path, allow_commands: bool) -> dict[str, Item]:
@@ -97,6 +106,22 @@ def _labels(utterance: str, tables: Mapping[str, _Table], genders: _Table) -> di
     if labels.get("speaker") in genders:
         labels["gender"] = genders[labels["speaker"]].value
     return {name: value for name, value in labels.items() if value}
+
+
+def _turns(item: Item, turns: Mapping[str, Sequence[Turn]]) -> dict[str, str]:
+    """Label an utterance by the speaker turns of its recording that reach into it."""
+    label = turns_label(turns.get(item.recording or "", ()), item.start, item.duration)
+    return {"turns": label} if label else {}
+
+
+def _without_audio(
+    turns: Mapping[str, Sequence[Turn]], recordings: Mapping[str, Item]
+) -> Iterator[Item]:
+    """Make an item with a problem of every recording that only rttm names."""
+    for name in turns:
+        if name not in recordings:
+            where = turns[name][0].where
+            yield Item(name, "", problem=f"{where}: recording {name!r} is not in wav.scp")
 
 
 def _unmatched(utterances: set[str], tables: Mapping[str, _Table]) -> Iterator[Item]:

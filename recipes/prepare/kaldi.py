@@ -14,7 +14,7 @@ class Config(PrepareConfig):
     """Turn a Kaldi data directory into shards of 16 kHz mono cuts."""
 
     folder: Path
-    """Kaldi data directory: wav.scp, and segments, text, utt2spk, spk2gender, utt2lang where
+    """Kaldi data directory: wav.scp, and segments, text, utt2spk, spk2gender, utt2lang, rttm where
     present."""
     allow_commands: bool = False
     """Whether shell commands in wav.scp ("sox ... |") may run. Look at them first."""

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 import soundfile
+from lhotse import SupervisionSet
 
 from audiossl.data.kaldi import kaldi_items
 from audiossl.data.reading import read_item
+from audiossl.data.rttm import read_rttm
 from audiossl.errors import Skip, UserError
 from tests.data.corpora import tone
 
@@ -57,6 +59,9 @@ def test_commands_are_run_and_their_failure_is_told(folder):
         ("segments", "utt1 rec1 a 0.5\n", "'a' is no time in seconds"),
         ("wav.scp", "", "wav.scp: empty"),
         ("utt2spk", "utt1 ann\nutt1 bob\n", "utt2spk, line 2: 'utt1' stands there a second time"),
+        ("rttm", "SPEAKER rec1 1 0.5 1.0\n", "rttm, line 1: expected 'SPEAKER recording channel"),
+        ("rttm", "\nSPEAKER rec1 1 0.5 0 <NA> <NA> ann\n", "rttm, line 2: 'ann' from 0.5 s, 0.0 s"),
+        ("rttm", "SPEAKER rec1 1 0.5 x <NA> <NA> ann\n", "'x' is no time in seconds"),
     ],
 )
 def test_a_bad_line_is_named(folder, name, content, message):
@@ -120,3 +125,33 @@ def test_sources_that_are_no_paths_are_left_out(tmp_path, source):
     (item,) = kaldi_items(tmp_path)
     with pytest.raises(Skip, match=r"too long|no path"):
         read_item(item)
+
+
+def test_speaker_turns_are_those_of_the_utterance(folder):
+    (folder / "rttm").write_text(
+        ";; a comment\nSPKR-INFO rec1 1 <NA> <NA> <NA> unknown ann <NA>\n"
+        "SPEAKER rec1 1 0.0 0.75 <NA> <NA> ann <NA> <NA>\n"
+        "SPEAKER rec1 1 1.0 9.0 <NA> <NA> bob <NA> <NA>\n"
+        "SPEAKER rec1 1 1.25 0.5 <NA> <NA> cid <NA> <NA>\n"
+        "SPEAKER rec9 1 1.25 0.5 <NA> <NA> cid <NA> <NA>\n"
+    )
+    items = {item.id: item for item in kaldi_items(folder, allow_commands=True)}
+    # utt1 is 0.5 to 1.25 s of rec1: what begins where it ends is not in it.
+    assert items["utt1"].labels["turns"] == "0-0.25 ann|0.5-0.75 bob"
+    assert "turns" not in items["utt2"].labels
+    assert "rttm, line 6: recording 'rec9' is not in wav.scp" in items["rec9"].problem
+    (folder / "segments").unlink()
+    items = {item.id: item for item in kaldi_items(folder, allow_commands=True)}
+    assert items["rec1"].labels["turns"] == "0-0.75 ann|1-10 bob|1.25-1.75 cid"
+
+
+def test_turns_are_those_of_lhotse(folder):
+    lines = [
+        f"SPEAKER rec1 1 {0.3 * n:.2f} {0.1 + 0.05 * n:.2f} <NA> <NA> s{n % 3} <NA> <NA>"
+        for n in range(9)
+    ]
+    (folder / "rttm").write_text("\n".join(lines) + "\n")
+    expected = [(s.speaker, s.start, s.duration) for s in SupervisionSet.from_rttm(folder / "rttm")]
+    found = [(t.speaker, t.start, t.end - t.start) for t in read_rttm(folder / "rttm")["rec1"]]
+    assert [name for name, *_ in found] == [name for name, *_ in expected]
+    np.testing.assert_allclose([t[1:] for t in found], [t[1:] for t in expected], atol=1e-9)

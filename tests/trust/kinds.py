@@ -298,6 +298,11 @@ KALDI: dict[str, tuple[dict[str, bytes], Expected]] = {
     "text without words": ({"text": b"a\n"}, "clean"),
     "text with line separators": ({"text": "a x\u2028y\u0085z\x0bw\n".encode()}, "read"),
     "speakers of nobody": ({"utt2spk": b"z s\n"}, "clean"),
+    "turns of nobody": ({"rttm": b"SPEAKER z 1 0 1 <NA> <NA> s <NA> <NA>\n"}, "clean"),
+    "turns of words": ({"rttm": b"SPEAKER a 1 zero one <NA> <NA> s <NA> <NA>\n"}, "refused"),
+    "turns reversed": ({"rttm": b"SPEAKER a 1 1 -1 <NA> <NA> s <NA> <NA>\n"}, "refused"),
+    "turns of no speaker": ({"rttm": b"SPEAKER a 1 0 1\n"}, "refused"),
+    "turns of a name with a bar": ({"rttm": b"SPEAKER a 1 0 1 <NA> <NA> s|t <NA>\n"}, "refused"),
 }  # fmt: skip
 
 
