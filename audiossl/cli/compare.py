@@ -2,8 +2,9 @@
 
 FOLDERS are outputs of recipes.probe.fit. Every encoder is compared with the reference on the same
 test items: the difference of scores with a paired bootstrap interval over groups, its p-value
-(and Holm's correction for the number of comparisons), and McNemar's exact test, over groups, where
-each item has one class. Three systems or more are ranked over tasks. Encoders whose names differ
+(and Holm's correction for the number of comparisons), that of swapping predictions within groups,
+McNemar's exact test, over groups, where each item has one class, and the corrected resampled t test
+where there are folds. Three systems or more are ranked over tasks. Encoders whose names differ
 after a "#" are seeds of one system.
 
 example: audiossl compare exp/fit --reference cola
@@ -25,11 +26,12 @@ from audiossl.probing.bootstrap import BootstrapConfig, interval
 from audiossl.probing.comparison import Comparison, compare, holm, rank_systems
 from audiossl.probing.items import write_items
 from audiossl.probing.metrics import METRICS, metric_of
+from audiossl.probing.paired_tests import fold_test, permutation_test
 from audiossl.probing.predictions import Predictions, merge_seeds, read_predictions
 
 _HEAD = (
     "task", "probe", "encoder", "metric", "score", "difference", "better in", "p", "p (Holm)",
-    "McNemar p", "items",
+    "permutation p", "McNemar p", "folds p", "items",
 )  # fmt: skip
 
 Systems = dict[str, dict[tuple[str, str], Predictions]]
@@ -57,8 +59,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 class _Line:
     predictions: Predictions
     metric: str
-    comparison: Comparison | None
+    comparison: Comparison | None = None
     """None for the reference itself."""
+    p_permutation: float | None = None
+    p_folds: float | None = None
     corrected: float = 1.0
 
 
@@ -156,10 +160,11 @@ def _lines(systems: Systems, reference: str, config: BootstrapConfig, metric: st
     lines = []
     for key, base in systems[reference].items():
         name = metric or base.task.metric
-        lines.append(_Line(base, name, None))
+        lines.append(_Line(base, name))
         for other in others:
-            predictions = systems[other][key]
-            lines.append(_Line(predictions, name, compare(predictions, base, config, name)))
+            pair = (systems[other][key], base)
+            p_values = permutation_test(*pair, config, name), fold_test(*pair, name)
+            lines.append(_Line(pair[0], name, compare(*pair, config, name), *p_values))
     return lines
 
 
@@ -181,7 +186,7 @@ def _row(line: _Line, config: BootstrapConfig) -> tuple[str, ...]:
         f"{own.score:.3f} [{own.low:.3f}, {own.high:.3f}]",
     )
     if one is None:
-        return (*first, "reference", "", "", "", "", str(len(predictions.ids)))
+        return (*first, "reference", *[""] * 6, str(len(predictions.ids)))
     gain = one.difference
     return (
         *first,
@@ -189,7 +194,7 @@ def _row(line: _Line, config: BootstrapConfig) -> tuple[str, ...]:
         f"{one.probability:.0%}",
         f"{one.p_bootstrap:.3f}",
         f"{line.corrected:.3f}",
-        "" if one.p_mcnemar is None else f"{one.p_mcnemar:.3f}",
+        *("" if p is None else f"{p:.3f}" for p in (line.p_permutation, one.p_mcnemar, line.p_folds)),
         str(len(predictions.ids)),
     )
 
