@@ -194,9 +194,13 @@ def _row(line: _Line, config: BootstrapConfig) -> tuple[str, ...]:
         f"{one.probability:.0%}",
         f"{one.p_bootstrap:.3f}",
         f"{line.corrected:.3f}",
-        *("" if p is None else f"{p:.3f}" for p in (line.p_permutation, one.p_mcnemar, line.p_folds)),
+        *map(_p_value, (line.p_permutation, one.p_mcnemar, line.p_folds)),
         str(len(predictions.ids)),
     )
+
+
+def _p_value(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
 
 
 def _conclusions(lines: list[_Line], systems: Systems, reference: str) -> Iterator[str]:

@@ -10,15 +10,17 @@ from audiossl.models.encoder import presentation_of
 from audiossl.pretrained.identity import encoder_identity
 from audiossl.pretrained.load import load_encoder
 from audiossl.pretrained.own import CONFIG, WEIGHTS
-from audiossl.pretrained.sources import ALIASES, SCHEMES
+from audiossl.pretrained.sources import ALIASES, SCHEMES, SUFFIXES
 
 
 def names_encoder(path: str) -> bool:
-    """Whether a path of `describe` is an encoder: kind:place, or a folder that this package wrote.
+    """Whether a path of `describe` is an encoder: kind:place, or what this package wrote.
 
     >>> names_encoder("mfcc:"), names_encoder("clips/")
     (True, False)
     """
+    if Path(path.partition("?")[0]).suffix in SUFFIXES:
+        return True
     folder = Path(path if Path(path).exists() else path.partition("#")[0])
     if folder.exists():
         return (folder / CONFIG).is_file() and (folder / WEIGHTS).is_file()

@@ -93,7 +93,7 @@ def certificate(differences: list[Difference]) -> str:
     """Write differences as a table, with a verdict."""
     width = max(10, *(len(d.name) for d in differences))
     rows = [f"{'':{width}} {'largest difference':>20} {'size':>10}"]
-    rows += [f"{d.name:{width}} {d.largest:20.3g} {d.size:10.4f}" for d in differences]
+    rows += [f"{d.name:{width}} {d.largest:20.3g} {d.size:10.4g}" for d in differences]
     return "\n".join([*rows, verdict(differences)])
 
 

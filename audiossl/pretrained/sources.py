@@ -75,6 +75,8 @@ SCHEMES: dict[str, Scheme] = {
 """Every kind, in the order in which messages list them."""
 SHIPPED = {"small": Path(__file__).parent / "weights" / "small"}
 """Encoders that come with this package: `audiossl:small`; each folder has its model card."""
+SUFFIXES = {".onnx": "onnx"}
+"""Kinds of files that are told by the end of their names, so that it may be left out."""
 ALIASES = {"log-mel": "log_mel_statistics"}
 """Deprecated spellings. "log-mel:" was never "log_mel:": it is the baseline of tables."""
 
@@ -111,7 +113,7 @@ def parse_source(source: str | Path) -> Source:
     text = str(source)
     kind, separator, place = text.partition(":")
     if not separator or Path(text).exists():
-        kind, place = OWN, text
+        kind, place = SUFFIXES.get(Path(text.partition("?")[0].partition("#")[0]).suffix, OWN), text
     kind = ALIASES.get(kind, kind)
     if kind not in SCHEMES:
         raise UserError(

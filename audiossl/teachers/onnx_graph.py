@@ -4,9 +4,12 @@ Conventions. The graph takes waveforms (batch, samples) and, if it has a second 
 in samples; of its outputs the first of three axes is frames, the first of one axis how many of them
 are valid, the first of two axes a clip vector. Each row runs alone, so that padding cannot reach
 it. Sample rate and frame rate are read from the graph's metadata (`sample_rate`, `frame_rate`), or
-said behind the name; a frame rate that nobody says is counted on a noise.
+said behind the name; a frame rate that nobody says is counted on a noise. Graphs that `audiossl
+export` wrote also say how clips were presented in pretraining.
 """
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +19,31 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from audiossl.atomic_files import reading
+from audiossl.audio.presentation import Presentation
+from audiossl.configs import from_plain
 from audiossl.digests import digest_of_bytes
 from audiossl.errors import UserError
 from audiossl.nn.frames import Frames
 from audiossl.teachers.teacher import FrozenTeacher
 
-KNOWN = ("sample_rate", "frame_rate", "layer_convention")
+KNOWN = ("sample_rate", "frame_rate", "layer_convention", "presentation")
+FILE = "model.onnx"
+"""Name of the graph in a folder of `audiossl export`."""
 
 
 def load(place: str, sample_rate: str = "", frame_rate: str = "") -> "OnnxEncoder":
     """Load a graph.
 
     Args:
-        place: The file.
+        place: The file, or a folder that `audiossl export --to onnx` wrote.
         sample_rate: Hz; empty: what the metadata says, or 16000.
         frame_rate: Hz; empty: what the metadata says, or what is counted.
 
     Raises:
         UserError: The file is missing, no graph of ONNX, or takes and gives something else.
     """
-    path = Path(place)
+    path = Path(place) / FILE if Path(place).is_dir() else Path(place)
     if not path.is_file():
         raise UserError(f"{path}: no such file of ONNX")
     options = onnxruntime.SessionOptions()
@@ -59,6 +67,7 @@ class OnnxEncoder(FrozenTeacher):
         self.session, self.facts, self.path = session, facts, path
         self.names = [one.name for one in session.get_inputs()]
         self.sample_rate = int(_number(facts, "sample_rate", path) or 16000)
+        self.presentation = _presentation(facts, self.sample_rate, path)
         self.places = _places(session, path)
         frames, lengths, clip = self._run(np.zeros(2 * self.sample_rate, np.float32))
         self.dim = frames.shape[1]
@@ -138,6 +147,12 @@ def _places(session: Any, path: Path) -> tuple[int, int | None, int | None]:
     )
 
 
+def _presentation(facts: dict[str, str], sample_rate: int, path: Path) -> Presentation:
+    with reading(path, "graph with a presentation that audiossl wrote"):
+        content = json.loads(facts.get("presentation", "{}"))
+        return replace(from_plain(Presentation, content, str(path)), sample_rate=sample_rate)
+
+
 def _number(facts: dict[str, str], name: str, path: Path) -> float | None:
     word = facts.get(name)
     if not word:
@@ -146,6 +161,7 @@ def _number(facts: dict[str, str], name: str, path: Path) -> float | None:
         value = float(word)
     except ValueError:
         value = 0.0
-    if not 0 < value < 1e7:
+    # Networks of clip vectors alone have a frame rate of 0.
+    if not (0 < value < 1e7 or (word in ("0", "0.0") and name == "frame_rate")):
         raise UserError(f"{path}: {name} {word!r}: expected a number of Hz above 0")
     return value

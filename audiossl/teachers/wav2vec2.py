@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from audiossl.errors import UserError
+from audiossl.nn.graphs import for_any_length
 from audiossl.nn.lengths import valid_mask
 from audiossl.teachers.teacher import zero_padding
 
@@ -103,8 +104,10 @@ class ValidGroupNorm(nn.Module):
         self, channels: Float[Tensor, "batch channels frames"]
     ) -> Float[Tensor, "batch channels frames"]:
         """Normalize each channel over the valid frames of its row."""
-        if self.lengths is None or bool((self.lengths >= channels.shape[2]).all()):
+        if self.lengths is None:
             return self.norm(channels)
+        if not for_any_length() and bool((self.lengths >= channels.shape[2]).all()):
+            return self.norm(channels)  # it is faster
         # In float32, as torch's own norms are under autocast.
         channels = channels.float()
         valid = valid_mask(self.lengths, channels.shape[2])[:, None]

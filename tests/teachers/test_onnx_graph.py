@@ -3,6 +3,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from audiossl import embed
 from audiossl.errors import UserError
 from audiossl.models.properties import check_encoder
 from audiossl.pretrained.identity import encoder_identity
@@ -73,6 +74,30 @@ def test_rates_are_read_from_metadata_or_said_behind_the_name(tmp_path):
     assert (other.sample_rate, other.frame_rate) == (32000, 100.0)
     with pytest.raises(UserError, match=r"frame_rate 'fast': expected a number of Hz"):
         load_encoder(f"{source}?frame_rate=fast")
+
+
+def test_clips_are_presented_as_the_graph_says(tmp_path):
+    shown = '{"sample_rate": 16000, "window_samples": 4800, "padding": "none", "level": "l2"}'
+    encoder = load_encoder(_write(tmp_path / "x.onnx", presentation=shown))
+    assert encoder.presentation.window_samples == 4800
+    sound = 0.1 * torch.randn(9600)
+    windows = (sound / sound.norm()).view(2, 4800)
+    frames = encoder(windows, torch.tensor([4800, 4800]))
+    torch.testing.assert_close(embed([sound], encoder), frames.clip.mean(dim=0, keepdim=True))
+    for wrong in ("no JSON", '{"window": 3}'):
+        source = _write(tmp_path / "y.onnx", presentation=wrong)
+        with pytest.raises(UserError, match=r"y.onnx: "):
+            load_encoder(source)
+
+
+def test_a_file_is_told_by_its_name_and_a_folder_by_its_graph(tmp_path):
+    same = load_encoder(_write(tmp_path / "model.onnx"))
+    for source in (tmp_path / "model.onnx", f"{tmp_path / 'model.onnx'}", f"onnx:{tmp_path}"):
+        assert encoder_identity(load_encoder(source)) == encoder_identity(same)
+    with pytest.raises(UserError, match=r"none.onnx: no such file of ONNX"):
+        load_encoder("none.onnx")
+    with pytest.raises(UserError, match=r"nowhere.onnx: no such file"):
+        load_encoder("nowhere.onnx?sample_rate=8000")
 
 
 def test_another_graph_is_another_encoder(tmp_path):

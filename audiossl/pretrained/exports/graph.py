@@ -1,6 +1,10 @@
 """An encoder as one graph of tensors, for any batch and duration."""
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from typing import Any
 
 import torch
@@ -52,8 +56,7 @@ def program_of(export: Export) -> ExportedProgram:
     batch, samples = Dim.DYNAMIC, Dim("samples", min=int(LEAST * rate), max=int(MOST * rate))
     shapes = ({0: batch, 1: samples}, {0: batch})
     try:
-        with warnings.catch_warnings(), recorded_for_any_length():
-            warnings.simplefilter("ignore")  # of torch about itself
+        with quiet(), recorded_for_any_length():
             program = torch.export.export(
                 Graph(export.encoder).eval(),
                 (example, lengths),
@@ -75,3 +78,16 @@ def program_of(export: Export) -> ExportedProgram:
     program.graph.eliminate_dead_code()
     program.graph_module.recompile()
     return program
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Leave out what exporters and quantizers say about themselves, and graphs that are printed."""
+    logging.disable(logging.ERROR)
+    try:
+        said = StringIO()
+        with warnings.catch_warnings(), redirect_stdout(said), redirect_stderr(said):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)

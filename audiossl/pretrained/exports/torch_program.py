@@ -1,13 +1,12 @@
 """A program of torch.export: it runs where torch is, without this package, and can be compiled."""
 
-import warnings
 from pathlib import Path
 
 import torch
 
 from audiossl.pretrained.certificate import Difference, compare_outputs, outputs_of
 from audiossl.pretrained.exports.forms import Export
-from audiossl.pretrained.exports.graph import program_of
+from audiossl.pretrained.exports.graph import program_of, quiet
 
 FILE = "model.pt2"
 USE = """
@@ -26,8 +25,7 @@ def write(place: Path, export: Export) -> list[Difference]:
     """Write the program, read it back and compare."""
     place.mkdir(parents=True)
     program = program_of(export)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch about itself
+    with quiet():
         torch.export.save(program, place / FILE)
         module = torch.export.load(place / FILE).module()
     return compare_outputs(

@@ -1,6 +1,6 @@
 """What is written is opened by the programs it is for. They are large, and no part of the extras:
 
-python -m pip install xares mteb espnet-s3prl kaldi_native_io
+python -m pip install xares mteb espnet-s3prl kaldi_native_io kaldiio
 """
 
 import importlib
@@ -112,6 +112,7 @@ def test_s3prl_takes_the_upstream(encoders, tmp_path, capsys, kind):
 
 def test_lhotse_and_kaldi_read_the_archives(encoders, tmp_path, capsys):
     native = consumer("kaldi_native_io", "kaldi_native_io")
+    kaldiio = consumer("kaldiio", "kaldiio")
     import lhotse
 
     soundfile.write(tmp_path / "a.wav", SOUND[0].numpy(), 16000, subtype="FLOAT")
@@ -121,6 +122,8 @@ def test_lhotse_and_kaldi_read_the_archives(encoders, tmp_path, capsys):
     with native.SequentialFloatMatrixReader(f"scp:{out / 'feats.scp'}") as reader:
         (matrix,) = (np.array(value) for _, value in reader)  # the reader's memory is its own
     np.testing.assert_array_equal(matrix, expected.values[0].numpy())
+    (again,) = kaldiio.load_scp(str(out / "feats.scp")).values()
+    np.testing.assert_array_equal(again, matrix)
     (features,) = lhotse.FeatureSet.from_file(out / "features.jsonl.gz")
     np.testing.assert_array_equal(features.load(), matrix)
 

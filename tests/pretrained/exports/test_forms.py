@@ -15,6 +15,7 @@ from torch.testing import assert_close
 
 from audiossl import embed, load_encoder
 from audiossl.cli import main
+from audiossl.models.encoder import presentation_of
 from audiossl.pretrained.embed import embed_files
 from audiossl.pretrained.exports.features import read_matrix
 from audiossl.pretrained.exports.forms import FORMS
@@ -26,6 +27,7 @@ from tests.pretrained.exports.exported import (
     make_encoders,
     module_of,
 )
+from tests.teachers.tiny import networks, save
 
 SIZES = ([71234, 20000, 300], [40001])
 """Of batches whose graphs were traced with other sizes."""
@@ -204,21 +206,37 @@ def test_programs_of_torch_hold_for_any_batch_and_duration(encoders, tmp_path, s
             assert_close(vectors[row, :count], expected, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.long
-def test_onnxruntime_agrees_at_durations_beyond_the_example(tmp_path):
-    import onnxruntime
-
-    (difference,) = export_apart([("log_mel:8", tmp_path / "out", "onnx")])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "log_mel:8",  # eight seconds of one core, most of them imports
+        pytest.param("zipformer", marks=pytest.mark.long),
+        pytest.param("wav2vec2-base", marks=pytest.mark.long),
+    ],
+)
+def test_onnx_comes_back_as_the_encoder_at_durations_beyond_the_example(encoders, tmp_path, source):
+    place = f"random:{encoders / source}#1" if source in KINDS else source
+    if source == "wav2vec2-base":
+        place = f"hf:{save(networks()[source], tmp_path / source)}"
+    (difference,) = export_apart([(place, tmp_path / "out", "onnx")])
     assert difference < 1e-3
-    session = onnxruntime.InferenceSession(tmp_path / "out" / "model.onnx")
+    encoder, again = load_encoder(place), load_encoder(tmp_path / "out" / "model.onnx")
+    assert (again.sample_rate, again.frame_rate) == (encoder.sample_rate, encoder.frame_rate)
+    assert again.presentation == presentation_of(encoder)
+    assert encoder.layer_convention in again.layer_convention
     for sizes in SIZES:
         waveforms, lengths = 0.1 * torch.randn(len(sizes), sizes[0]), torch.tensor(sizes)
-        frames = load_encoder("log_mel:8")(waveforms, lengths)
-        given = {"waveforms": waveforms.numpy(), "lengths": lengths.numpy()}
-        _, counts, clip = session.run(None, given)
-        np.testing.assert_array_equal(counts, frames.lengths.numpy())
-        np.testing.assert_allclose(clip, frames.clip.numpy(), rtol=1e-2, atol=1e-3)
+        expected, found = encoder(waveforms, lengths), again(waveforms, lengths)
+        assert_close(found.lengths, expected.lengths)
+        assert_close(found.clip, expected.clip, rtol=1e-2, atol=1e-3)
+        for row, count in enumerate(found.lengths.tolist()):
+            wanted = expected.vectors[row, :count]
+            assert_close(found.vectors[row, :count], wanted, rtol=1e-2, atol=2e-3)
     assert b"site-packages" not in (tmp_path / "out" / "model.onnx").read_bytes()
+    if source != "log_mel:8":
+        rough = load_encoder(tmp_path / "out" / "model.int8.onnx")
+        assert rough.presentation == again.presentation
+        assert_close(rough(SOUND).clip, encoder(SOUND).clip, rtol=0.1, atol=0.1)
 
 
 def test_one_layer_and_baselines_go_out_too(encoders, tmp_path, capsys):
@@ -265,6 +283,27 @@ def test_mistakes_are_a_line_and_leave_nothing(tmp_path, capsys, monkeypatch, na
     assert told.count("\n") == 1
     assert reason in told
     assert not list(tmp_path.iterdir())
+
+
+def test_an_encoder_that_branches_on_its_input_is_a_line_without_its_graph(
+    tmp_path, capfd, monkeypatch
+):
+    (tmp_path / "branching.py").write_text(
+        "from torch import nn\n\nfrom audiossl.nn.frames import Frames\n\n\n"
+        "class Branching(nn.Module):\n"
+        "    sample_rate, frame_rate, dim = 16000, 50.0, 320\n\n"
+        "    def forward(self, waveforms, lengths):\n"
+        "        sign = -1 if bool((waveforms > 0).all()) else 1\n"
+        "        frames = sign * waveforms.unfold(1, 320, 320)\n"
+        "        return Frames(frames, lengths // 320, 50.0)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert main(["export", "python:branching:Branching", "out", "--to", "torch"]) == 2
+    told = capfd.readouterr()
+    assert not told.out
+    assert told.err.count("\n") == 1
+    assert "a Branching cannot be traced for any batch and duration" in told.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_somebody_elses_form_is_a_file(tmp_path, capsys, monkeypatch):
