@@ -66,8 +66,8 @@ stage() {
 # Runs a command, or prints it, ready to be pasted.
 run() {
   if [[ ${dry_run:-false} == true ]]; then
-    printf '%q ' "$@"
-    echo
+    # In one write: of stages that run side by side, lines stay whole.
+    printf '%s\n' "$(printf '%q ' "$@")"
   else
     "$@"
   fi

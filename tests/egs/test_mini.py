@@ -108,7 +108,7 @@ def test_arms_of_contrast_see_as_many_pairs_and_none_that_is_scored(tmp_path, mo
     ]
     trained = [config for config in configs if hasattr(config, "loop")]
     assert len({config.output for config in trained}) == (4 + 3 + 2) * 2
-    assert {config.batch_size * config.loop.steps for config in trained} == {4800}
+    assert {config.batch_size * config.loop.steps for config in trained} == {2400}
     seen = {split for config in trained for split in config.where["split"]}
     scored = [config for config in configs if hasattr(config, "probes")]
     assert len(scored) == 3
