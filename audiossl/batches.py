@@ -151,7 +151,7 @@ class LabelBatch:
     """Classes by number (batch, kinds); tags (batch, tags), 1 where one is true; symbols by number
     from 1 (batch, most); or segments (batch, most, 3) of begin, end and class. Padded with 0."""
     counts: Int[Tensor, " batch"]
-    """Valid targets of each cut."""
+    """Valid targets of each cut; -1 where it has no label."""
 
 
 @dataclass(frozen=True)

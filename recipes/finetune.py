@@ -69,6 +69,11 @@ class Config(TrainingConfig):
 def finetune(config: Config, stage: Stage) -> dict[str, Any]:
     """Train, answer for the test cuts, and score."""
     torch.manual_seed(config.loop.seed)
+    if config.train.unlabeled and config.method.consistency is None:
+        raise UserError(
+            "train.unlabeled: cuts without labels teach by consistency alone: set "
+            "method.consistency ({} for its defaults)"
+        )
     plan = dataclasses.replace(config.plan, seed=config.loop.seed)
     others = {"test": config.test}
     splits = open_splits(config.cuts, config.target, config.train, others, plan)
@@ -87,7 +92,11 @@ def finetune(config: Config, stage: Stage) -> dict[str, Any]:
     stage.log.info("%s", ", ".join(f"{name} {score:.4f}" for name, score in scores.items()))
     if distributed.is_first():
         write_answers(stage.output, answers, scores)
-        state = {n: v for n, v in method.state_dict().items() if not n.startswith("encoder.")}
+        state = {
+            name: value
+            for name, value in method.state_dict().items()
+            if not name.startswith(("encoder.", "centers."))
+        }
         write_weights(stage.output / HEAD, state, {"format": "pt"})
     return {**figures, "scores": scores}
 

@@ -13,6 +13,7 @@ from audiossl.atomic_files import write_json, write_text
 from audiossl.batches import LabelBatch, LayerBatch, to_device
 from audiossl.data.labeled_cuts import LabeledConfig, LabeledCuts, LabelSource
 from audiossl.data.plan import PlanConfig
+from audiossl.errors import UserError
 from audiossl.losses.labels import OF_CLIPS
 from audiossl.methods.supervised import Supervised
 from audiossl.probing.sequence_tasks import (
@@ -64,15 +65,22 @@ def open_splits(
         plan: Composition of batches.
 
     Raises:
-        UserError: A split is empty, or has classes that training cuts do not have.
+        UserError: A split is empty, or has classes that training cuts do not have; or cuts without
+            labels are to take part where no frames are scored.
     """
+    if train.unlabeled and target not in ("frames", "events"):
+        raise UserError(
+            f"train.unlabeled: cuts without labels teach frames, and target is {target}: set "
+            "target to frames or events, or train.unlabeled to false"
+        )
     found = LabeledCuts(cuts, train)
-    targets = targets_of(target, found.labels, train.separator)
+    targets = targets_of(target, list(filter(all, found.labels)), train.separator)
     if target == "tags":
         # Neighbors in a batch are mixed.
         plan = replace(plan, multiple=plan.multiple * (1 + plan.multiple % 2))
     splits = {
-        name: LabeledCuts(cuts, replace(train, where=dict(where))) for name, where in others.items()
+        name: LabeledCuts(cuts, replace(train, where=dict(where), unlabeled=False))
+        for name, where in others.items()
     }
     return Splits(
         targets,

@@ -36,10 +36,12 @@ class LabeledConfig:
     """Minimum duration of a cut in seconds; shorter cuts are left out."""
     max_duration: Positive = 40.0
     """Maximum duration of a cut in seconds; longer cuts are left out."""
+    unlabeled: bool = False
+    """Whether cuts without the label take part, for `method.consistency`."""
 
 
 class LabeledCuts:
-    """The cuts of a corpus that have a label, and the label of each."""
+    """The cuts of a corpus that have a label, or all cuts, and the label of each."""
 
     def __init__(self, folder: str | Path, config: LabeledConfig) -> None:
         """Find them.
@@ -56,10 +58,10 @@ class LabeledCuts:
             known.update(labels_of_cut)
             values = tuple(labels_of_cut.get(name, "") for name in config.label.split("+"))
             long_enough = config.min_duration <= seconds[index] <= config.max_duration
-            if index in chosen and all(values) and long_enough:
+            if index in chosen and (all(values) or config.unlabeled) and long_enough:
                 cuts.append(index)
                 labels.append(values)
-        if not cuts:
+        if not any(map(all, labels)):
             raise UserError(
                 f"{folder}: no cut of {config.min_duration} to {config.max_duration} s has label "
                 f"{config.label!r}{f' where {config.where}' if config.where else ''}"
@@ -67,7 +69,7 @@ class LabeledCuts:
             )
         self.cuts: Int[np.ndarray, " cuts"] = np.array(cuts)
         self.labels: list[tuple[str, ...]] = labels
-        """Values of the labels of each cut."""
+        """Values of the labels of each cut; of a cut without one an empty one."""
 
     @property
     def lengths(self) -> Int[np.ndarray, " cuts"]:
@@ -96,7 +98,7 @@ class LabelSource:
 
         Args:
             cuts: Cuts with labels.
-            targets: Numbers of each cut.
+            targets: Numbers of each cut; those of a cut without a label count as unknown.
             plan: How cuts are put into batches.
         """
         self.cuts, self.targets = cuts, targets
@@ -110,6 +112,8 @@ class LabelSource:
     def batch(self, items: Sequence[int], width: int) -> LabelBatch:
         """Read cuts, padded to `width` samples."""
         targets, counts = padded(self.targets[item] for item in items)
+        labeled = torch.tensor([all(self.cuts.labels[item]) for item in items])
+        counts = counts.where(labeled, -1)
         lengths = torch.from_numpy(self.cuts.lengths[list(items)])
         return LabelBatch(self.cuts.waveforms(items, width), lengths, targets, counts)
 

@@ -68,7 +68,7 @@ def label_loss(
         scored: Scores (batch, outputs) of clips, or (batch, frames, outputs).
         targets: Classes (batch, kinds), 0 or 1 for each tag, symbols from 1 (batch, most), or
             segments (batch, most, 3).
-        counts: Valid targets of each row.
+        counts: Valid targets of each row; -1 where nothing is known of it.
 
     Example:
         >>> scores = Scored(torch.zeros(1, 4), torch.tensor([9]), torch.zeros(9))
@@ -110,7 +110,7 @@ def _frame_loss(outputs: Outputs, scored: Scored, segments: Tensor, counts: Tens
     scores = scored.scores.float()
     size = outputs.sizes[0]
     active = classes_of_frames(scored.times, segments, counts, size)
-    valid = valid_mask(scored.lengths, scores.shape[1])
+    valid = valid_mask(scored.lengths, scores.shape[1]) & (counts >= 0)[:, None]
     if outputs.objective == "frames":
         valid = valid & active.any(dim=2)
         losses = F.cross_entropy(scores.flatten(0, 1), active.int().argmax(2).flatten(),

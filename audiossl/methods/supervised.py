@@ -5,27 +5,34 @@ encoder's output, its clip vector, or, as SUPERB does, a sum of all layers with 
 SpecAugment masks the input of what is trained: the encoder's features, or a frozen encoder's
 frames.
 
+Where labels are few, two more terms help: class centers, and consistency of overlapping crops.
+
 Sources: SUPERB (Yang et al., 2021); the fine-tuning of SPEAR's authors: mixup of waveforms with
-Beta(10, 10), tags interpolated, SpecAugment, CTC over one linear layer. One difference: partners of
-mixup are neighbors in a shuffled batch.
+Beta(10, 10), tags interpolated, SpecAugment, CTC over one linear layer.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from audiossl import distributed
 from audiossl.batches import LabelBatch, LayerBatch
 from audiossl.configs import Count, Positive, Share
 from audiossl.data.layout import SAMPLE_RATE
 from audiossl.errors import UserError
 from audiossl.features.spec_augment import SpecAugmentConfig, spec_augment
-from audiossl.losses.labels import OF_CLIPS, Outputs, Scored, label_loss, probabilities
+from audiossl.losses.labels import OF_CLIPS, Loss, Outputs, Scored, label_loss, probabilities
+from audiossl.methods.class_centers import CentersConfig, ClassCenters
 from audiossl.methods.method import Losses, finetuning_context
+from audiossl.methods.mixup import mixed
+from audiossl.methods.overlapping_crops import (
+    ConsistencyConfig,
+    overlapping_crops,
+    with_consistency,
+)
 from audiossl.models.encoder import FeatureEncoder
 from audiossl.nn.dropout import dropout
 from audiossl.nn.frames import Frames
@@ -86,6 +93,11 @@ class SupervisedConfig:
     """Probability of mixing a cut with its neighbor in the batch, for tags."""
     mixup_beta: Positive = 10.0
     """Parameter b of Beta(b, b), from which the shares of the mixture are drawn."""
+    centers: CentersConfig | None = None
+    """Class centers beside the loss of the head, for few labels of classes; null: none."""
+    consistency: ConsistencyConfig | None = None
+    """Training on two overlapping crops of each cut that teach each other, for few labels of frames
+    or events; null: on the whole cut."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +109,10 @@ class InputFacts:
     layer_dim: int
     dim: int
     clip_dim: int
+    frame_rate: float = 0.0
+    """Frames a second; 0 where there are none."""
+    layer_rate: float = 0.0
+    """Frames a second of each layer."""
 
 
 class Supervised(nn.Module):
@@ -137,7 +153,8 @@ class Supervised(nn.Module):
             adaptation: What of the encoder is trained.
 
         Raises:
-            UserError: The encoder has no such input for the head, or cannot be trained.
+            UserError: The encoder has no such input for the head, or cannot be trained, or the
+                targets are not those of centers or of consistency.
         """
         super().__init__()
         _check(config, outputs, facts)
@@ -149,6 +166,10 @@ class Supervised(nn.Module):
         self.layer_sum = LayerSum(facts.num_layers) if config.input == "layers" else None
         dims = {"layers": facts.layer_dim, "output": facts.dim, "clip": facts.clip_dim}
         self.head = SequenceHead(dims[config.input], config.head, sum(outputs.sizes))
+        self.crop_rate = facts.layer_rate if config.input == "layers" else facts.frame_rate
+        self.centers: ClassCenters | None = None
+        if config.centers:
+            self.centers = ClassCenters(self.head.output.in_features, outputs, config.centers)
 
     def _place(self, encoder: nn.Module, adaptation: Adaptation) -> None:
         if isinstance(adaptation, FrozenConfig):
@@ -166,26 +187,43 @@ class Supervised(nn.Module):
         self, batch: LabelBatch | LayerBatch, step: int, generator: torch.Generator
     ) -> Losses:
         """Compute the loss of a batch, in nats a clip, tag, symbol or frame."""
+        config, starts = self.config, None
         if isinstance(batch, LabelBatch) and self.outputs.objective == "tags":
-            batch = self.mixed(batch, generator)
+            batch = mixed(batch, config.mixup_probability, config.mixup_beta, generator)
+        if isinstance(batch, LabelBatch) and config.consistency:
+            batch, starts = overlapping_crops(
+                batch, config.consistency.crop, self.crop_rate, generator
+            )
         frames = self._frames(batch, step, generator)
-        scored = self._scored(frames, generator)
+        hidden = self._hidden(frames, generator)
+        scored = replace(hidden, scores=self.head.output(hidden.scores))
         loss = label_loss(self.outputs, scored, batch.targets, batch.counts)
+        if config.consistency and starts is not None:
+            loss = with_consistency(loss, self.outputs, scored, starts, config.consistency)
+        if self.centers is not None:
+            loss = _sum(loss, self.centers(hidden.scores, batch.targets[:, 0]))
         # All parameters take part, as parallel training wants it, those behind all layers, too.
         unread = masked_mean(frames.vectors, frames.lengths).sum()
         rows = torch.tensor(float(len(batch.targets)))
         weights = dict.fromkeys(loss.metrics, rows)
         return Losses(loss.total + 0.0 * unread, loss.weight, loss.metrics, weights)
 
+    def after_update(self) -> None:
+        """Bring the centers up to date."""
+        if self.centers is not None:
+            self.centers.after_update()
+
     @torch.no_grad()
     def predict(
         self, batch: LabelBatch | LayerBatch
     ) -> tuple[Sequence[Tensor], Float[Tensor, " frames"]]:
         """Compute what `losses.labels.probabilities` says of each row, and the times of frames."""
-        scored = self._scored(self._frames(batch))
-        return probabilities(self.outputs, scored), scored.times
+        hidden = self._hidden(self._frames(batch))
+        scored = replace(hidden, scores=self.head.output(hidden.scores))
+        return probabilities(self.outputs, scored), hidden.times
 
-    def _scored(self, frames: Frames, generator: torch.Generator | None = None) -> Scored:
+    def _hidden(self, frames: Frames, generator: torch.Generator | None = None) -> Scored:
+        """Compute what the last layer of the head scores."""
         match self.config.input:
             case "layers":
                 assert self.layer_sum is not None
@@ -203,8 +241,7 @@ class Supervised(nn.Module):
                 vectors = spec_augment(vectors, lengths, self.config.augmentation, generator)
             vectors = dropout(vectors, self.config.dropout, generator)
         pool = self.outputs.objective in OF_CLIPS
-        scores = self.head(vectors, lengths, generator, pool=pool)
-        return Scored(scores, lengths, times)
+        return Scored(self.head.hidden(vectors, lengths, generator, pool=pool), lengths, times)
 
     def _frames(
         self,
@@ -230,22 +267,6 @@ class Supervised(nn.Module):
         context = finetuning_context(step, generator)
         return self.encoder.encode_features(features, counts, context)
 
-    def mixed(self, batch: LabelBatch, generator: torch.Generator) -> LabelBatch:
-        """Mix some cuts with their neighbors; their tags become shares."""
-        config, rows = self.config, len(batch.waveforms)
-        if config.mixup_probability == 0 or rows % 2:
-            return batch
-        draws = distributed.draw_rows(
-            rows, lambda whole: _mixup_draws(whole, config.mixup_beta, generator)
-        )
-        own = torch.where(draws[:, 0] < config.mixup_probability, draws[:, 1], 1.0)[:, None]
-        partners = torch.arange(rows, device=own.device) ^ 1
-        waveforms = own * batch.waveforms + (1 - own) * batch.waveforms[partners]
-        tags = own * batch.targets + (1 - own) * batch.targets[partners]
-        longest = torch.maximum(batch.lengths, batch.lengths[partners])
-        lengths = torch.where(own[:, 0] < 1, longest, batch.lengths)
-        return LabelBatch(waveforms, lengths, tags, batch.counts)
-
 
 def facts_of(encoder: nn.Module) -> InputFacts:
     """Find the shape of an encoder's frames: that of a second of silence."""
@@ -259,7 +280,8 @@ def facts_of(encoder: nn.Module) -> InputFacts:
     encoder.train(training)
     dims = [layer.shape[2] for layer in frames.layers or (frames.vectors,)]
     num_layers = len(dims) if len(set(dims)) == 1 else 0
-    return InputFacts(num_layers, dims[0], frames.vectors.shape[2], frames.clip.shape[1])
+    rates = frames.frame_rate, frames.layer_rate or frames.frame_rate
+    return InputFacts(num_layers, dims[0], frames.vectors.shape[2], frames.clip.shape[1], *rates)
 
 
 def _check(config: SupervisedConfig, outputs: Outputs, facts: InputFacts) -> None:
@@ -273,18 +295,24 @@ def _check(config: SupervisedConfig, outputs: Outputs, facts: InputFacts) -> Non
             "method.input: layers: the encoder's layers are of unlike dimensions and have no sum: "
             "choose output"
         )
+    if config.consistency and outputs.objective not in ("frames", "events"):
+        raise UserError(
+            f"method.consistency: crops agree on their frames, and the target is "
+            f"{outputs.objective}: set target to frames or events, or leave consistency out"
+        )
+    if config.consistency and not facts.frame_rate:
+        raise UserError(
+            "method.consistency: the encoder has no frames for crops to agree on: choose another, "
+            "or leave consistency out"
+        )
+
+
+def _sum(loss: Loss, other: Loss) -> Loss:
+    """Add the losses of the same items."""
+    return replace(loss, total=loss.total + other.total, metrics={**loss.metrics, **other.metrics})
 
 
 def _of_layers(batch: LayerBatch) -> Frames:
     layers = batch.layers.unbind(dim=1)
     rate, first = batch.frame_rate, batch.first_time
     return Frames(layers[-1], batch.lengths, rate, layers=layers, first_time=first)
-
-
-def _mixup_draws(rows: int, beta: float, generator: torch.Generator) -> Float[Tensor, "rows two"]:
-    """Uniform numbers, and shares from Beta(beta, beta): a ratio of two Gamma draws."""
-    device = generator.device
-    uniform = torch.rand(rows, 1, device=device, generator=generator)
-    shape = torch.full((rows, 2), beta, device=device)
-    gamma = torch._standard_gamma(shape, generator=generator)
-    return torch.cat([uniform, gamma[:, :1] / gamma.sum(dim=1, keepdim=True)], dim=1)

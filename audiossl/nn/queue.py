@@ -12,7 +12,7 @@ from audiossl import distributed
 
 
 class VectorQueue(nn.Module):
-    """At most `size` vectors, and the number of the recording that each is of.
+    """At most `size` vectors, and the number of the recording (or class) that each is of.
 
     Vectors wait until `advance`, so that those of a batch are not yet there while its loss, or that
     of another micro-batch, is computed.
@@ -20,9 +20,9 @@ class VectorQueue(nn.Module):
     Example:
         >>> queue = VectorQueue(size=3, dim=1)
         >>> queue.add(torch.tensor([[1.0], [2.0]]), torch.tensor([7, 8]))
-        >>> queue.advance()
+        >>> _ = queue.advance()
         >>> queue.add(torch.tensor([[3.0], [4.0]]), torch.tensor([9, 7]))
-        >>> queue.advance()
+        >>> _ = queue.advance()
         >>> queue.entries.flatten(), queue.recordings
         (tensor([4., 2., 3.]), tensor([7, 8, 9]))
     """
@@ -52,8 +52,8 @@ class VectorQueue(nn.Module):
         """Let vectors of this rank wait for `advance`; those of recording -1 are left out then."""
         self.waiting.append((vectors.detach().to(self.vectors), recordings.to(self.numbers)))
 
-    def advance(self) -> None:
-        """Take in what has waited, on all ranks."""
+    def advance(self) -> tuple[Float[Tensor, "batch dim"], Int[Tensor, " batch"]]:
+        """Take in what has waited, on all ranks, and return it."""
         vectors, recordings = (
             distributed.gather(torch.cat(parts)) for parts in zip(*self.waiting, strict=True)
         )
@@ -63,3 +63,4 @@ class VectorQueue(nn.Module):
         places = (torch.arange(len(vectors), device=vectors.device) + self.taken)[-size:] % size
         self.vectors[places], self.numbers[places] = vectors[-size:], recordings[-size:]
         self.taken += len(vectors)
+        return vectors, recordings

@@ -98,12 +98,23 @@ class SequenceHead(nn.Module):
             generator: Source of dropout; None: there is none.
             pool: Whether frames are averaged before the last layer.
         """
+        return self.output(self.hidden(frames, lengths, generator, pool=pool))
+
+    def hidden(
+        self,
+        frames: Float[Tensor, "batch frames dim"],
+        lengths: Int[Tensor, " batch"],
+        generator: torch.Generator | None = None,
+        *,
+        pool: bool = False,
+    ) -> Float[Tensor, "batch *vectors"]:
+        """Compute what the last layer scores, from what `forward` takes."""
         frames = self.projection(frames)
         for number, layer in enumerate(self.recurrent):
             if number and generator is not None:
                 frames = dropout(frames, self.dropout, generator)
             frames = _recurrent(cast(nn.LSTM, layer), frames, lengths)
-        return self.output(masked_mean(frames, lengths) if pool else frames)
+        return masked_mean(frames, lengths) if pool else frames
 
 
 def _recurrent(

@@ -65,8 +65,14 @@ def splits_of(cuts_folder: Path, task: SequenceTaskConfig) -> Splits:
     """Find the cuts of a task, and refuse those that are in two splits.
 
     Raises:
-        UserError: Some are, or a split is empty.
+        UserError: Some are, or a split is empty; or cuts without labels are to take part.
     """
+    if task.train.unlabeled or task.method.consistency:
+        raise UserError(
+            f"task {task.name}: train.unlabeled and method.consistency are of fine-tuning, and "
+            "heads here may read cached frames: leave them out, or run recipes.finetune with "
+            "adaptation frozen"
+        )
     others = {"valid": task.valid, "test": task.test}
     splits = open_splits(cuts_folder, task.target, task.train, others, task.plan)
     cuts = {name: set(one.cuts.cuts.tolist()) for name, one in splits.others.items()}

@@ -13,6 +13,8 @@ from audiossl.atomic_files import read_json
 from audiossl.data.labeled_cuts import LabeledConfig
 from audiossl.data.plan import PlanConfig
 from audiossl.errors import UserError
+from audiossl.methods.class_centers import CentersConfig
+from audiossl.methods.overlapping_crops import ConsistencyConfig
 from audiossl.methods.supervised import FrozenConfig, LoraConfig, SupervisedConfig, WholeConfig
 from audiossl.models.zipformer.model import Zipformer
 from audiossl.nn.sequence_heads import HeadConfig
@@ -46,12 +48,13 @@ def folder(tmp_path_factory):
     """Tones, low and high, with a word, tags, and when they sound."""
     folder = tmp_path_factory.mktemp("finetune")
     write_folder(folder / "audio", [0.6] * 12)
-    rows = ["path,text,tags,kind,turns,split"]
+    rows = ["path,text,tags,kind,turns,some,split"]
     for index in range(12):
         word, tags = ("low", "low") if index < 6 else ("High!", "high|tone")
         kind, turns = ("low", "0.0-0.3 a|0.3-0.6 b") if index < 6 else ("high", "0.1-0.5 c")
         split = "test" if index % 3 == 0 else "train"
-        rows.append(f"{index:03d}.wav,{word},{tags},{kind},{turns},{split}")
+        some = turns if split == "test" or index in (1, 10) else ""
+        rows.append(f"{index:03d}.wav,{word},{tags},{kind},{turns},{some},{split}")
     (folder / "labels.csv").write_text("\n".join(rows))
     prepare(folder / "audio", folder / "cuts", labels=[folder / "labels.csv"])
     torch.manual_seed(0)
@@ -137,6 +140,32 @@ def test_any_encoder_learns_resumes_and_is_loaded_again(folder, tmp_path, name, 
     assert not any("parametrizations.weight.0" in name for name in after.state_dict())
 
 
+SOME = LabeledConfig(label="some", where={"split": ["train"]}, unlabeled=True)
+FEW = {
+    "center_loss": ("classes", {"centers": CentersConfig(projection_dim=8, queue=6)}, {}),
+    "divergence": ("events", {"consistency": ConsistencyConfig(confidence=0.5)}, {"train": SOME}),
+}
+
+
+@pytest.mark.parametrize("figure", list(FEW))
+def test_options_for_few_labels_learn_and_resume(folder, tmp_path, figure):
+    target, few, changes = FEW[figure]
+    method = SupervisedConfig(input="output", head=HeadConfig(projection=0), **few)
+    config = _config(folder, tmp_path / "run", target=target, method=method, **changes)
+    record = _run(config)
+    rows = read_metrics(config.output)
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert rows[-1][figure] > 0
+    again = _resumed(config, tmp_path / "again")
+    assert again["results"] == record["results"]
+    for path in config.output.glob("*.safetensors"):
+        torch.testing.assert_close(
+            read_weights(tmp_path / "again" / path.name), read_weights(path), rtol=0, atol=0
+        )
+    head = read_weights(config.output / finetune.HEAD)
+    assert set(head) == {"head.output.weight", "head.output.bias"}
+
+
 def test_text_is_transcribed(folder, tmp_path):
     record = _run(_config(folder, tmp_path, "text", "characters", loop=SHORT))
     scores = read_json(tmp_path / "scores.json")
@@ -181,6 +210,13 @@ def test_what_cannot_be_is_refused(folder, tmp_path):
           "test": {"kind": ["high"]}}, "'c' is no class of training cuts"),
         ({"train": LabeledConfig(label="kind"), "target": "events"}, "'low' is no segment"),
         ({"test": {"split": ["dev"]}}, "no cut has split in .'dev'."),
+        ({"method": SupervisedConfig(centers=CentersConfig()), "target": "tags",
+          "train": LabeledConfig(label="tags")}, "method.centers: a cut has one class"),
+        ({"method": SupervisedConfig(consistency=ConsistencyConfig())}, "target is classes"),
+        ({"train": LabeledConfig(label="some", unlabeled=True), "target": "events"},
+         "teach by consistency alone"),
+        ({"train": LabeledConfig(label="kind", unlabeled=True),
+          "method": SupervisedConfig(consistency=ConsistencyConfig())}, "train.unlabeled: cuts"),
     ):  # fmt: skip
         with pytest.raises(UserError, match=words):
             finetune.finetune(replace(config, **changes), _stage(tmp_path))
