@@ -96,23 +96,3 @@ def test_objectives_have_settings_that_exist_and_all_train_on_as_much_audio(
     assert len(trained) == len(objectives) * seeds + 2
     assert {seconds_a_step(config) for config in trained.values()} == {64.0}
     assert len({config.loop.steps for config in trained.values()}) == 1
-
-
-def test_arms_of_contrast_see_as_many_pairs_and_none_that_is_scored(tmp_path, monkeypatch):
-    commands = planned("objectives/contrast.sh", "--exp-dir", str(tmp_path), "--seeds", "0 1")
-    monkeypatch.chdir(ROOT / "egs/mini/objectives")
-    configs = [
-        read_settings(import_module(rest[1]).Config, rest[1], rest[2:])
-        for _, *rest in commands
-        if rest[0] == "-m" and rest[1].startswith("recipes.")
-    ]
-    trained = [config for config in configs if hasattr(config, "loop")]
-    assert len({config.output for config in trained}) == (4 + 3 + 2) * 2
-    assert {config.batch_size * config.loop.steps for config in trained} == {2400}
-    seen = {split for config in trained for split in config.where["split"]}
-    scored = [config for config in configs if hasattr(config, "probes")]
-    assert len(scored) == 3
-    for config in scored:
-        (task,) = config.tasks
-        assert seen == set(task.train)
-        assert not seen & {*task.test, *task.valid}
