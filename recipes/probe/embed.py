@@ -108,12 +108,14 @@ def embed(config: Config, stage: Stage) -> dict[str, Any]:
     facts: dict[str, EncoderFacts] = {}
     for row in rows:
         encoder = load_encoder(row.source)
-        facts[row.name] = _facts(row, encoder)
-        stage.log.info("encoder %s: %s", row.name, facts[row.name])
+        facts[row.name] = known = _facts(row, encoder)
+        stage.log.info(
+            "encoder %s: %s, %.2f M parameters, weights %s", row.name, row.source,
+            (known.parameters or 0) / 1e6, known.digest,
+        )  # fmt: skip
+        network = digest_of_json([known.digest, known.layer_convention])
         for shard in shards:
             content = audio[shard] + segments[shard]
-            known = facts[row.name]
-            network = digest_of_json([known.digest, known.layer_convention])
             key = content_key(network, content, config.embedding, config.precision)
             tasks.append(Task(len(tasks), key, _Part(row, shard, key)))
     make = partial(_worker, config, str(stage.device))

@@ -1,7 +1,9 @@
 """The main job, small: from the embedded audio to a report, twice."""
 
 import json
+import os
 import shlex
+import shutil
 import subprocess
 from importlib import import_module
 
@@ -11,8 +13,21 @@ from recipes.settings import read_settings
 from tests.egs.layouts import ROOT, environment
 
 
-def mini(folder, *options: str) -> str:
+def a_third(corpus, folder):
+    """Make a corpus of every third row of each table, and of all whose phones are known."""
+    shutil.copytree(corpus, folder, copy_function=os.symlink)
+    phones = (corpus / "phones.csv").read_text("utf-8")
+    for domain in ("speech", "sounds", "music"):
+        head, *rows = (corpus / f"{domain}.csv").read_text("utf-8").splitlines(keepends=True)
+        kept = [r for n, r in enumerate(rows) if n % 3 == 0 or r.partition(",")[0] in phones]
+        (folder / f"{domain}.csv").unlink()
+        (folder / f"{domain}.csv").write_text("".join([head, *kept]), "utf-8")
+    return folder
+
+
+def mini(folder, corpus) -> str:
     command = ["bash", ROOT / "egs/mini/cola/run.sh", "--effort", "smoke", "--exp-dir", str(folder)]
+    options = ["--corpus-dir", str(corpus)]
     done = subprocess.run(
         [*command, *options], env=environment(), capture_output=True, text=True, check=False
     )
@@ -22,7 +37,10 @@ def mini(folder, *options: str) -> str:
 
 @pytest.mark.timeout(1200)
 def test_from_audio_to_a_report_and_then_nothing_is_left_to_do(tmp_path):
-    mini(tmp_path)
+    # Of all audio, six networks' embeddings take minutes: make mini is the command for that.
+    corpus = a_third(ROOT / "egs/mini/data", tmp_path / "corpus")
+    tmp_path = tmp_path / "exp"
+    mini(tmp_path, corpus)
     scores = json.loads((tmp_path / "fit" / "scores.json").read_text())
     assert {"cola#0", "source#0", "continued#0", "small", "random", "log-mel"} <= set(
         scores["encoders"]
@@ -32,7 +50,7 @@ def test_from_audio_to_a_report_and_then_nothing_is_left_to_do(tmp_path):
     page = (tmp_path / "report" / "report.html").read_text("utf-8")
     assert "http://" not in page.replace("http://www.w3.org", "")
     assert "https://" not in page
-    again = mini(tmp_path)
+    again = mini(tmp_path, corpus)
     assert again.count("up to date") == 8
 
 
