@@ -32,7 +32,7 @@ if stage 1 "cuts and stems: $corpus_dir -> $exp_dir/cuts, $exp_dir/stems"; then
   run $launch recipes.prepare.folder --folder "$corpus_dir" --labels "[$corpus_dir/labels.csv]" \
     --only_labeled true --resources.workers "$jobs" --output "$exp_dir/cuts"
   run $launch recipes.source_association.separate --config ../conf/stems_groups.yaml \
-    --cuts "$exp_dir/cuts" --originals "[$corpus_dir]" --resources.workers "$jobs" --output "$exp_dir/stems"
+    --cuts "$exp_dir/cuts" --originals "$corpus_dir" --resources.workers "$jobs" --output "$exp_dir/stems"
 fi
 
 if stage 2 "items of the benchmark: $corpus_dir -> $exp_dir/items"; then

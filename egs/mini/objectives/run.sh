@@ -40,7 +40,7 @@ fi
 
 if stage 1 "stems: $corpus_dir, $cuts -> $exp_dir/stems"; then
   run $launch recipes.source_association.separate --config ../conf/given_stems.yaml \
-    --cuts "$cuts" --originals "[$corpus_dir]" --output "$exp_dir/stems"
+    --cuts "$cuts" --originals "$corpus_dir" --output "$exp_dir/stems"
 fi
 
 if stage 2 "codes: $cuts -> $exp_dir/codes"; then
