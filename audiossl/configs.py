@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import types
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -296,18 +296,11 @@ class _Reader:
     def scalar(self, kind: Any, value: Any, path: str) -> Any:
         """Read text, a number, a truth value, a path, or one of a few words."""
         if get_origin(kind) is Literal:
-            if value in get_args(kind):
-                # The word itself: what a command line gives is text that YAML cannot write.
-                return get_args(kind)[get_args(kind).index(value)]
-            words = [str(word) for word in get_args(kind)]
-            hint = did_you_mean(str(value), words)
-            raise UserError(
-                f"{self.source}: {path}: unknown {value!r}{hint} (known: {', '.join(words)})"
-            )
+            return self.word(get_args(kind), value, path)
         if kind in (float, int):
             return self.number(kind, value, path)
         if kind is Path and isinstance(value, (str, Path)):
-            return Path(value)
+            return self.path(value, path)
         if kind is str and isinstance(value, str):
             return str(value)
         if kind in (bool, type(None)) and isinstance(value, kind):
@@ -315,6 +308,23 @@ class _Reader:
         if isinstance(kind, type) and kind not in (str, bool, Path, type(None)):
             return value
         return self.refuse(path, _words(kind), value)
+
+    def word(self, words: Sequence[Any], value: Any, path: str) -> Any:
+        """Read one of a few words."""
+        if value in words:
+            # The word itself: what a command line gives is text that YAML cannot write.
+            return words[words.index(value)]
+        known = [str(word) for word in words]
+        hint = did_you_mean(str(value), known)
+        raise UserError(
+            f"{self.source}: {path}: unknown {value!r}{hint} (known: {', '.join(known)})"
+        )
+
+    def path(self, value: str | Path, path: str) -> Path:
+        """Read one path."""
+        if str(value).startswith("["):
+            self.refuse(path, "one path, without brackets (those of a name: ./[...])", value)
+        return Path(value)
 
     def number(self, kind: type, value: Any, path: str) -> Any:
         """Read a number, exactly; text that says one counts."""

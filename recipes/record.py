@@ -1,6 +1,7 @@
 """What a run was asked for, of which inputs: its identity, compared before anything is done."""
 
 import dataclasses
+import os
 import platform
 import shlex
 import subprocess
@@ -115,12 +116,21 @@ def fingerprint(path: Path, output: Path | None = None) -> str:
 
 
 def _files(folder: Path, output: Path | None) -> Iterator[Path]:
-    """List the files of a folder, but for what the run itself writes there."""
+    """List the files of a folder, but for what this run and other stages write there."""
     own = output.resolve() if output is not None else None
-    inside = own is not None and own.is_relative_to(folder.resolve())
-    for path in folder.rglob("*"):
-        if path.is_file() and not (inside and own and path.resolve().is_relative_to(own)):
-            yield path
+    for place, folders, files in os.walk(folder, followlinks=False):
+        here = Path(place)
+        folders[:] = [
+            name
+            for name in folders
+            if (here / name).resolve() != own and not _is_output(here / name)
+        ]
+        yield from (path for name in files if (path := here / name).is_file())
+
+
+def _is_output(folder: Path) -> bool:
+    """Whether a folder is that of a stage, which has a lock from its first moment."""
+    return (folder / ".lock").exists() or (folder / "stage.json").exists()
 
 
 def digest(content: Any) -> str:

@@ -225,6 +225,13 @@ def test_one_path_needs_no_list():
         from_plain(Tables, {"labels": 3}, "x")
 
 
+@pytest.mark.parametrize("kind", [Path, Path | None])
+def test_a_list_is_not_taken_for_the_name_of_one_path(kind):
+    with pytest.raises(UserError, match=r"one path, without brackets .*'\[a,b\]'"):
+        from_plain(kind, Word("[a,b]"), "--originals")
+    assert from_plain(kind, Word("./[a]"), "--originals") == Path("[a]")
+
+
 def test_the_name_of_a_kind_alone_stands_for_its_defaults():
     outer = from_plain(Outer, {"path": "x", "inner": {"rate": "falling"}}, "test")
     assert outer.inner.rate == Falling()

@@ -185,6 +185,9 @@ def test_an_output_inside_its_input_does_not_change_the_input(tmp_path):
     (tmp_path / "in" / "out" / "b").write_text("b")
     assert fingerprint(tmp_path / "in", tmp_path / "in" / "out") == before
     assert fingerprint(tmp_path / "in") != before
+    # Nor do those of the stages that follow, from their first moment.
+    (tmp_path / "in" / "out" / ".lock").touch()
+    assert fingerprint(tmp_path / "in") == before
     with pytest.raises(UserError, match="is an input as well"):
         fingerprint(tmp_path / "in", tmp_path / "in" / ".." / "in")
 
