@@ -10,6 +10,7 @@ from jaxtyping import Float
 from typing_extensions import assert_never
 
 from audiossl.errors import UserError
+from audiossl.probing.attentive import AttentiveConfig, fit_attentive, frames_of_items
 from audiossl.probing.bootstrap import BootstrapConfig, interval
 from audiossl.probing.embeddings import Embeddings
 from audiossl.probing.event_problems import clips_of, counted, event_problem
@@ -35,7 +36,7 @@ from audiossl.probing.tasks import Split, Task
 OneByOne: TypeAlias = (
     LinearConfig | MlpConfig | NeighborsConfig | HearConfig | FewShotConfig | XaresNeighborsConfig
 )
-ProbeConfig: TypeAlias = OneByOne | XaresLinearConfig | EvarConfig | MarbleConfig
+ProbeConfig: TypeAlias = OneByOne | XaresLinearConfig | EvarConfig | MarbleConfig | AttentiveConfig
 Aggregate = Literal["embeddings", "scores"]
 """How the windows of a cut become one: their embeddings are averaged before the probe, or what the
 probe says of each of them is (as COLA and musical source association do)."""
@@ -126,6 +127,8 @@ def _measured(
     if task.config.kind == "events":
         return _measured_events(task, embeddings, probe, device)
     _check_scorable(task)
+    if isinstance(probe, AttentiveConfig) and task.config.kind != "number" and task.places is None:
+        return _measured_frames(task, embeddings, probe, device)
     problems: dict[str, Problem] = {}
     for name in embeddings.vectors:
         train, valid = (_examples(task, embeddings, name, s, aggregate) for s in _CHOICE)
@@ -144,11 +147,7 @@ def _measured_events(
     task: Task, embeddings: Embeddings, probe: ProbeConfig, device: torch.device
 ) -> tuple[Float[np.ndarray, "runs clips columns"], dict[str, Any], dict[str, float]]:
     """Count the events that a probe of frames finds in the test clips of one round."""
-    if not embeddings.frames:
-        raise UserError(
-            f"task {task.config.name}: events are found in frames, and none were kept: embed with "
-            "--embedding.frames true --embedding.layers '[output]'"
-        )
+    _check_frames(task, embeddings, "events are found in frames")
     problems = {name: event_problem(task, track) for name, track in embeddings.frames.items()}
     fits = fit_probes(probe, problems, device)
     best = max(fits, key=lambda name: fits[name].validation)
@@ -162,6 +161,30 @@ def _measured_events(
     )
     choice = {"embedding": best, **fits[best].choice, **asdict(decoding)}
     return runs, choice, {name: fitted.validation for name, fitted in fits.items()}
+
+
+def _measured_frames(
+    task: Task, embeddings: Embeddings, probe: AttentiveConfig, device: torch.device
+) -> tuple[Float[np.ndarray, "runs items classes"], dict[str, Any], dict[str, float]]:
+    """Predict the test items of one round from all of their frames."""
+    _check_frames(task, embeddings, "the attentive probe looks at frames")
+    fits = {}
+    for name, track in embeddings.frames.items():
+        train, valid = (frames_of_items(task, track, split) for split in _CHOICE)
+        problem = Problem(train, valid, task.config.kind, task.config.metric, task.classes)
+        fits[name] = fit_attentive(probe, problem, device)
+    best = max(fits, key=lambda name: fits[name].validation)
+    runs = fits[best].predict(frames_of_items(task, embeddings.frames[best], "test"))
+    choice = {"embedding": best, **fits[best].choice}
+    return runs, choice, {name: fitted.validation for name, fitted in fits.items()}
+
+
+def _check_frames(task: Task, embeddings: Embeddings, why: str) -> None:
+    if not embeddings.frames:
+        raise UserError(
+            f"task {task.config.name}: {why}, and none were kept: embed with "
+            "--embedding.frames true --embedding.layers '[output]'"
+        )
 
 
 def segments_of(embeddings: Embeddings, task: Task) -> Embeddings:
@@ -203,6 +226,11 @@ def fit_probes(
             return fit_evar(probe, problems, device)
         case MarbleConfig():
             return fit_marble(probe, problems, device)
+        case AttentiveConfig():
+            raise UserError(
+                "probe attentive tells the classes of whole clips, not of segments or events: fit "
+                "such tasks without it"
+            )
         case _:
             return {name: fit_probe(probe, problem, device) for name, problem in problems.items()}
 
