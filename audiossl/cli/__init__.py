@@ -27,6 +27,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "audiossl.cli.compare",
         "paired differences between encoders, with intervals and tests",
     ),
+    "retrieve": (
+        "audiossl.cli.retrieve",
+        "clips found by clips that share a label: recall@k and mAP, without training",
+    ),
     "report": (
         "audiossl.cli.report",
         "a page of results, or of training pairs, from finished stages",

@@ -78,6 +78,33 @@ def rank_queries(
     )
 
 
+def average_precisions(
+    similarity: Float[np.ndarray, "queries candidates"],
+    relevant: Bool[np.ndarray, "queries candidates"],
+    pool: Bool[np.ndarray, "queries candidates"],
+) -> Float[np.ndarray, " queries"]:
+    """Average the precision at each right candidate of a query; NaN for a query without one.
+
+    Args:
+        similarity: Of queries to candidates; ties are ordered to the query's disadvantage.
+        relevant: Which candidates are right.
+        pool: Candidates that a query is to choose from, its right ones among them.
+
+    Example:
+        >>> similarity, relevant = np.array([[3.0, 2.0, 1.0]]), np.array([[True, False, True]])
+        >>> average_precisions(similarity, relevant, np.ones((1, 3), bool)).round(3)
+        array([0.833])
+    """
+    # Of equal ones, wrong candidates come first; a similarity that is no number is the worst.
+    unknown = np.where(relevant, -np.inf, np.inf)
+    known = np.where(pool, np.where(np.isnan(similarity), unknown, similarity), -np.inf)
+    order = np.lexsort((relevant, -known), axis=1)
+    hits = np.take_along_axis(relevant, order, axis=1)
+    precision = np.cumsum(hits, axis=1) / np.arange(1, hits.shape[1] + 1)
+    count = hits.sum(axis=1)
+    return (precision * hits).sum(axis=1) / np.where(count, count, np.nan)
+
+
 def joined(parts: Sequence[Ranks]) -> Ranks:
     """Put the queries of several draws of candidates together."""
     columns = [(part.ranks, part.relevant, part.candidates, part.groups) for part in parts]
@@ -114,7 +141,7 @@ def recall(runs: Sequence[Ranks], k: int, config: BootstrapConfig) -> Interval:
         k: How many candidates are looked at.
         config: Of the interval.
     """
-    return _interval([ranks.ranks <= k for ranks in runs], runs[0], config)
+    return mean_interval([ranks.ranks <= k for ranks in runs], runs[0], config)
 
 
 def recall_difference(
@@ -125,7 +152,7 @@ def recall_difference(
         (ranks.ranks <= k).astype(np.float64) - (other.ranks <= k)
         for ranks, other in zip(runs, control, strict=True)
     ]
-    return _interval(gains, runs[0], config)
+    return mean_interval(gains, runs[0], config)
 
 
 def median_rank(runs: Sequence[Ranks], config: BootstrapConfig) -> Interval:
@@ -141,6 +168,24 @@ def median_rank(runs: Sequence[Ranks], config: BootstrapConfig) -> Interval:
     return Interval(float(np.mean(once)), *percentiles(replicates, config))
 
 
+def mean_interval(
+    values: Sequence[Shaped[np.ndarray, " queries"]], ranks: Ranks, config: BootstrapConfig
+) -> Interval:
+    """Average a value over queries, with an interval over groups, and over runs if there are any.
+
+    Args:
+        values: Of every query, in each run.
+        ranks: Of the same queries, whose groups are drawn.
+        config: Of the interval.
+    """
+    stacked = np.stack(values).astype(np.float64)
+    parts = [
+        stacked @ weights.T / weights.sum(axis=1) for weights in group_weights(ranks.groups, config)
+    ]
+    replicates = np.concatenate(parts, axis=1) * run_weights(len(values), config)
+    return Interval(float(stacked.mean()), *percentiles(replicates.sum(axis=0), config))
+
+
 def _medians(
     ranks: Shaped[np.ndarray, " queries"], weights: Float[np.ndarray, "replicates queries"]
 ) -> Float[np.ndarray, " replicates"]:
@@ -150,14 +195,3 @@ def _medians(
     half = cumulated[:, -1:] / 2
     lower, upper = (cumulated >= half).argmax(axis=1), (cumulated > half).argmax(axis=1)
     return (ranks[order][lower] + ranks[order][upper]) / 2
-
-
-def _interval(
-    values: Sequence[Shaped[np.ndarray, " queries"]], ranks: Ranks, config: BootstrapConfig
-) -> Interval:
-    stacked = np.stack(values).astype(np.float64)
-    parts = [
-        stacked @ weights.T / weights.sum(axis=1) for weights in group_weights(ranks.groups, config)
-    ]
-    replicates = np.concatenate(parts, axis=1) * run_weights(len(values), config)
-    return Interval(float(stacked.mean()), *percentiles(replicates.sum(axis=0), config))
