@@ -87,7 +87,7 @@ class FittedHeads:
     choice: dict[str, float]
     """Rate that validates best."""
     validation: float
-    """Its score, averaged over seeds."""
+    """Validation score at that rate, averaged over seeds."""
     predict: Callable[[Examples], Float[np.ndarray, "runs items classes"]]
     """Probabilities of the classes of clips, by each seed."""
 

@@ -39,7 +39,7 @@ class ClipRetrieval:
     average_precision: Interval
     """Mean over queries (mAP)."""
     average_precision_chance: float
-    """Its expectation for a random order."""
+    """Expectation of the same for a random order."""
 
 
 def retrieve_clips(

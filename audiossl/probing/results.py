@@ -54,7 +54,7 @@ class Row:
     role: str
     """"encoder", the kind of a baseline, or `SEED`."""
     scores: dict[str, Score]
-    """By metric."""
+    """Scores by metric."""
     seeds: int = 1
     """Number of seeds that the scores are means of."""
     choice: dict[str, Any] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class Difference:
     probability: float | None = None
     p_bootstrap: float | None = None
     p_mcnemar: float | None = None
-    """As in `audiossl.probing.comparison.Comparison`."""
+    """McNemar's p-value, as in `audiossl.probing.comparison.Comparison`."""
 
     @property
     def verdict(self) -> str:
@@ -99,7 +99,7 @@ class TaskResults:
     kind: str = "single"
     family: str = ""
     note: str = ""
-    """What can be expected of the task."""
+    """Remark on what can be expected of the task."""
     classes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     """Classes that are not in every split."""
@@ -153,9 +153,9 @@ class EncoderFacts:
 
     role: str
     source: str = ""
-    """As `load_encoder` takes it."""
+    """Name, as `load_encoder` takes it."""
     digest: str = ""
-    """Of its weights."""
+    """Digest of its weights."""
     parameters: int | None = None
     frame_rate: float | None = None
     """Frames a second."""
@@ -172,10 +172,10 @@ class Results:
     bootstrap: BootstrapConfig = BootstrapConfig()
     """Settings of the intervals."""
     encoders: dict[str, EncoderFacts] = field(default_factory=dict)
-    """By name in tables."""
+    """Encoders by their names in tables."""
     tasks: tuple[TaskResults, ...] = ()
     standings: dict[str, tuple[StandingRow, ...]] = field(default_factory=dict)
-    """By probe, the best encoder first."""
+    """Standings by probe, the best encoder first."""
 
 
 def read_results(path: Path) -> Results:

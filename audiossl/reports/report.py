@@ -29,7 +29,7 @@ class Report:
 
     title: str
     results: Results
-    """Of all tasks."""
+    """Results of all tasks."""
     maps: Maps | None = None
     runs: Mapping[str, Rows] = field(default_factory=dict)
     """Name of a pretraining run to the lines of its metrics.jsonl."""

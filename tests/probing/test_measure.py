@@ -78,7 +78,7 @@ def test_the_embedding_that_validates_best_is_tested():
 def test_the_most_frequent_class_scores_chance_where_classes_are_balanced():
     found = task(60, metric="balanced_accuracy")
     scores = intervals(majority(found), metrics_of(found), BootstrapConfig(replicates=50))
-    assert scores["balanced_accuracy"]["score"] == pytest.approx(1 / 3)
+    assert scores["balanced_accuracy"].score == pytest.approx(1 / 3)
     assert chance_scores(found)["balanced_accuracy"] == pytest.approx(1 / 3)
 
 

@@ -521,6 +521,8 @@ OPTIONS: dict[str, tuple[list[str], Expected]] = {
     "frames as npy": (["embed", "a.wav", "--frames", "--output", "x.npy"], "refused"),
     "describe nothing": (["describe", "nowhere"], "refused"),
     "describe an empty folder": (["describe", "d.npz"], "clean"),
+    "retrieve nothing": (
+        ["retrieve", "nowhere", "--labels", "nowhere.csv", "--label", "kind"], "refused"),
     "compare nothing": (["compare", "nowhere"], "refused"),
     "compare one": (["compare", "WORLD/fitted", "--encoder", "cola"], "clean"),
     "replicates 0": (["compare", "WORLD/fitted", "--replicates", "0"], "refused"),
