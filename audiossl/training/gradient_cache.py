@@ -1,13 +1,13 @@
 """A batch in parts, contrasted as a whole: vectors first, then what they owe to the loss.
 
 A contrastive loss compares every item with every other, so it is no sum over parts of a batch. Its
-gradient with respect to the items' vectors is small, however: all parts are encoded once without
-keeping what a backward pass needs, the loss of all vectors is computed and its gradient kept, and
-each part is encoded again, with the same draws, to send its share of that gradient on. Memory is
-that of one part, and of the vectors.
+gradient with respect to the items' vectors is small, however: all parts but the first are encoded
+without keeping what a backward pass needs, the loss of all vectors is computed and its gradient
+kept, and each of these parts is encoded again, with the same draws, to send its share of that
+gradient on. Memory is that of one part, and of the vectors.
 
 Source: Gao et al., "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup"
-(GradCache, RepL4NLP 2021).
+(GradCache, RepL4NLP 2021). One difference: the first part is encoded only once.
 """
 
 from collections.abc import Callable, Sequence
@@ -38,20 +38,22 @@ def backward_in_two_passes(
     """
     buffers = [(buffer, buffer.clone()) for buffer in method.buffers()]
     states, encoded = [], []
-    for index, part in enumerate(parts):
+    for index, part in enumerate(parts[1:], 1):
         states.append(_random_state(device))
         with torch.no_grad():
             encoded.append(encode(part, index))
     for buffer, before in buffers:
         buffer.copy_(before)
-    vectors = torch.cat(encoded).requires_grad_()
+    first = encode(parts[0], 0)
+    vectors = torch.cat([first.detach(), *encoded]).requires_grad_()
     losses, total = contrast(vectors)
     total.backward()
     assert vectors.grad is not None
-    gradients = vectors.grad.split([len(rows) for rows in encoded])
-    for index, (part, state, gradient) in enumerate(zip(parts, states, gradients, strict=True)):
+    of_first, *gradients = vectors.grad.split([len(rows) for rows in (first, *encoded)])
+    first.backward(of_first)
+    for index, (state, gradient) in enumerate(zip(states, gradients, strict=True), 1):
         _set_random_state(state, device)
-        encode(part, index).backward(gradient)
+        encode(parts[index], index).backward(gradient)
     return losses
 
 
