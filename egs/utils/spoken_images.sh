@@ -9,7 +9,7 @@ fi
 
 if stage 1 "pairs: $exp_dir/manifest, $exp_dir/cuts -> $exp_dir/pairs"; then
   $launch recipes.code_matching.pairs --config conf/pairs.yaml --cuts "[$exp_dir/cuts]" \
-    --source "[$exp_dir/manifest/pairs.jsonl]" --output "$exp_dir/pairs"
+    --source "$exp_dir/manifest/pairs.jsonl" --output "$exp_dir/pairs"
 fi
 
 if stage 2 "warm start: $exp_dir/pairs -> $exp_dir/continuous"; then
