@@ -15,8 +15,9 @@ READY = $(VENV)/.ready
 mini: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" egs/mini/cola/run.sh --effort $(EFFORT)
 
+# A file of tests is run by one process, since its tests share what they have made.
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-long: $(READY)
 	$(BIN)/python -m pytest -m long

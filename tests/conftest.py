@@ -12,6 +12,10 @@ import pytest
 # time what a user gets, one process with torch's own policy.
 if not any("benchmarks" in argument for argument in sys.argv):
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# Processes of tests that run at once share the cores.
+if "PYTEST_XDIST_WORKER_COUNT" in os.environ:
+    at_once = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // at_once)))
 
 import torch
 
