@@ -58,19 +58,19 @@ def run(arguments: argparse.Namespace) -> None:
 def _labeled(arguments: argparse.Namespace) -> list[Item]:
     """List the files that have the label, and the group if one is asked for."""
     items = list(folder_items(arguments.folder, arguments.labels, only_labeled=True))
-    names = [name for name in (arguments.label, arguments.group) if name]
+    names = [arguments.label, *filter(None, [arguments.group])]
     known = {name for item in items for name in item.labels}
     for name in names:
         if name not in known:
             raise UserError(
-                f"{name}: no clip has this label{did_you_mean(name, known)} "
+                f"{name or repr(name)}: no clip has this label{did_you_mean(name, known)} "
                 f"(there are {', '.join(sorted(known))})"
             )
     return [item for item in items if all(name in item.labels for name in names)]
 
 
 def _classes(values: Sequence[str]) -> np.ndarray:
-    parts = [set(value.split("|")) for value in values]
+    parts = [set(filter(None, value.split("|"))) for value in values]
     names = sorted(set().union(*parts))
     return np.array([[name in part for name in names] for part in parts])
 

@@ -37,7 +37,7 @@ def folder_items(
 
     Raises:
         UserError: The folder is missing or holds no audio, or the labels have no column `path`,
-            or name a recording twice.
+            or name a recording twice, or nothing where only labeled audio is asked for.
     """
     folder = Path(folder)
     tables = [labels] if isinstance(labels, (str, Path)) else labels
@@ -50,6 +50,12 @@ def folder_items(
         sources = _sources(folder, named)
         rows = _as_listed(rows, sources, folder)
     sources |= {name: folder / name for name in rows if name not in sources}
+    if only_labeled and not rows:
+        named_by = ", ".join(map(str, tables)) or "there are none"
+        raise UserError(
+            f"{folder}: only what tables name is asked for, and they name nothing ({named_by}): "
+            "give a table with rows"
+        )
     if not sources:
         raise UserError(f"{folder}: no audio files in it (looked for {' '.join(sorted(SUFFIXES))})")
     return without_duplicates(

@@ -46,8 +46,8 @@ def read_rttm(path: str | Path) -> dict[str, list[Turn]]:
         start, duration = seconds_of(fields[3], where), seconds_of(fields[4], where)
         if start < 0 or duration <= 0 or "|" in speaker:
             raise UserError(
-                f"{where}: {speaker!r} from {start} s, {duration} s long, is no turn: times are "
-                "above zero, and names have no '|'"
+                f"{where}: {speaker!r} from {start} s, {duration} s long, is no turn: it "
+                "begins at 0 s or later and lasts longer than 0 s, and its speaker has no '|'"
             )
         turns[recording].append(Turn(speaker, start, start + duration, where))
     return dict(turns)

@@ -31,7 +31,7 @@ _HELD = 2**22
 
 def permutation_test(
     system: Predictions, reference: Predictions, config: BootstrapConfig, metric: str = ""
-) -> float:
+) -> float | None:
     """Compute the two-sided p-value of swapping two systems' predictions within groups.
 
     Exact where all swaps are no more than the replicates; else at least 1 / (replicates + 1).
@@ -41,6 +41,9 @@ def permutation_test(
         reference: Predictions of the other.
         config: Number of swaps drawn, and the seed of the draws.
         metric: What is scored; by default the task's own.
+
+    Returns:
+        None where the metric is not defined on the test items.
 
     Raises:
         UserError: They are of different tasks, test items, classes or targets.
@@ -60,6 +63,8 @@ def permutation_test(
     check_comparable(system, reference)
     scored, both = metric_of(metric or system.task.metric), _side_by_side(system, reference)
     observed = _differences(both, scored, np.zeros((1, len(system.targets)), bool))[0]
+    if not np.isfinite(observed):
+        return None
     parts = [_differences(both, scored, swaps) for swaps in _swaps(system, config)]
     found = np.concatenate(parts)
     found = found[np.isfinite(found)]

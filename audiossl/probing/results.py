@@ -7,6 +7,7 @@ from typing import Any
 
 from audiossl.atomic_files import read_object
 from audiossl.configs import from_plain, plain
+from audiossl.errors import UserError
 from audiossl.probing.bootstrap import BootstrapConfig, Interval
 from audiossl.probing.predictions import seedless
 
@@ -63,8 +64,8 @@ class Row:
     """Best validation score of each embedding (layer, pooling)."""
     runs: int = 1
     """Number of runs of the probe."""
-    folds: tuple[float, ...] = ()
-    """Score of each fold, by the task's own metric."""
+    folds: tuple[float | None, ...] = ()
+    """Score of each fold, by the task's own metric; None where it is not defined."""
 
 
 @dataclass(frozen=True)
@@ -182,15 +183,21 @@ def read_results(path: Path) -> Results:
     """Read scores.json, as `recipes.probe.fit` of this or an earlier version wrote it.
 
     Raises:
-        UserError: The file is missing, damaged, or something else.
+        UserError: The file is missing, damaged, of a newer format, or something else.
     """
     content = read_object(path, encoders=dict, tasks=list, bootstrap=dict)
-    known: Results = from_plain(Results, without_nan(content), f"{path}: damaged?")
+    number = content.get("format", FORMAT)
+    if isinstance(number, int) and number > FORMAT:
+        raise UserError(
+            f"{path}: written by a newer version (format {number}; this one reads {FORMAT}): "
+            "update audiossl, or fit again"
+        )
+    known: Results = from_plain(Results, only_finite(content), f"{path}: damaged?")
     return known
 
 
 def results_content(results: Results) -> dict[str, Any]:
-    """Turn results into what `read_results` reads: JSON has no NaN, what is one becomes null.
+    """Turn results into what `read_results` reads: JSON has no NaN or infinity, they become null.
 
     Example:
         >>> row = Row("chance", "none", "chance", {"accuracy": Score(0.5)})
@@ -198,18 +205,18 @@ def results_content(results: Results) -> dict[str, Any]:
         >>> content["tasks"][0]["rows"][0]["scores"]["accuracy"]
         {'score': 0.5, 'low': None, 'high': None, 'deviation': None}
     """
-    content: dict[str, Any] = without_nan(plain(results))
+    content: dict[str, Any] = only_finite(plain(results))
     return content
 
 
-def without_nan(content: Any) -> Any:
-    """Replace NaN by None, however deep.
+def only_finite(content: Any) -> Any:
+    """Replace NaN and infinity by None, however deep.
 
-    >>> without_nan({"scores": [0.5, math.nan]})
-    {'scores': [0.5, None]}
+    >>> only_finite({"scores": [0.5, math.nan, -math.inf]})
+    {'scores': [0.5, None, None]}
     """
     if isinstance(content, dict):
-        return {name: without_nan(value) for name, value in content.items()}
+        return {name: only_finite(value) for name, value in content.items()}
     if isinstance(content, list):
-        return [without_nan(value) for value in content]
-    return None if isinstance(content, float) and math.isnan(content) else content
+        return [only_finite(value) for value in content]
+    return None if isinstance(content, float) and not math.isfinite(content) else content

@@ -12,6 +12,7 @@ PROBES = {
     "linear": "Linear probe",
     "mlp": "MLP probe",
     "neighbors": "Nearest neighbors",
+    "attentive": "Attentive probe",
     "hear-official": "HEAR's MLP, rows in one order",
     "hear-clean": "HEAR's MLP, rows shuffled",
     "xares_linear-official": "X-ARES, linear",

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from audiossl import distributed
-from audiossl.atomic_files import read_json, read_object, write_json
+from audiossl.atomic_files import read_json, read_object, reading, write_json
 from audiossl.configs import Count, Whole, from_plain, plain
 from audiossl.data.corpus import Corpus
 from audiossl.data.tables import read_labels
@@ -32,7 +32,7 @@ from audiossl.probing.metrics import metric_of
 from audiossl.probing.neighbors import NeighborsConfig
 from audiossl.probing.predictions import Predictions, write_predictions
 from audiossl.probing.projection import MapKind, project
-from audiossl.probing.results import EncoderFacts, Results, Row, results_content, without_nan
+from audiossl.probing.results import EncoderFacts, Results, Row, only_finite, results_content
 from audiossl.probing.tasks import Task, TaskConfig, build_task
 from recipes.engines.local import run_local
 from recipes.probe.embed import shard_file
@@ -99,12 +99,12 @@ def fit(config: Config, stage: Stage) -> dict[str, Any]:
     for name in run_local(
         todo, partial(_worker, config, str(stage.device)), config.resources.workers
     ):
-        stage.log.info("%s: %s", name, _summary(config, name))
+        stage.log.info("%s: %s", name, _summary(config, name, encoders[name].role))
     distributed.barrier()
     if not distributed.is_first():
         return {}
-    rows = [row for name in names for row in _rows(config, name)]
     roles = {name: facts.role for name, facts in encoders.items()}
+    rows = [row for name in names for row in _rows(config, name, roles[name])]
     probes = [name_of(probe) for probe in config.probes]
     tables = [
         replace(
@@ -231,13 +231,22 @@ def _row(config: Config, task: Task, measured: Measured, role: str) -> dict[str,
         runs=len(predictions.runs),
         folds=_folds(predictions),
     )
-    return {"task": task.config.name, **without_nan(plain(row))}
+    return {"task": task.config.name, **only_finite(plain(row))}
 
 
-def _rows(config: Config, encoder: str) -> list[tuple[str, Row]]:
-    """Read the rows of an encoder, each with the name of its task."""
+def _rows(config: Config, encoder: str, role: str) -> list[tuple[str, Row]]:
+    """Read the rows of an encoder, each with the name of its task.
+
+    Rows of earlier versions have no role, and NaN.
+
+    Raises:
+        UserError: The file is damaged.
+    """
     path = _rows_file(config, encoder)
-    return [(entry.pop("task"), from_plain(Row, entry, str(path))) for entry in read_json(path)]
+    known, source = read_json(path), f"{path}: damaged? remove it and start again"
+    with reading(path, "rows of recipes.probe.fit"):
+        entries = [{"role": role} | only_finite(entry) for entry in known]
+        return [(entry.pop("task"), from_plain(Row, entry, source)) for entry in entries]
 
 
 def _folds(predictions: Predictions) -> tuple[float, ...]:
@@ -286,11 +295,11 @@ def _map_file(config: Config, encoder: str) -> Path:
     return config.output / "map" / f"{encoder}.json"
 
 
-def _summary(config: Config, encoder: str) -> str:
+def _summary(config: Config, encoder: str, role: str) -> str:
     metrics = {task.name: task.metric for task in config.tasks}
     return " ".join(
         f"{task}={row.scores[metrics[task]].value:.3f}"
-        for task, row in _rows(config, encoder)
+        for task, row in _rows(config, encoder, role)
         if row.probe == name_of(config.probes[0])
     )
 

@@ -79,6 +79,9 @@ def test_an_empty_or_missing_folder_is_refused(tmp_path):
         folder_items(tmp_path / "none")
     with pytest.raises(UserError, match="no audio files in it"):
         folder_items(tmp_path)
+    (tmp_path / "labels.csv").write_text("path,kind\n")
+    with pytest.raises(UserError, match=r"they name nothing \(.*labels.csv\): give a table"):
+        folder_items(tmp_path, tmp_path / "labels.csv", only_labeled=True)
 
 
 @pytest.mark.parametrize("spelling", ["{name}", "./{name}", "../audio/{name}", "{folder}/{name}"])

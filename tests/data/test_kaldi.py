@@ -145,6 +145,14 @@ def test_speaker_turns_are_those_of_the_utterance(folder):
     assert items["rec1"].labels["turns"] == "0-0.75 ann|1-10 bob|1.25-1.75 cid"
 
 
+def test_a_line_that_is_no_turn_is_refused_with_what_one_is(tmp_path):
+    for start, duration, name in (("-1", "1", "ann"), ("0", "0", "ann"), ("0", "1", "ann|bob")):
+        line = f"SPEAKER rec1 1 {start} {duration} <NA> <NA> {name} <NA> <NA>\n"
+        (tmp_path / "rttm").write_text(line)
+        with pytest.raises(UserError, match=r"line 1: .* begins at 0 s or later and lasts longer"):
+            read_rttm(tmp_path / "rttm")
+
+
 def test_turns_are_those_of_lhotse(folder):
     lines = [
         f"SPEAKER rec1 1 {0.3 * n:.2f} {0.1 + 0.05 * n:.2f} <NA> <NA> s{n % 3} <NA> <NA>"

@@ -119,9 +119,19 @@ def test_the_command_tells_tones_from_noise(sounds, capsys):
     assert "8 queries of 8 clips, 2 groups" in told
     for wrong, message in (
         (["--label", "knd"], "knd: no clip has this label; did you mean 'kind'?"),
+        (["--label", ""], "'': no clip has this label (there are"),
         (["--label", "kind", "--group", "kind"], "give more clips, or another --group"),
     ):
         assert main([*words, *wrong]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1
         assert message in error
+
+
+def test_a_bar_at_an_end_of_a_label_makes_no_class_that_clips_share(sounds, capsys):
+    table = sounds / "bars.csv"
+    rows = [f"{number}.wav,{('tone|', '|noise')[number % 2]}" for number in range(8)]
+    table.write_text("\n".join(["path,kind", *rows]) + "\n")
+    words = ["retrieve", f"{sounds}", "--labels", f"{table}", "--label", "kind", "--device", "cpu"]
+    assert main([*words, "--encoder", "log_mel:20", "--replicates", "50"]) == 0
+    assert "8 queries of 8 clips" in capsys.readouterr().out

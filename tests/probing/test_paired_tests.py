@@ -116,3 +116,10 @@ def test_what_was_not_measured_on_the_same_items_is_refused():
     one, other = pair(20, 9)
     with pytest.raises(UserError, match="test items are only in one"):
         permutation_test(one, replace(other, ids=(*other.ids[:-1], "cut99")), FEW)
+
+
+def test_a_metric_that_is_not_defined_on_the_items_has_no_p():
+    one, other = pair(8, 0)
+    one, other = (replace(each, targets=np.ones_like(each.targets)) for each in (one, other))
+    for config in (FEW, BootstrapConfig(replicates=100)):
+        assert permutation_test(one, other, config, "roc_auc") is None

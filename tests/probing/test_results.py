@@ -63,6 +63,19 @@ def test_a_score_that_is_not_defined_is_null_and_old_files_have_nan(tmp_path):
     assert read_results(path).tasks[0].rows[0].scores["accuracy"] == Score(0.5)
 
 
+def test_a_fold_without_a_score_and_a_perfect_d_prime_are_null_and_read_again(tmp_path):
+    row = Row(
+        "a", "linear", "encoder", {"d_prime": Score(1.0)}, validation={"clip": math.inf},
+        folds=(0.5, math.nan),
+    )  # fmt: skip
+    path = tmp_path / "scores.json"
+    path.write_text(
+        json.dumps(results_content(Results(tasks=(TaskResults("t", "d_prime", (row,)),))))
+    )
+    known = read_results(path).tasks[0].rows[0]
+    assert (known.folds, known.validation) == ((0.5, None), {"clip": None})
+
+
 def test_rows_are_found_by_encoder_and_probe():
     mean, seed, *_, chance = ROWS
     assert TASK.probes == ["linear", "knn"]
@@ -80,6 +93,7 @@ def test_rows_are_found_by_encoder_and_probe():
         (lambda c: c["tasks"][0].update(items=3), r"tasks\[0\].items: expected names and values"),
         (lambda c: c["tasks"][0]["rows"][0]["scores"].update(accuracy={"score": "much"}),
          r"scores.accuracy.score: expected a number"),
+        (lambda c: c.update(format=2), "written by a newer version .format 2"),
         (lambda c: c.pop("bootstrap"), "bootstrap: expected dict, found none"),
     ],
 )  # fmt: skip

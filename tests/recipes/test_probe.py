@@ -1,5 +1,7 @@
 import json
+import math
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -221,6 +223,24 @@ def test_a_fit_goes_on_where_it_was(experiment, tmp_path):
     (tmp_path / "fitted" / "rows" / "source.json").unlink()
     fit_again(experiment, tmp_path, **{"bootstrap.replicates": 50})
     assert json.loads((tmp_path / "fitted" / "scores.json").read_text()) == scores(experiment)
+
+
+def test_rows_of_an_earlier_version_are_read_and_damaged_ones_are_named(tmp_path):
+    config, path = SimpleNamespace(output=tmp_path), tmp_path / "rows" / "cola.json"
+    path.parent.mkdir()
+    entry = {
+        "task": "kind",
+        "encoder": "cola",
+        "probe": "linear",
+        "scores": {"accuracy": {"score": 1}},
+    }
+    path.write_text(json.dumps([entry | {"validation": {"clip": math.nan}}]))
+    ((task, row),) = fit._rows(config, "cola", "encoder")
+    assert (task, row.role, row.validation) == ("kind", "encoder", {"clip": None})
+    for damaged in ([3], 3, [{}], [entry | {"scores": 3}]):
+        path.write_text(json.dumps(damaged))
+        with pytest.raises(UserError, match=r"cola\.json: damaged"):
+            fit._rows(config, "cola", "encoder")
 
 
 def test_names_of_encoders_are_file_names_and_not_those_of_baselines(tmp_path):

@@ -5,11 +5,13 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import matplotlib.image
 import numpy as np
 import pytest
 
+from audiossl.probing.measure import ProbeConfig
 from audiossl.probing.results import Difference, Row, Score, TaskResults
 from audiossl.reports.curves import points, shown_figures
 from audiossl.reports.differences import overview_of_differences, task_differences
@@ -19,7 +21,7 @@ from audiossl.reports.leakage import leakage_warnings
 from audiossl.reports.maps import Maps, maps_section
 from audiossl.reports.page import Section, page
 from audiossl.reports.report import read_report
-from audiossl.reports.scores import overview
+from audiossl.reports.scores import PROBES, overview
 from audiossl.reports.sounds import audible, sound
 
 VOID = {"meta", "link", "img", "br", "path", "input"}
@@ -238,3 +240,8 @@ def test_an_interval_says_better_only_beyond_zero(interval, said):
 def test_zero_is_in_the_middle_of_differences():
     task = TaskResults("t", "accuracy", differences=(difference(-0.1, 0.0, 0.2),))
     assert 'class="dot" style="left:50.00%"' in task_differences(task)
+
+
+def test_every_probe_has_a_name_in_tables():
+    kinds = [get_args(get_type_hints(probe)["kind"])[0] for probe in get_args(ProbeConfig)]
+    assert [kind for kind in kinds if not any(name.startswith(kind) for name in PROBES)] == []
