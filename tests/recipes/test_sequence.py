@@ -12,6 +12,7 @@ from audiossl.atomic_files import read_json
 from audiossl.data.labeled_cuts import LabeledConfig
 from audiossl.data.plan import PlanConfig
 from audiossl.errors import UserError
+from audiossl.methods.overlapping_crops import ConsistencyConfig
 from audiossl.methods.supervised import SupervisedConfig
 from audiossl.models.zipformer.model import Zipformer
 from audiossl.nn.sequence_heads import HeadConfig
@@ -179,11 +180,15 @@ def test_what_cannot_be_is_refused(folder, tmp_path):
     config = _config(folder, tmp_path)
     shared = _task("clips", "classes", "first", valid={"split": ["train"]})
     clip = replace(TASKS[0], method=SupervisedConfig(input="clip"))
+    crops = replace(TASKS[3], method=SupervisedConfig(consistency=ConsistencyConfig()))
+    unlabeled = replace(TASKS[3], train=replace(TASKS[3].train, unlabeled=True))
     for changes, words in (
         ({"tasks": ()}, "name at least one of each"),
         ({"tasks": (TASKS[0], TASKS[0])}, "the name 'clips' is there twice"),
         ({"tasks": (shared,)}, "16 cuts are in train and in valid"),
         ({"tasks": (clip,)}, "read a sum of layers"),
+        ({"tasks": (crops,)}, "are of fine-tuning"),
+        ({"tasks": (unlabeled,)}, "train.unlabeled and method.consistency"),
         ({"tasks": (replace(TASKS[0], group="speaker"),)}, "has no label 'speaker' to group by"),
         ({"tasks": (replace(TASKS[2], test={"split": ["tests"]}),)}, "no cut has split"),
     ):
