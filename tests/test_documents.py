@@ -54,6 +54,7 @@ CODE = {
     "batch_duration=4800.0, multiple=8": "batch_duration=8.0, num_buckets=1",
     "batch=7), rank=3, world_size=8": "batch=0), rank=0, world_size=1",
     "min_duration=0.9": "min_duration=0.1",
+    '"egs/mini/data/sounds"': '"egs/mini/data/sounds/crash"',
 }
 """What blocks of Python name, and what it is here."""
 

@@ -1,4 +1,4 @@
-"""Examples in docstrings and in the README are run."""
+"""Examples in docstrings are run; those of documents are in test_documents.py."""
 
 import doctest
 import re
@@ -54,13 +54,3 @@ def test_examples_of_docstrings(name, monkeypatch):
     result = doctest.testmod(module)
     assert result.attempted > 0
     assert result.failed == 0
-
-
-def test_python_blocks_of_the_readme(monkeypatch):
-    monkeypatch.chdir(ROOT)
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(), re.M | re.S)
-    names: dict = {}
-    for block in blocks:
-        exec(block, names)
-    assert names["frames"].vectors.shape[0] == 2
-    assert len(names["vectors"]) > 10

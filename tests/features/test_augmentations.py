@@ -119,6 +119,21 @@ def test_pitch_keeps_the_tempo_and_speed_does_not():
     assert abs(center(changed(burst, speeds=(1.1,))) - 0.7 / 1.1) < 0.02
 
 
+@pytest.mark.parametrize("cents", [-1200, 1200])
+def test_octaves_are_those_of_torchaudio(cents):
+    rows = 0.1 * torch.randn(2, 3000)
+    expected = audio.pitch_shift(rows, RATE, cents, bins_per_octave=1200)
+    torch.testing.assert_close(changed(rows, pitches=(cents,)), expected)
+
+
+@pytest.mark.parametrize("cents", [-100, 37, 350])
+def test_shifts_are_as_many_cents_as_asked(cents):
+    (found,) = changed(tone(1000, 4.0)[None], pitches=(cents,))
+    spectrum = torch.fft.rfft(found * torch.hann_window(len(found)), 2**22).abs()
+    pitch = float(spectrum.argmax()) * RATE / 2**22
+    assert 1200 * math.log2(pitch / 1000) == pytest.approx(cents, abs=0.3)
+
+
 def test_what_becomes_silent_or_infinite_stays_as_it_was():
     hum = tone(50).repeat(8, 1)
     found = changed(hum, filter=1.0, low_pass=(7e3, 7.9e3), high_pass=(7e3, 7.9e3))

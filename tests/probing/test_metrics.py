@@ -146,7 +146,7 @@ def test_a_metric_of_ones_own_scores_a_task_from_end_to_end():
     found = measure(made, embeddings, LinearConfig(costs=(1.0,)), encoder="mine")
     assert chance_scores(made) == {name: 0.5, "accuracy": 0.25, "balanced_accuracy": 0.25}
     figures = intervals(found.predictions, metrics_of(made), BootstrapConfig(replicates=50))
-    assert figures[name]["score"] > figures["accuracy"]["score"] > 0.4
+    assert figures[name].value > figures["accuracy"].value > 0.4
     assert metric_label(name) == "top-2 accuracy"
     with pytest.raises(UserError, match="needs one class an item, but its kind is multi"):
         TaskConfig(name="tags", label="tags", kind="multi", metric=name)
