@@ -18,6 +18,12 @@ def lines(capsys):
     return captured.out.splitlines(), captured.err.splitlines()
 
 
+def test_the_readme_names_every_command():
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    listed = re.search(r"`audiossl ([a-z| ]+)`", text).group(1)
+    assert set(listed.split(" | ")) == set(COMMANDS)
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_says_what_a_command_does(command, capsys):
     with pytest.raises(SystemExit) as left:
