@@ -4,7 +4,7 @@ Conventions. The graph takes waveforms (batch, samples) and, if it has a second 
 in samples; of its outputs the first of three axes is frames, the first of one axis how many of them
 are valid, the first of two axes a clip vector. Each row runs alone, so that padding cannot reach
 it. Sample rate and frame rate are read from the graph's metadata (`sample_rate`, `frame_rate`), or
-said behind the name; a frame rate that nobody says is counted on a noise. Graphs that `audiossl
+said behind the name; a frame rate that nobody says is counted on silence. Graphs that `audiossl
 export` wrote also say how clips were presented in pretraining.
 """
 
@@ -161,7 +161,10 @@ def _number(facts: dict[str, str], name: str, path: Path) -> float | None:
         value = float(word)
     except ValueError:
         value = 0.0
-    # Networks of clip vectors alone have a frame rate of 0.
-    if not (0 < value < 1e7 or (word in ("0", "0.0") and name == "frame_rate")):
-        raise UserError(f"{path}: {name} {word!r}: expected a number of Hz above 0")
+    # Networks of clip vectors alone have a frame rate of 0; samples a second are a whole number.
+    of_frames = name == "frame_rate"
+    right = 0 < value < 1e7 and (of_frames or value.is_integer())
+    if not (right or (of_frames and word in ("0", "0.0"))):
+        kind = "number" if of_frames else "whole number"
+        raise UserError(f"{path}: {name} {word!r}: expected a {kind} of Hz above 0")
     return value

@@ -72,6 +72,9 @@ def test_rates_are_read_from_metadata_or_said_behind_the_name(tmp_path):
     assert "layer 3" in encoder.layer_convention
     other = load_encoder(f"{source}?sample_rate=32000&frame_rate=100")
     assert (other.sample_rate, other.frame_rate) == (32000, 100.0)
+    for rate in ("0.5", "16000.5", "nan"):
+        with pytest.raises(UserError, match=f"sample_rate '{rate}': expected a whole number of Hz"):
+            load_encoder(f"{source}?sample_rate={rate}")
     with pytest.raises(UserError, match=r"frame_rate 'fast': expected a number of Hz"):
         load_encoder(f"{source}?frame_rate=fast")
 
