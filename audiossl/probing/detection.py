@@ -1,9 +1,7 @@
-"""Sound events found in recordings: collar-based, segment-based and intersection-based scores.
+"""Sound events found in recordings: collar-based and segment-based scores.
 
-Sources: Mesaros et al. (2016), "Metrics for Polyphonic Sound Event Detection", as sed_eval has it
-(the most matches of events, counted over all classes); Bilen et al. (2020), "A Framework for the
-Robust Evaluation of Sound Event Detection", for the PSDS, whose curves are made of every score that
-occurs, as by Ebbers et al. (2022), or of as many quantiles of them as `most_points`.
+Source: Mesaros et al. (2016), "Metrics for Polyphonic Sound Event Detection", as sed_eval has it
+(the most matches of events, counted over all classes).
 """
 
 from collections.abc import Sequence
@@ -18,7 +16,7 @@ from scipy.sparse.csgraph import maximum_bipartite_matching
 from audiossl.probing.segments import Segment
 
 Probabilities = Float[np.ndarray, "frames classes"]
-_SLACK = 1e-9
+SLACK = 1e-9
 """Seconds by which sums of decimal fractions may be off."""
 
 
@@ -97,8 +95,8 @@ def event_counts(
     for row, true in enumerate(reference):
         room = max(collar, (offset_share or 0.0) * (true.end - true.begin))
         for column, one in enumerate(found):
-            begins = abs(true.begin - one.begin) <= collar + _SLACK
-            ends = offset_share is None or abs(true.end - one.end) <= room + _SLACK
+            begins = abs(true.begin - one.begin) <= collar + SLACK
+            ends = offset_share is None or abs(true.end - one.end) <= room + SLACK
             fits[row, column] = true.name == one.name and begins and ends
     hits = 0
     if fits.any():
@@ -141,139 +139,6 @@ def _pieces(events: Sequence[Segment], length: float) -> set[tuple[int, str]]:
         (piece, event.name)
         for event in events
         for piece in range(
-            int(np.floor(event.begin / length + _SLACK)), int(np.ceil(event.end / length - _SLACK))
+            int(np.floor(event.begin / length + SLACK)), int(np.ceil(event.end / length - SLACK))
         )
     }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Psds:
-    """What counts as detected, and what faults cost."""
-
-    detection: float
-    """Share of a detection that true events of its class must cover (DTC)."""
-    truth: float
-    """Share of a true event that such detections must cover (GTC)."""
-    cross: float | None = None
-    """Share of a detection that another class must cover to be a cross-trigger (CTTC)."""
-    cross_cost: float = 0.0
-    """Weight of cross-triggers (alpha_CT)."""
-    spread_cost: float = 1.0
-    """Weight of the deviation over classes (alpha_ST)."""
-    most_faults: float = 100.0
-    """False alarms an hour at which curves end."""
-
-
-PSDS1 = Psds(detection=0.7, truth=0.7)
-"""Scenario 1 of DCASE task 4: when it sounds."""
-PSDS2 = Psds(detection=0.1, truth=0.1, cross=0.3, cross_cost=0.5)
-"""Scenario 2: what sounds."""
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A recording with its true events and the probabilities that a detector gives."""
-
-    events: Sequence[Segment]
-    probabilities: Probabilities
-    period: float
-    """Seconds of a frame."""
-    start: float = 0.0
-    """Seconds at the beginning of the first frame."""
-
-
-def psds(
-    recordings: Sequence[Scored], classes: Sequence[str], settings: Psds, most_points: int = 200
-) -> float:
-    """Compute the area under the curve of hits against false alarms an hour, in [0, 1].
-
-    Args:
-        recordings: What was detected, and what is true.
-        classes: Name of each column of probabilities; each must occur among the true events.
-        settings: What counts.
-        most_points: Thresholds of each class, at most.
-
-    Example:
-        >>> right = Scored([Segment(0.0, 1.0, "dog")], np.array([[0.9], [0.1]]), 1.0)
-        >>> psds([right], ["dog"], PSDS1)
-        1.0
-    """
-    curves = [
-        _curve(recordings, classes, column, settings, most_points) for column in range(len(classes))
-    ]
-    ends = np.unique(np.concatenate([faults for faults, _ in curves] + [[0.0]]))
-    ends = ends[ends < settings.most_faults]
-    rates = np.stack([_at(faults, hits, ends) for faults, hits in curves])
-    effective = rates.mean(axis=0) - settings.spread_cost * rates.std(axis=0)
-    widths = np.diff(np.append(ends, settings.most_faults))
-    return float((np.maximum(effective, 0.0) * widths).sum() / settings.most_faults)
-
-
-def _at(faults: np.ndarray, hits: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Read a curve of steps: the most hits for no more faults than at a place."""
-    order = np.argsort(faults, kind="stable")
-    best = np.maximum.accumulate(np.append(0.0, hits[order]))
-    return best[np.searchsorted(faults[order], places, side="right")]
-
-
-def _curve(
-    recordings: Sequence[Scored],
-    classes: Sequence[str],
-    column: int,
-    settings: Psds,
-    most_points: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """List faults an hour and the share of true events that are hit, for each threshold."""
-    scores = np.unique(np.concatenate([r.probabilities[:, column] for r in recordings]))
-    if len(scores) > most_points:
-        scores = np.unique(np.quantile(scores, np.linspace(0, 1, most_points), method="nearest"))
-    hours = sum(len(r.probabilities) * r.period for r in recordings) / 3600
-    seconds = {
-        name: sum(e.end - e.begin for r in recordings for e in r.events if e.name == name)
-        for name in classes
-    }
-    name = classes[column]
-    total = sum(event.name == name for r in recordings for event in r.events)
-    points = []
-    for threshold in scores:
-        hits, inserted, crossed = 0, 0, dict.fromkeys(classes, 0)
-        for one in recordings:
-            active = (one.probabilities[:, [column]] >= threshold).astype(float)
-            found = events_of(active, one.period, [name], start=one.start)
-            result = _intersected(one.events, found, name, settings)
-            hits, inserted = hits + result[0], inserted + result[1]
-            crossed = {other: count + result[2].get(other, 0) for other, count in crossed.items()}
-        others = [crossed[o] / seconds[o] * 3600 for o in classes if o != name and seconds[o] > 0]
-        cost = settings.cross_cost * float(np.mean(others)) if others else 0.0
-        points.append((inserted / hours + cost, hits / max(1, total)))
-    return np.array([p[0] for p in points]), np.array([p[1] for p in points])
-
-
-def _intersected(
-    events: Sequence[Segment], found: Sequence[Segment], name: str, settings: Psds
-) -> tuple[int, int, dict[str, int]]:
-    """Count true events that are hit, false alarms, and cross-triggers by class."""
-    own = [event for event in events if event.name == name]
-    relevant, inserted, crossed = [], 0, dict[str, int]()
-    for one in found:
-        length = one.end - one.begin
-        if sum(_shared(one, event) for event in own) >= settings.detection * length - _SLACK:
-            relevant.append(one)
-            continue
-        inserted += 1
-        if settings.cross is not None:
-            for other in {event.name for event in events} - {name}:
-                covered = sum(_shared(one, event) for event in events if event.name == other)
-                if covered >= settings.cross * length - _SLACK:
-                    crossed[other] = crossed.get(other, 0) + 1
-    hits = sum(
-        sum(_shared(event, one) for one in relevant)
-        >= settings.truth * (event.end - event.begin) - _SLACK
-        for event in own
-    )
-    return hits, inserted, crossed
-
-
-def _shared(one: Segment, other: Segment) -> float:
-    """Seconds that two spans share."""
-    return max(0.0, min(one.end, other.end) - max(one.begin, other.begin))

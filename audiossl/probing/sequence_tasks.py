@@ -16,17 +16,10 @@ from audiossl.configs import Nonnegative, Share
 from audiossl.data.text_units import normalized
 from audiossl.errors import UserError
 from audiossl.losses.labels import Objective, Outputs
-from audiossl.probing.detection import (
-    PSDS1,
-    PSDS2,
-    Scored,
-    event_counts,
-    events_of,
-    psds,
-    segment_errors,
-)
+from audiossl.probing.detection import event_counts, events_of, segment_errors
 from audiossl.probing.diarization import diarization_errors
 from audiossl.probing.metrics import METRICS, plain
+from audiossl.probing.psds import PSDS1, PSDS2, Scored, psds
 from audiossl.probing.segments import Segment, parse_segments
 from audiossl.probing.transcripts import (
     character_error_rate,

@@ -4,15 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from audiossl.probing.detection import (
-    PSDS1,
-    PSDS2,
-    Scored,
-    event_counts,
-    events_of,
-    psds,
-    segment_errors,
-)
+from audiossl.probing.detection import event_counts, events_of, segment_errors
+from audiossl.probing.psds import PSDS1, PSDS2, Scored, psds
 from audiossl.probing.segments import Segment
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden/events_and_turns.json").read_text())
