@@ -1,9 +1,22 @@
-"""Identities by content: the first 16 hexadecimal digits of SHA-256."""
+"""Identities by content: the first 16 hexadecimal digits of SHA-256, and all 64 of a file."""
 
 import hashlib
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
+
+BLOCK = 1 << 20
+"""Bytes of a file that are read at once."""
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a file, in 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def digest_of_bytes(parts: Iterable[bytes | memoryview]) -> str:

@@ -4,7 +4,6 @@ A stage leaves `receipts/000012.json` of each shard: the size and the SHA-256 of
 wrote, and a checksum of the files it read.
 """
 
-import hashlib
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,18 +13,15 @@ import numpy as np
 
 from audiossl.atomic_files import read_object
 from audiossl.data.columns import FOLDER, read_part
+from audiossl.digests import BLOCK, sha256_of
 from audiossl.errors import UserError
 
 RECEIPTS = "receipts"
-_BLOCK = 1 << 20
 
 
 def described(path: Path) -> dict[str, Any]:
     """Describe a file for a receipt: its size, and the SHA-256 of its content."""
-    digest = hashlib.sha256()
-    for block in _blocks(path):
-        digest.update(block)
-    return {"size": path.stat().st_size, "sha256": digest.hexdigest()}
+    return {"size": path.stat().st_size, "sha256": sha256_of(path)}
 
 
 def described_sources(paths: Iterable[Path]) -> dict[str, Any]:
@@ -49,7 +45,7 @@ def is_whole(path: Path, entry: Any, *, content: bool) -> bool:
         return False
     if path.stat().st_size != entry["size"]:
         return False
-    return not content or described(path)["sha256"] == entry["sha256"]
+    return not content or sha256_of(path) == entry["sha256"]
 
 
 def checked_files(folder: Path) -> Iterator[tuple[Path, str]]:
@@ -107,5 +103,5 @@ _SMALL = 128
 
 def _blocks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
-        while block := file.read(_BLOCK):
+        while block := file.read(BLOCK):
             yield block

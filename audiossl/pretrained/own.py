@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from audiossl.atomic_files import read_object, write_json
+from audiossl.digests import sha256_of
 from audiossl.errors import UserError
 from audiossl.models.description import FILE, build_described, described
 from audiossl.models.encoder import FeatureEncoder
@@ -20,6 +21,8 @@ from audiossl.pretrained.sources import SHIPPED
 
 FORMAT = 1
 WEIGHTS, CONFIG = "encoder.safetensors", "config.json"
+DIGEST = "weights_sha256"
+"""Key of the config: SHA-256 of the file of weights."""
 
 
 def write_encoder(folder: Path, encoder: FeatureEncoder, provenance: dict[str, Any]) -> None:
@@ -32,21 +35,34 @@ def write_encoder(folder: Path, encoder: FeatureEncoder, provenance: dict[str, A
     """
     write_weights(folder / WEIGHTS, encoder.state_dict(), {"format": "pt"})
     content = {"format": FORMAT, **described(encoder), "provenance": provenance}
-    write_json(folder / CONFIG, content)
+    write_json(folder / CONFIG, content | {DIGEST: sha256_of(folder / WEIGHTS)})
 
 
 def load(place: str) -> FeatureEncoder:
     """Load the encoder of a folder.
 
     Raises:
-        UserError: There is none, it is of a newer format, or weights and config do not fit.
+        UserError: There is none, it is of a newer format, weights and config do not fit, or the
+            weights are not those that were written.
     """
     content = _read_content(place, Path(place) / CONFIG)
     encoder = build_described(content, str(Path(place) / CONFIG))
     weights = Path(place) / WEIGHTS
+    _check_digest(weights, content)
     state = _weights_of_base(content.get("base"), place) | read_weights(weights)
     load_exactly(encoder, state, str(weights))
     return encoder
+
+
+def _check_digest(weights: Path, content: dict[str, Any]) -> None:
+    """Refuse weights of which a bit has flipped; configs of earlier versions do not tell."""
+    expected = content.get(DIGEST)
+    if expected is not None and weights.is_file() and sha256_of(weights) != expected:
+        raise UserError(
+            f"{weights}: not the weights that were written: the SHA-256 differs from that in "
+            f"{CONFIG}; copy or make the file again (or, where you have changed it on purpose, "
+            f"take {DIGEST} out of {CONFIG})"
+        )
 
 
 def _weights_of_base(base: Any, place: str) -> dict[str, Tensor]:

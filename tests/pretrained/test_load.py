@@ -1,3 +1,4 @@
+import json
 import sys
 
 import pytest
@@ -5,8 +6,11 @@ import torch
 
 import audiossl
 from audiossl.errors import UserError
+from audiossl.models.build import build_encoder
+from audiossl.models.efficientnet import EfficientNetConfig
 from audiossl.models.encoder import Encoder
 from audiossl.pretrained.load import load_encoder
+from audiossl.pretrained.own import write_encoder
 from audiossl.pretrained.sources import SCHEMES, parse_source, paths_of, split_sources
 from audiossl.teachers.dasheng import DashengTeacher
 from tests.teachers import tiny
@@ -21,6 +25,22 @@ def test_an_encoder_is_named_by_kind_and_place(tmp_path):
     assert isinstance(encoder, Encoder)
     assert "output behind the final norm of 3 layers" in encoder.layer_convention
     assert "hubert layer 2," in load_encoder(f"hf:{folder}#2").layer_convention
+
+
+def test_weights_of_which_a_bit_has_flipped_are_refused(tmp_path):
+    encoder = build_encoder(EfficientNetConfig(width=0.25, depth=0.25))
+    write_encoder(tmp_path, encoder, {})
+    load_encoder(tmp_path)
+    weights, config = tmp_path / "encoder.safetensors", tmp_path / "config.json"
+    content = bytearray(weights.read_bytes())
+    content[-3] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(UserError, match=r"encoder.safetensors: not the weights that were written"):
+        load_encoder(tmp_path)
+    # As earlier versions wrote it.
+    known = json.loads(config.read_text())
+    config.write_text(json.dumps({n: value for n, value in known.items() if n != "weights_sha256"}))
+    load_encoder(tmp_path)
 
 
 def test_several_are_an_ensemble(experiment):

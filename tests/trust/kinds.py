@@ -682,6 +682,7 @@ SPOILT: dict[str, tuple[str, str, Callable[[Path], None]]] = {
     "embeddings cut off": ("fitted", "embeddings/cola/000000.safetensors", _cut_off),
     "no embeddings": ("fitted", "embeddings/cola/000000.safetensors", lambda p: p.unlink()),
     "weights cut off": ("embeddings", "cola/encoder.safetensors", _cut_off),
+    "weights with a flipped bit": ("embeddings", "cola/encoder.safetensors", _flipped),
     "no weights": ("embeddings", "cola/encoder.safetensors", lambda p: p.unlink()),
     "a quantizer with a flipped bit": ("codes", "quantizer/quantizer.safetensors", _flipped),
     "a quantizer cut off": ("codes", "quantizer/quantizer.safetensors", _cut_off),

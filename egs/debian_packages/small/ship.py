@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 
 from audiossl.atomic_files import read_json, write_json
+from audiossl.digests import sha256_of
 from audiossl.nn.weights import read_weights, write_weights
 from audiossl.pretrained.load import load_encoder
-from audiossl.pretrained.own import CONFIG, WEIGHTS
+from audiossl.pretrained.own import CONFIG, DIGEST, WEIGHTS
 
 
 def ship(pretrained: Path, folder: Path, base: str | None = None) -> float:
@@ -26,6 +27,7 @@ def ship(pretrained: Path, folder: Path, base: str | None = None) -> float:
     content = read_json(pretrained / CONFIG)
     provenance = {name: value for name, value in content["provenance"].items() if name != "last"}
     shared = {} if base is None else {"base": base}
+    shared[DIGEST] = sha256_of(folder / WEIGHTS)
     write_json(folder / CONFIG, {**content, **shared, "provenance": provenance})
     noise = torch.randn(1, 32_000, generator=torch.Generator().manual_seed(0)) * 0.1
     before, after = (load_encoder(place)(noise).clip for place in (pretrained, folder))
