@@ -116,21 +116,28 @@ def fingerprint(path: Path, output: Path | None = None) -> str:
 
 
 def _files(folder: Path, output: Path | None) -> Iterator[Path]:
-    """List the files of a folder, but for what this run and other stages write there."""
+    """List the files of a folder, but for what this run and others make of it and write there."""
     own = output.resolve() if output is not None else None
     for place, folders, files in os.walk(folder, followlinks=False):
         here = Path(place)
         folders[:] = [
             name
             for name in folders
-            if (here / name).resolve() != own and not _is_output(here / name)
+            if (here / name).resolve() != own and not _is_made_of(here / name, folder)
         ]
         yield from (path for name in files if (path := here / name).is_file())
 
 
-def _is_output(folder: Path) -> bool:
-    """Whether a folder is that of a stage, which has a lock from its first moment."""
-    return (folder / ".lock").exists() or (folder / "stage.json").exists()
+def _is_made_of(output: Path, folder: Path) -> bool:
+    """Whether a folder is the output of a stage one of whose inputs lies in `folder`.
+
+    What a stage has made of something else counts as any file does.
+    """
+    record = output / "stage.json"
+    if not record.exists():
+        return (output / ".lock").exists()  # a stage that has not begun
+    paths = (Path(entry["path"]) for entry in _read_record(record)["inputs"].values())
+    return any(path.resolve().is_relative_to(folder.resolve()) for path in paths)
 
 
 def digest(content: Any) -> str:

@@ -188,6 +188,20 @@ def test_an_output_inside_its_input_does_not_change_the_input(tmp_path):
     # Nor do those of the stages that follow, from their first moment.
     (tmp_path / "in" / "out" / ".lock").touch()
     assert fingerprint(tmp_path / "in") == before
+    record = {"stage": "x", "finished": "now", "identity": {}, "results": {}}
+
+    def made_of(path):
+        inputs = {"folder": {"path": str(path), "fingerprint": "0"}}
+        (tmp_path / "in" / "out" / "stage.json").write_text(json.dumps(record | {"inputs": inputs}))
+
+    made_of(tmp_path / "in")
+    assert fingerprint(tmp_path / "in") == before
+    # What a stage has made of something else is a part of the input.
+    made_of(tmp_path / "elsewhere")
+    with_other = fingerprint(tmp_path / "in")
+    assert with_other != before
+    (tmp_path / "in" / "out" / "b").write_text("longer")
+    assert fingerprint(tmp_path / "in") not in (before, with_other)
     with pytest.raises(UserError, match="is an input as well"):
         fingerprint(tmp_path / "in", tmp_path / "in" / ".." / "in")
 
