@@ -121,8 +121,9 @@ def _cell(task: TaskResults, row: Row | None) -> str:
     score = task.score(row)
     # Of the rows that the table shows: a single seed may be better than any mean.
     rivals = [task.first(other.encoder) for other in ordered(task.rows)]
-    best = max(task.score(other).value for other in rivals if other)
-    kind = ' class="best"' if score.value == best else ""
+    known = [task.score(other).score for other in rivals if other]
+    best = max((value for value in known if value is not None), default=math.inf)
+    kind = ' class="best"' if score.score == best else ""
     text = f"{score.value:.3f} <small>{_range(score)}</small>"
     return f'<td{kind} data-column="{escape(task.name)}"><span>{text}</span></td>'
 

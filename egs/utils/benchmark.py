@@ -7,22 +7,23 @@ are not to be compared. With weights (task to number, of each task) there is the
 """
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 import yaml
 
+from audiossl.probing.results import NO_PROBE, SEED, read_results
+
 
 def scores_of(paths: list[Path]) -> dict[tuple[str, str], dict[str, float]]:
-    """Read the main score of each task: (encoder, probe) to task to score."""
+    """Read the main score of each task, where it is defined: (encoder, probe) to task to score."""
     found: dict[tuple[str, str], dict[str, float]] = {}
     for path in paths:
-        for task in json.loads(path.read_text("utf-8"))["tasks"]:
-            for row in task["rows"]:
-                if row["role"] != "seed" and row["probe"] != "none":
-                    score = row["scores"][task["metric"]]["score"]
-                    found.setdefault((row["encoder"], row["probe"]), {})[task["name"]] = score
+        for task in read_results(path).tasks:
+            for row in task.rows:
+                score = task.score(row).score
+                if row.role != SEED and row.probe != NO_PROBE and score is not None:
+                    found.setdefault((row.encoder, row.probe), {})[task.name] = score
     return found
 
 

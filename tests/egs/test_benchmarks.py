@@ -2,13 +2,15 @@
 
 import importlib
 import json
+import math
 import shlex
 import subprocess
 
 import pytest
 import soundfile
 
-from egs.utils.benchmark import table
+from audiossl.probing.results import Results, Row, Score, TaskResults, results_content
+from egs.utils.benchmark import scores_of, table
 from recipes.settings import read_settings
 from tests.data.published import KINDS, sound, write_hear_task, write_tars
 from tests.egs.layouts import ROOT, environment
@@ -88,6 +90,18 @@ def test_settings_of_every_plan_exist(options, monkeypatch):
             read_settings(importlib.import_module(words[2]).Config, words[2], words[3:])
             modules.append(words[2].rpartition(".")[2])
     assert {"embed", "fit"} <= set(modules)
+
+
+def test_a_score_that_is_not_defined_is_no_score(tmp_path):
+    rows = (
+        Row("a", "linear", "encoder", {"roc_auc": Score(0.5)}),
+        Row("a#0", "linear", "seed", {"roc_auc": Score(0.9)}),
+        Row("b", "linear", "encoder", {"roc_auc": Score(math.nan)}),
+        Row("chance", "none", "chance", {"roc_auc": Score(0.5)}),
+    )
+    content = results_content(Results(tasks=(TaskResults("t", "roc_auc", rows),)))
+    (tmp_path / "scores.json").write_text(json.dumps(content))
+    assert scores_of([tmp_path / "scores.json"]) == {("a", "linear"): {"t": 0.5}}
 
 
 def test_means_are_over_the_same_tasks_only():

@@ -215,6 +215,17 @@ def test_the_best_of_a_column_is_a_row_that_is_shown():
     assert "0.900" not in text
 
 
+def test_the_best_of_a_column_is_never_a_score_that_is_not_defined():
+    rows = tuple(
+        Row(name, "linear", "encoder", {"roc_auc": Score(score)})
+        for name, score in (("first", None), ("second", 0.6), ("third", 0.5))
+    )
+    text = overview([TaskResults("t", "roc_auc", rows)])
+    assert text.count('class="best"') == 1
+    assert 'class="best" data-column="t"><span>0.600' in text
+    assert 'class="best"' not in overview([TaskResults("t", "roc_auc", rows[:1])])
+
+
 def test_curves_show_the_accuracies_of_all_teachers_and_not_of_each_codebook():
     row = {"step": 1, "speech/masked/accuracy": 0.1, "speech/masked/accuracy/00": 0.2, "rate": 1.0}
     assert shown_figures({"run": [row]}) == ["speech/masked/accuracy"]

@@ -44,8 +44,9 @@ def _difference(task: TaskResults, first: str, other: str) -> str:
         if row.probe != PROBE or {row.encoder, row.reference} != {first, other}:
             continue
         sign = 1 if row.encoder == first else -1
-        low, high = sorted(sign * end for end in row.difference.ends or (0.0, 0.0))
-        text = f"{sign * row.difference.value:+.3f} [{low:+.3f}, {high:+.3f}]"
+        gain = sign * row.difference.value
+        low, high = sorted(sign * end for end in row.difference.ends or (sign * gain,) * 2)
+        text = f"{gain:+.3f} [{low:+.3f}, {high:+.3f}]"
         return f"**{text}**" if low > 0 or high < 0 else text
     raise KeyError(other)
 
