@@ -21,7 +21,7 @@ DURATIONS = (1.0, 3.0, 9.0)
 
 @dataclass(frozen=True)
 class Difference:
-    """Of one output of two encoders."""
+    """Difference of one output between two encoders."""
 
     name: str
     """Output and duration: "frames, 3 s", "layer 1", ..."""
@@ -30,7 +30,7 @@ class Difference:
     size: float
     """Root mean square of the first encoder's output, to compare with."""
     rough: bool = False
-    """Whether it is expected to differ, and is told but not checked."""
+    """Whether it is expected to differ, and is reported but not checked."""
 
 
 def compare_encoders(first: Encoder, second: Encoder, seconds: float = 2.0) -> list[Difference]:

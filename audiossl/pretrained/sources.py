@@ -76,7 +76,7 @@ SCHEMES: dict[str, Scheme] = {
 SHIPPED = {"small": Path(__file__).parent / "weights" / "small"}
 """Encoders that come with this package: `audiossl:small`; each folder has its model card."""
 SUFFIXES = {".onnx": "onnx"}
-"""Kinds of files that are told by the end of their names, so that it may be left out."""
+"""Kind of a file by its suffix, which may stand without the kind."""
 ALIASES = {"log-mel": "log_mel_statistics"}
 """Deprecated spellings. "log-mel:" was never "log_mel:": it is the baseline of tables."""
 

@@ -1,14 +1,15 @@
-"""Attentive probe: one learned query looks at the frames of a clip, and a linear map tells classes.
+"""Attentive probe: one learned query attends to the frames of a clip, a linear map classifies.
 
-Where the mean over frames washes out what a few of them say, attention can look for it: encoders
-that were trained to predict masked frames are told from others only so.
+The mean over frames washes out what only a few of them carry; attention can weigh those.
 
-Source: the probe of AIM (El-Nouby et al., ICML 2024), keys and values by linear maps without bias
-of normalized frames, one query, no map behind the heads; it is smaller than that of V-JEPA (Bardes
-et al. 2024), whose block also has an MLP. Of V-JEPA are 20 epochs, AdamW, weight decay 0.01 and a
+Source: github.com/apple/ml-aim, `AttentionPoolingClassifier` (El-Nouby et al., ICML 2024): keys and
+values by linear maps without bias of normalized frames, one query, no map behind the heads. The
+probe of V-JEPA is larger, with an MLP; of its configs (github.com/facebookresearch/jepa,
+`configs/evals/vitl16_k400_16x8x3.yaml`) are 20 epochs, weight decay 0.01, the rate 0.001 and its
 cosine schedule. Ours: heads of a width of their own, as dimensions of audio encoders often cannot
-be divided by 12; frames are standardized by their statistics over training, which is a batch norm
-without weights at the end of training; the rate and epoch that validate best are kept.
+be divided by 12; a bias in the linear map; frames are standardized by their statistics over
+training, which is a batch norm without weights at the end of training; the rate and epoch that
+validate best are kept.
 """
 
 import copy
@@ -71,7 +72,7 @@ class AttentiveHead(nn.Module):
     def forward(
         self, frames: Float[Tensor, "clips frames dim"], valid: Bool[Tensor, "clips frames"]
     ) -> Float[Tensor, "clips classes"]:
-        """Compute logits; frames that are not valid are not looked at."""
+        """Compute logits; frames that are not valid have no weight."""
         heads, width = self.query.shape
         keys = self.keys(frames).unflatten(2, (heads, width))
         scores = torch.einsum("cfhw,hw->cfh", keys, self.query) / math.sqrt(width)
@@ -149,9 +150,9 @@ class _Training:
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.config.epochs)
         best, kept = -np.inf, head
         for _ in range(self.config.epochs):
-            for frames, looked_at, clips in self._batches(self.problem.train, order):
+            for frames, in_clip, clips in self._batches(self.problem.train, order):
                 optimizer.zero_grad()
-                self._loss(head(frames, looked_at), clips).backward()
+                self._loss(head(frames, in_clip), clips).backward()
                 optimizer.step()
             schedule.step()
             score = self.problem.validation(self.predicted(head, valid)[valid.items])

@@ -1,7 +1,7 @@
 """Retrieval of clips by clips: do the nearest ones share a label? Without any training.
 
 Clips of the query's own group (recording, speaker) are no candidates: to find them says that a room
-or a voice was heard again, and not what the label is of. Similarity is the cosine of vectors.
+or a voice recurs, and nothing of the label. Similarity is the cosine of vectors.
 
 Recall at 1 is the precision at 1 of AVEX (github.com/earthspecies/avex); average precision is that
 of information retrieval, over all candidates.

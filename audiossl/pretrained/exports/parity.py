@@ -20,13 +20,13 @@ TOLERANCE = 0.01
 
 
 def check_exports(source: str, encoder: Any, forms: Sequence[str] = QUICK) -> Iterator[Finding]:
-    """Export an encoder in some forms and tell how far each is from it; nothing is left behind.
+    """Export an encoder in some forms and measure how far each is from it; no file is left behind.
 
     Args:
         source: Name of the encoder.
         encoder: The same, loaded, on the CPU.
         forms: Keys of `FORMS`; one that an encoder cannot have, or whose packages are missing, is
-            told, and no failure.
+            reported, and no failure.
 
     Raises:
         UserError: There is no such form.
