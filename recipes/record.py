@@ -136,7 +136,10 @@ def _is_made_of(output: Path, folder: Path) -> bool:
     record = output / "stage.json"
     if not record.exists():
         return (output / ".lock").exists()  # a stage that has not begun
-    paths = (Path(entry["path"]) for entry in _read_record(record)["inputs"].values())
+    try:
+        paths = [Path(entry["path"]) for entry in _read_record(record)["inputs"].values()]
+    except (UserError, KeyError):
+        return False  # a file of that name which is none of ours
     return any(path.resolve().is_relative_to(folder.resolve()) for path in paths)
 
 

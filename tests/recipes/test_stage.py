@@ -200,6 +200,9 @@ def test_an_output_inside_its_input_does_not_change_the_input(tmp_path):
     made_of(tmp_path / "elsewhere")
     with_other = fingerprint(tmp_path / "in")
     assert with_other != before
+    (tmp_path / "in" / "out" / "stage.json").write_text("[another's]")
+    assert fingerprint(tmp_path / "in") not in (before, with_other)
+    made_of(tmp_path / "elsewhere")
     (tmp_path / "in" / "out" / "b").write_text("longer")
     assert fingerprint(tmp_path / "in") not in (before, with_other)
     with pytest.raises(UserError, match="is an input as well"):
