@@ -30,7 +30,10 @@ from tests.documents import (
 from tests.egs.layouts import environment
 from tests.experiment import stage
 
-PARSED = ("recipes.probe.sequence", "recipes.finetune")
+PARSED = (
+    "recipes.probe.sequence", "recipes.probe.verification", "recipes.probe.query_by_example",
+    "recipes.finetune",
+)  # fmt: skip
 """Stages that run on corpora of their own, with texts and turns, in tests/recipes."""
 SMALLER = {
     "recipes.cola.pretrain": [

@@ -21,11 +21,11 @@ from torch import Tensor, nn
 
 from audiossl.batches import LabelBatch, LayerBatch
 from audiossl.configs import Count, Positive, Share
-from audiossl.data.layout import SAMPLE_RATE
 from audiossl.errors import UserError
 from audiossl.features.spec_augment import SpecAugmentConfig, spec_augment
 from audiossl.losses.labels import OF_CLIPS, Loss, Outputs, Scored, label_loss, probabilities
 from audiossl.methods.class_centers import CentersConfig, ClassCenters
+from audiossl.methods.frozen_frames import frozen_frames
 from audiossl.methods.method import Losses, finetuning_context
 from audiossl.methods.mixup import mixed
 from audiossl.methods.overlapping_crops import (
@@ -251,14 +251,9 @@ class Supervised(nn.Module):
     ) -> Frames:
         """Encode waveforms; without a generator as in evaluation."""
         if isinstance(batch, LayerBatch):
-            return _of_layers(batch)
+            return frozen_frames(batch)
         if self._frozen:
-            encoder: Any = self._frozen[0].to(batch.waveforms.device)
-            # What `load_encoder` gives resamples.
-            rate = {} if encoder.sample_rate == SAMPLE_RATE else {"sample_rate": SAMPLE_RATE}
-            with torch.no_grad():
-                frames: Frames = encoder(batch.waveforms, batch.lengths, **rate)
-            return frames
+            return frozen_frames(batch, self._frozen[0].to(batch.waveforms.device))
         if generator is None:
             return self.encoder(batch.waveforms, batch.lengths)
         features, counts = self.encoder.features(batch.waveforms, batch.lengths)
@@ -310,9 +305,3 @@ def _check(config: SupervisedConfig, outputs: Outputs, facts: InputFacts) -> Non
 def _sum(loss: Loss, other: Loss) -> Loss:
     """Add the losses of the same items."""
     return replace(loss, total=loss.total + other.total, metrics={**loss.metrics, **other.metrics})
-
-
-def _of_layers(batch: LayerBatch) -> Frames:
-    layers = batch.layers.unbind(dim=1)
-    rate, first = batch.frame_rate, batch.first_time
-    return Frames(layers[-1], batch.lengths, rate, layers=layers, first_time=first)

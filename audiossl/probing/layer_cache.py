@@ -73,6 +73,12 @@ class CachedLayers:
         with reading(path, "frames of a cache"):
             return _opened(path).get_tensor(str(cut)).numpy()
 
+    def layer(self, cut: int, number: int) -> Any:
+        """Read the frames of one layer of a cut: (frames, dim)."""
+        path = self.folder / self.files[cut]
+        with reading(path, "frames of a cache"):
+            return _opened(path).get_slice(str(cut))[number].numpy()
+
 
 def write_layers(
     folder: Path,

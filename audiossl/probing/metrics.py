@@ -109,7 +109,7 @@ def neg_eer(targets: Targets, scores: Scores, weights: Weights) -> Values:
 
     Of the thresholds, the one at which misses and false alarms are nearest; their mean.
     """
-    misses, alarms = _errors(targets, scores, weights)
+    misses, alarms = trial_errors(targets, scores, weights)
     best = np.abs(misses - alarms).argmin(axis=1)[:, None]
     rates = np.take_along_axis((misses + alarms) / 2, best, axis=1)[:, 0]
     return -rates
@@ -117,7 +117,7 @@ def neg_eer(targets: Targets, scores: Scores, weights: Weights) -> Values:
 
 def neg_min_dcf(targets: Targets, scores: Scores, weights: Weights) -> Values:
     """Least detection cost of NIST, of a target prior of 0.01 and equal costs, negated."""
-    misses, alarms = _errors(targets, scores, weights)
+    misses, alarms = trial_errors(targets, scores, weights)
     return -(misses + (1 - _PRIOR) / _PRIOR * alarms).min(axis=1)
 
 
@@ -344,7 +344,7 @@ def _of_classes(
     return np.stack(columns, axis=1)
 
 
-def _errors(
+def trial_errors(
     targets: Targets, scores: Scores, weights: Weights
 ) -> tuple[Float[np.ndarray, "replicates steps"], Float[np.ndarray, "replicates steps"]]:
     """Give the shares of misses and false alarms at every threshold, none accepted first."""

@@ -13,6 +13,8 @@ NAMES = {
     "slot_f1": "slot F1", "slot_cer": "slot CER", "frame_accuracy": "frame accuracy",
     "event_f1": "event F1 (200 ms)", "segment_f1": "segment F1 (1 s)",
     "segment_error": "segment error rate", "psds1": "PSDS 1", "psds2": "PSDS 2", "der": "DER",
+    "eer": "EER", "min_dcf": "minDCF (0.01)", "mtwv": "MTWV", "atwv": "ATWV",
+    "mtwv_of_all": "MTWV of the whole benchmark",
 }  # fmt: skip
 """Figures as tables call them."""
 NOTE = (
@@ -22,15 +24,23 @@ NOTE = (
 )
 
 
-def sequence_page(tasks: Sequence[Task]) -> str:
-    """Write a page: all tasks at a glance, then each with all of its figures."""
+def sequence_page(
+    tasks: Sequence[Task], note: str = NOTE, title: str = "Heads on frozen encoders"
+) -> str:
+    """Write a page: all tasks at a glance, then each with all of its figures.
+
+    Args:
+        tasks: What stages write into scores.json.
+        note: How scores came about.
+        title: Title of the page.
+    """
     sections = [Section(task["name"], _task(task)) for task in tasks]
-    return page("Heads on frozen encoders", paragraph(NOTE, "note"), sections)
+    return page(title, paragraph(note, "note"), sections)
 
 
-def sequence_markdown(tasks: Sequence[Task]) -> str:
+def sequence_markdown(tasks: Sequence[Task], note: str = NOTE) -> str:
     """Write a table of each task, for a RESULTS.md."""
-    blocks = [NOTE]
+    blocks = [note]
     for task in tasks:
         columns, rows = _rows(task)
         lines = [columns, ["---"] * len(columns), *rows]
@@ -42,26 +52,39 @@ def sequence_markdown(tasks: Sequence[Task]) -> str:
 
 def _task(task: Task) -> str:
     columns, rows = _rows(task)
-    shares = [
-        [row["encoder"], ", ".join(f"{share:.2f}" for share in row["layer_weights"])]
-        for row in task["rows"]
-    ]
     return (
         paragraph(_facts(task), "meta")
         + table(columns, rows)
         + "".join(paragraph(line, "note") for line in _differences(task))
-        + f"<details><summary>Shares of layers in {escape(task['name'])}, first to last</summary>"
-        + table(["", "shares"], shares)
+        + _layers(task)
+    )
+
+
+def _layers(task: Task) -> str:
+    """Tabulate the shares of layers, or their scores where one of them was chosen."""
+    chosen = "layer_scores" in task["rows"][0]
+    what, column = ("Scores", "layer_scores") if chosen else ("Shares", "layer_weights")
+    name = escape(task["name"])
+    rows = [
+        [row["encoder"], ", ".join(f"{number:.2f}" for number in row[column])]
+        for row in task["rows"]
+    ]
+    return (
+        f"<details><summary>{what} of layers in {name}, first to last</summary>"
+        + table(["", what.lower()], rows)
         + "</details>"
     )
 
 
 def _facts(task: Task) -> str:
-    cuts, classes = task["cuts"], " + ".join(map(str, task["classes"]))
     better = "less" if task["less_is_better"] else "more"
+    metric = f"{NAMES[task['metric']]} ({better} is better)"
+    if "facts" in task:
+        return f"{metric}; {task['facts']}"
+    cuts, classes = task["cuts"], " + ".join(map(str, task["classes"]))
     return (
-        f"{NAMES[task['metric']]} ({better} is better), {classes} classes; {cuts['train']} cuts to "
-        f"learn from, {cuts['valid']} to choose on, {cuts['test']} to score"
+        f"{metric}, {classes} classes; {cuts['train']} cuts to learn from, {cuts['valid']} to "
+        f"choose on, {cuts['test']} to score"
     )
 
 

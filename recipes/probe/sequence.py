@@ -5,26 +5,23 @@ rate, and for events and turns the threshold and the median filter, are chosen o
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from audiossl import distributed
 from audiossl.atomic_files import check_name, read_json, write_json, write_text
 from audiossl.configs import Count, Nonnegative, Positive, Whole
 from audiossl.data.labeled_cuts import LabelSource
-from audiossl.data.layout import SAMPLE_RATE
 from audiossl.errors import UserError
 from audiossl.methods.supervised import FrozenConfig, Supervised, facts_of
-from audiossl.nn.weights import load_exactly, read_weights, write_weights
 from audiossl.pretrained.load import load_encoder
 from audiossl.probing.bootstrap import BootstrapConfig, percentiles, ratio_replicates
-from audiossl.probing.layer_cache import CachedLayers, LayerSource, size_of, write_layers
+from audiossl.probing.layer_cache import CachedLayers, LayerSource
 from audiossl.probing.sequence_tasks import (
     ERRORS,
     Answers,
@@ -33,14 +30,13 @@ from audiossl.probing.sequence_tasks import (
     sums_of,
 )
 from audiossl.reports.sequences import sequence_markdown, sequence_page
-from audiossl.training.loop import Place, train
 from recipes.pretraining import TrainingResources
-from recipes.probe.encoders import folders_of, with_baselines
+from recipes.probe.encoders import folders_of
+from recipes.probe.frames import cached_layers, frame_rows
+from recipes.probe.head_runs import HeadRuns, differences_of
 from recipes.probe.sequence_task import SequenceTaskConfig, groups_of, splits_of
 from recipes.stage import Stage, main
 from recipes.supervised import Splits, answers_of, write_answers
-
-HEAD = "head.safetensors"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +96,14 @@ class _Job:
         made = Supervised(encoder, self.task.method, outputs, facts, FrozenConfig())
         return made.to(self.stage.device)
 
+    @property
+    def runs(self) -> HeadRuns:
+        """Name what all runs have in common."""
+        config = self.config
+        return HeadRuns(
+            self.folder, self.task.loop, config.steps, config.resources, self.stage, self.method
+        )
+
     def answers(self, method: Supervised, split: str) -> Answers:
         """Answer for the cuts of a split."""
         source = self.source(self.splits.others[split])
@@ -111,22 +115,16 @@ def probe_sequences(config: Config, stage: Stage) -> dict[str, Any]:
     """Train and choose all heads, score them, and write the tables."""
     _check_names(config)
     splits = {task.name: splits_of(config.cuts, task) for task in config.tasks}
-    sources = dict(config.encoders)
-    roles = dict.fromkeys(sources, "encoder")
-    if config.baselines:
-        rows = [row for row in with_baselines(config.encoders, (0,)) if row.name not in sources]
-        sources |= {r.name: "log_mel:80" if r.role == "log-mel" else r.source for r in rows}
-        roles |= {row.name: row.role for row in rows}
     results: list[dict[str, Any]] = []
-    for name, source in sources.items():
-        encoder = load_encoder(source).to(stage.device)
-        cache = _cached(config, name, encoder, splits, stage)
+    for one in frame_rows(config.encoders, config.baselines):
+        encoder = load_encoder(one.source).to(stage.device)
+        cache = _cached(config, one.name, encoder, splits, stage)
         for task in config.tasks:
-            folder = config.output / "runs" / name / task.name
+            folder = config.output / "runs" / one.name / task.name
             job = _Job(config, task, splits[task.name], encoder, cache, folder, stage)
-            row = {"task": task.name, "encoder": name, "role": roles[name], **_measured(job)}
+            row = {"task": task.name, "encoder": one.name, "role": one.role, **_measured(job)}
             stage.log.info(
-                "%s on %s: %s %.4f", task.name, name, task.metric, row["scores"][task.metric]
+                "%s on %s: %s %.4f", task.name, one.name, task.metric, row["scores"][task.metric]
             )
             results.append(row)
     if distributed.is_first():
@@ -160,21 +158,10 @@ def _cached(
 ) -> CachedLayers | None:
     """Encode the cuts of all tasks, unless that is more than disks should hold."""
     sources = [one for s in splits.values() for one in (s.train, *s.others.values())]
-    corpus = sources[0].cuts.corpus
     cuts = sorted({int(cut) for one in sources for cut in one.cuts.cuts})
-    seconds = float(corpus.num_samples[cuts].sum()) / SAMPLE_RATE
-    size = size_of(facts_of(encoder), encoder.frame_rate, seconds)
-    stage.log.info(
-        "%s: %d cuts, %.2f GiB of frames: %s", name, len(cuts), size,
-        "cached" if size <= config.most_cached else "streamed",
-    )  # fmt: skip
-    if size > config.most_cached:
-        return None
     folder = config.output / "frames" / name
-    if distributed.is_first():
-        write_layers(folder, corpus, cuts, encoder, device=stage.device)
-    distributed.barrier()
-    return CachedLayers.open(folder)
+    corpus, most = sources[0].cuts.corpus, config.most_cached
+    return cached_layers(folder, corpus, cuts, encoder, stage, most=most)
 
 
 def _measured(job: _Job) -> dict[str, Any]:
@@ -198,14 +185,14 @@ def _measured(job: _Job) -> dict[str, Any]:
     best, rate, place = max(choices, key=lambda choice: choice[0])
     decoding = task.decodings[place]
     answers = [
-        dataclasses.replace(_tested(job, rate, seed), decoding=decoding)
+        dataclasses.replace(job.answers(job.runs.loaded(rate, seed), "test"), decoding=decoding)
         for seed in job.config.seeds
     ]
     row = _row(job, answers) | {
         "choice": {"rate": rate, **_chosen_decoding(task, decoding)},
         "validation": sign * best,
         "rates": {f"{one:g}": (sign * (sign * scores).max()) for one, scores in valid.items()},
-        "layer_weights": _layer_weights(job, rate),
+        "layer_weights": job.runs.layer_shares(rate, job.config.seeds),
     }
     if distributed.is_first():
         write_answers(job.folder, answers[0], row["scores"])
@@ -220,55 +207,18 @@ def _chosen_decoding(task: SequenceTaskConfig, decoding: DecodingConfig) -> dict
 
 def _run(job: _Job, rate: float, seed: int) -> list[float]:
     """Train a head, unless it is there; score validation cuts in every way of decoding."""
-    folder = _folder(job, rate, seed)
-    done = folder / "valid.json"
-    if not done.exists():
-        task, stage = job.task, job.stage
-        loop = dataclasses.replace(
-            task.loop,
-            seed=seed,
-            steps=job.config.steps or task.loop.steps,
-            optimizer=dataclasses.replace(task.loop.optimizer, rate=rate),
-        )
-        torch.manual_seed(seed)
-        method = job.method()
-        plan = dataclasses.replace(job.splits.train.plan.config, seed=seed)
-        source = LabelSource(job.splits.train.cuts, job.splits.train.targets, plan)
-        folder.mkdir(parents=True, exist_ok=True)
-        place = Place(folder, stage.device, job.config.resources, stage.log)
-        train(method, job.source(source), loop, place)
+    task, train = job.task, job.splits.train
+    plan = dataclasses.replace(train.plan.config, seed=seed)
+
+    def score(method: Supervised) -> list[float]:
         answers = job.answers(method, "valid")
-        scores = [
+        return [
             figures_of(dataclasses.replace(answers, decoding=decoding))[task.metric]
             for decoding in task.decodings
         ]
-        if distributed.is_first():
-            write_weights(folder / HEAD, method.state_dict(), {"format": "pt"})
-            write_json(done, scores)
-        distributed.barrier()
-    found: list[float] = read_json(done)
-    return found
 
-
-def _tested(job: _Job, rate: float, seed: int) -> Answers:
-    method = job.method()
-    path = _folder(job, rate, seed) / HEAD
-    load_exactly(method, read_weights(path), str(path))
-    return job.answers(method, "test")
-
-
-def _layer_weights(job: _Job, rate: float) -> list[float]:
-    """Average the share of each layer over seeds."""
-    logits = [
-        read_weights(_folder(job, rate, seed) / HEAD)["layer_sum.logits"]
-        for seed in job.config.seeds
-    ]
-    shares = torch.stack(logits).softmax(dim=1).mean(dim=0)
-    return [round(float(share), 4) for share in shares]
-
-
-def _folder(job: _Job, rate: float, seed: int) -> Path:
-    return job.folder / f"rate-{rate:g}_seed-{seed}"
+    source = job.source(LabelSource(train.cuts, train.targets, plan))
+    return job.runs.trained(rate, seed, source, score)
 
 
 def _row(job: _Job, answers: Sequence[Answers]) -> dict[str, Any]:
@@ -315,21 +265,14 @@ def _differences(
 ) -> Iterator[dict[str, Any]]:
     groups = groups_of(task, splits)
 
-    def drawn(row: dict[str, Any]) -> np.ndarray | None:
+    def drawn(row: Mapping[str, Any]) -> np.ndarray | None:
         folder = config.output / "runs" / row["encoder"] / task.name
         path = folder / f"sums_{task.metric}.json"
         if not path.exists():
             return None
         return ratio_replicates(np.array(read_json(path)), groups, config.bootstrap)
 
-    first = drawn(rows[0])
-    for row in rows[1:]:
-        other = drawn(row)
-        if first is not None and other is not None:
-            low, high = percentiles(first - other, config.bootstrap)
-            gap = rows[0]["scores"][task.metric] - row["scores"][task.metric]
-            names = {"encoder": rows[0]["encoder"], "reference": row["encoder"]}
-            yield {**names, "difference": gap, "low": low, "high": high}
+    return differences_of(rows, task.metric, drawn, config.bootstrap)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ import pytest
 import soundfile
 
 from audiossl.atomic_files import read_json
-from egs.superb.local.labels import TASKS, split_of, with_slots
+from egs.superb.local.labels import TASKS, split_of, unsearched, with_slots
+from recipes.probe import verification
 from recipes.probe.sequence import Config
 from recipes.settings import read_settings
 
@@ -20,7 +21,7 @@ PROBE = ROOT / "egs/superb/probe"
 CORPORA = {
     "pr": "LibriSpeech", "asr": "LibriSpeech", "ks": "speech_commands",
     "ic": "fluent_speech_commands", "sid": "VoxCeleb1", "er": "IEMOCAP_full_release",
-    "sf": "SNIPS", "sd": "Libri2Mix",
+    "sf": "SNIPS", "sd": "Libri2Mix", "asv": "VoxCeleb1", "qbe": "quesst14Database",
 }  # fmt: skip
 
 
@@ -67,13 +68,45 @@ def _fluent(folder: Path) -> None:
 
 
 def _voxceleb(folder: Path) -> None:
-    lines = []
-    for speaker in ("id10001", "id10002"):
+    lines, trials = [], []
+    for speaker in ("id10001", "id10002", "id10003", "id10004", "id10005", "id10006"):
+        part = "test" if speaker > "id10004" else "dev"
         for number in range(1, 4):
             name = f"{speaker}/video{number}/0000{number}.wav"
-            _sound(folder / "dev" / "wav" / name)
-            lines.append(f"{number} {name}")
+            _sound(folder / part / "wav" / name, 2.1)
+            if speaker < "id10003":
+                lines.append(f"{number} {name}")
+            elif part == "test" and number < 3:
+                trials += [f"1 {speaker}/video1/00001.wav {name}", f"0 {TESTED} {name}"]
+    (folder / "veri_test2.txt").write_text("\n".join(trials[:-1]) + "\n")
     (folder / "veri_test_class.txt").write_text("\n".join([*lines, "1 id9/x/1.wav"]) + "\n")
+
+
+TESTED = "id10006/video1/00001.wav"
+
+
+def _quesst(folder: Path) -> None:
+    names = {
+        "utterances": [("Audio/quesst14_00001", "nnenglish"), ("Audio/quesst14_00002", "nnenglish"),
+                       ("Audio/quesst14_00003", "basque")],
+        "dev": [("dev_queries/quesst14_dev_0001", "nnenglish"),
+                ("dev_queries/quesst14_dev_0002", "basque")],
+        "eval": [("eval_queries/quesst14_eval_0001", "nnenglish")],
+    }  # fmt: skip
+    for part, rows in names.items():
+        for name, _ in rows:
+            _sound(folder / f"{name}.wav")
+        (folder / "scoring").mkdir(exist_ok=True)
+        lines = [f"quesst14Database/{name}.wav {language}" for name, language in rows]
+        (folder / f"scoring/language_key_{part}.lst").write_text("\n".join(lines) + "\n")
+    for part in ("dev", "eval"):
+        truth = folder / f"scoring/groundtruth_quesst14_{part}"
+        truth.mkdir()
+        (truth / f"quesst14_{part}.rttm").write_text(
+            "SPEAKER quesst14_00001 1 0.000 4.000 <NA> <NA> <NA> <NA>\n"
+            f"LEXEME quesst14_00001 1 0.000 4.000 quesst14_{part}_0001 lex <NA> 0.5\n"
+            f"LEXEME quesst14_00003 1 0.000 4.000 quesst14_{part}_0002 lex <NA> 0.5\n"
+        )
 
 
 def _iemocap(folder: Path) -> None:
@@ -117,7 +150,7 @@ def _librimix(folder: Path) -> None:
 LAYOUTS = {
     "LibriSpeech": _librispeech, "speech_commands": _speech_commands, "SNIPS": _snips,
     "fluent_speech_commands": _fluent, "VoxCeleb1": _voxceleb, "IEMOCAP_full_release": _iemocap,
-    "Libri2Mix": _librimix,
+    "Libri2Mix": _librimix, "quesst14Database": _quesst,
 }  # fmt: skip
 
 
@@ -139,7 +172,8 @@ def test_every_recording_of_a_table_is_there_and_splits_are(corpora, rows, task)
     folder = corpora / CORPORA[task]
     assert all((folder / row["path"]).is_file() for row in rows[task])
     if task != "er":
-        assert {"train", "valid", "test"} <= {row["split"] for row in rows[task]}
+        first = "document" if task == "qbe" else "train"
+        assert {first, "valid", "test"} <= {row["split"] for row in rows[task]}
 
 
 def test_labels_are_those_of_superb(rows):
@@ -155,6 +189,25 @@ def test_labels_are_those_of_superb(rows):
     assert {row["text"] for row in rows["sf"]} == {"play B-song yes E-song"}
     assert len(rows["sf"]) == 6  # a voice of the test is not learnt from
     assert rows["sd"][0]["turns"] == "0.1-0.9 s1|0.3-0.9 s2"
+
+
+def test_speakers_of_trials_are_tested_and_others_are_in_one_split(rows):
+    splits = {}
+    for row in rows["asv"]:
+        splits.setdefault(row["split"], set()).add(row["speaker"])
+    assert splits["test"] == {"id10005", "id10006"}
+    assert len(splits["valid"]) == len(splits["train"]) == 2
+    assert len(rows["asv"]) == 4 * 3 + 2 * 2  # what no trial names is not tested
+
+
+def test_english_queries_are_searched_in_english_documents(corpora, rows):
+    assert [(row["name"], row["split"], row.get("documents")) for row in rows["qbe"]] == [
+        ("quesst14_00001", "document", None),
+        ("quesst14_00002", "document", None),
+        ("quesst14_dev_0001", "valid", "quesst14_00001"),
+        ("quesst14_eval_0001", "test", "quesst14_00001"),
+    ]
+    assert unsearched(corpora / "quesst14Database") == {"documents": 1, "valid": 1, "test": 1}
 
 
 def test_slots_are_written_around_their_values():
@@ -192,20 +245,25 @@ def test_every_task_has_settings_that_can_be_read(monkeypatch):
     assert [config.tasks[0].name for config in configs] == [
         "pr", "asr", "ks", "ic", "sid", "er-1", "sf", "sd",
     ]  # fmt: skip
+    (words,) = [words[3:] for words in lines if words[2] == "recipes.probe.verification"]
+    assert read_settings(verification.Config, "test", words).method.margin == 0.4
+    (words,) = [words[3:] for words in lines if words[2] == "recipes.probe.query_by_example"]
+    assert "exp/qbe/unsearched.yaml" in words  # which `labels.py` writes
     folds = next(config.tasks for config in configs if len(config.tasks) == 5)
     for task in folds:
         sessions = [*task.train.where["session"], *task.valid["session"], *task.test["session"]]
         assert len(sessions) == len(set(sessions)) == 5
 
 
-@pytest.mark.parametrize("task", ["ic", "sd"])
-def test_heads_are_trained_on_a_folder_with_the_published_layout(corpora, tmp_path, task):
+@pytest.mark.parametrize("task", ["sd", "qbe"])
+def test_tasks_run_on_a_folder_with_the_published_layout(corpora, tmp_path, task):
     _run(
         "--tasks", task, "--corpora", str(corpora), "--exp-dir", str(tmp_path), "--effort", "smoke",
         "--rates", "[1e-3]", "--encoders", "{mel: 'log_mel:40'}",
     )  # fmt: skip
     scores = read_json(tmp_path / task / "probe/scores.json")["tasks"][0]
-    assert scores["cuts"]["train"] >= 2
     assert scores["rows"][0]["scores"][scores["metric"]] >= 0
     with (tmp_path / task / "labels.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == sum(scores["cuts"].values())
+        rows = list(csv.DictReader(file))
+    if task == "sd":
+        assert len(rows) == sum(scores["cuts"].values())

@@ -37,6 +37,9 @@ WORK = {
     "recipes.probe.embed": "embed",
     "recipes.probe.fit": "fit",
     "recipes.probe.report": "report",
+    "recipes.probe.sequence": "probe_sequences",
+    "recipes.probe.verification": "verify_speakers",
+    "recipes.probe.query_by_example": "find_queries",
 }
 """Stages, and the function of each."""
 ALONE = 15.0

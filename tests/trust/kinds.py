@@ -56,7 +56,8 @@ def kinds() -> list[Kind]:
     """List all."""
     found: list[Kind] = []
     families = (
-        _audio, _tables, _kaldi, _lhotse, _benchmarks, _settings, _options, _folders, _sources,
+        _audio, _tables, _trials, _kaldi, _lhotse, _benchmarks, _settings, _options, _folders,
+        _sources,
     )  # fmt: skip
     for family in families:
         found += family()
@@ -226,6 +227,39 @@ def _tables() -> list[Kind]:
     return [
         Kind("prepare.folder", f"labels: {name}", expected, kind(content))
         for name, (content, expected) in TABLES.items()
+    ]
+
+
+# Lists of trials.
+
+TRIALS: dict[str, bytes] = {
+    "empty": b"",
+    "two words": b"1 a\n",
+    "a name that is not there": b"1 a b\n0 a c\n",
+    "a kind that is none": b"yes a b\n",
+    "no UTF-8": b"1 caf\xe9 b\n",
+    "random bytes": np.random.default_rng(0).bytes(5000),
+    "one line of a million letters": b"1 " + b"x" * 1_000_000,
+}
+
+
+def _trials() -> list[Kind]:
+    def kind(content: bytes) -> Callable[[Case], Words]:
+        def make(case: Case) -> Words:
+            (case.folder / "trials.txt").write_bytes(content)
+            words = [
+                "--cuts", f"{case.world}/cuts", "--encoders", "{mel: 'log_mel:8'}",
+                "--train", "{label: kind, where: {split: [train]}}", "--trials", "trials.txt",
+                "--plan.batch_size", "4", "--loop.steps", "1", "--output", "out",
+                "--resources.device", "cpu",
+            ]  # fmt: skip
+            return "recipes.probe.verification", words
+
+        return make
+
+    return [
+        Kind("probe.verification", f"trials: {name}", "refused", kind(content))
+        for name, content in TRIALS.items()
     ]
 
 

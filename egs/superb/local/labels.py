@@ -2,8 +2,9 @@
 
     python local/labels.py <task> <folder> exp/<task>/labels.csv
 
-A task is pr, asr, ks, ic, sid, er, sf or sd; the folder is its corpus as it is published, unpacked.
-Splits are SUPERB's, save where README.md says otherwise.
+A task is pr, asr, ks, ic, sid, asv, er, sf, sd or qbe; the folder is its corpus as it is published,
+unpacked. Splits are SUPERB's, save where README.md says otherwise. Of qbe, counts of what is not
+searched are written beside the table, into unsearched.yaml.
 """
 
 import csv
@@ -32,6 +33,12 @@ SPEAKERS = {
     "test": ("Brian", "Emma", "Raveena", "Russell"),
 }
 """Voices of Audio SNIPS by split."""
+TRIALS = ("veri_test2.txt", "veri_test.txt")
+"""Lists of trials of VoxCeleb1, cleaned and as they were at first: of the same speakers."""
+QUERIES = {"dev": "valid", "eval": "test"}
+"""Splits of the queries of QUESST 2014."""
+LANGUAGE = "nnenglish"
+"""The language of QUESST 2014 that SUPERB searches: English of those who learnt it later."""
 
 
 def phones(folder: Path) -> Iterator[Row]:
@@ -117,6 +124,29 @@ def identities(folder: Path) -> Iterator[Row]:
                    "split": SPLITS_OF_VOXCELEB[number], "video": f"{speaker}/{video}"}  # fmt: skip
 
 
+def verification(folder: Path) -> Iterator[Row]:
+    """VoxCeleb1: speakers of the trials are tested, a thirtieth of the others choose rates."""
+    found = [folder / name for name in TRIALS if (folder / name).exists()]
+    if not found:
+        sys.exit(f"{folder}: none of {', '.join(TRIALS)}: ASV needs the list of its trials")
+    lines = [line for path in found for line in path.read_text("utf-8").splitlines()]
+    tested = {name for line in lines for name in line.split()[1:]}
+    speakers = {name.partition("/")[0] for name in tested}
+    places = {"/".join(p.parts[-3:]): p for p in sorted(folder.rglob("*.wav"))}
+    others = {name.partition("/")[0] for name in places} - speakers
+    held_out = set(sorted(others, key=_by_chance)[: max(2, len(others) // 30)])
+    for name, path in places.items():
+        speaker, video, _ = name.split("/")
+        if speaker not in speakers or name in tested:
+            split = "test" if speaker in speakers else "valid" if speaker in held_out else "train"
+            yield {"path": str(path.relative_to(folder)), "speaker": speaker, "split": split,
+                   "video": f"{speaker}/{video}", "name": name}  # fmt: skip
+
+
+def _by_chance(name: str) -> str:
+    return hashlib.sha1(name.encode()).hexdigest()
+
+
 def emotions(folder: Path) -> Iterator[Row]:
     """IEMOCAP: the emotion of each utterance is in dialog/EmoEvaluation of its session."""
     for path in sorted(folder.glob("Session*/dialog/EmoEvaluation/*.txt")):
@@ -175,6 +205,48 @@ def turns(folder: Path) -> Iterator[Row]:
                    "turns": "|".join(found.get(recording, []))}  # fmt: skip
 
 
+def spoken_queries(folder: Path) -> Iterator[Row]:
+    """QUESST 2014: English documents and queries of scoring/*.lst; *.rttm says which hold which."""
+    for path in _spoken(folder, "utterances"):
+        yield {"path": str(path), "split": "document", "name": path.stem}
+    for part, split in QUERIES.items():
+        held = _held(folder, part)
+        for path in _spoken(folder, part):
+            yield {"path": str(path), "split": split, "name": path.stem,
+                   "documents": "|".join(sorted(held.get(path.stem, ())))}  # fmt: skip
+
+
+def unsearched(folder: Path) -> dict[str, int]:
+    """Count documents and queries of other languages, the latter if a document holds them."""
+    counts = {"documents": len(_listed(folder, "utterances")) - len(_spoken(folder, "utterances"))}
+    for part, split in QUERIES.items():
+        searched = {path.stem for path in _spoken(folder, part)}
+        counts[split] = len(set(_held(folder, part)) - searched)
+    return counts
+
+
+def _listed(folder: Path, part: str) -> list[tuple[Path, str]]:
+    """Read the paths of a list, which begin with a folder above ours, and their languages."""
+    rows = _fields(folder / "scoring" / f"language_key_{part}.lst")
+    return [(Path(name.partition("/")[2]), language) for name, language in rows]
+
+
+def _spoken(folder: Path, part: str) -> list[Path]:
+    return [path for path, language in _listed(folder, part) if language == LANGUAGE]
+
+
+def _held(folder: Path, part: str) -> dict[str, set[str]]:
+    """Read the documents that hold each query: LEXEME <document> ... <query> ..."""
+    path = folder / "scoring" / f"groundtruth_quesst14_{part}" / f"quesst14_{part}.rttm"
+    found: dict[str, set[str]] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        words = line.split()
+        query = next((word for word in words if re.fullmatch(rf"quesst14_{part}_\d+", word)), "")
+        if words[:1] == ["LEXEME"] and query:
+            found.setdefault(query, set()).add(words[1])
+    return found
+
+
 def _fields(path: Path) -> Iterator[tuple[str, str]]:
     for line in path.read_text(encoding="utf-8").splitlines():
         name, _, rest = line.partition(" ")
@@ -183,7 +255,7 @@ def _fields(path: Path) -> Iterator[tuple[str, str]]:
 
 TASKS: dict[str, Callable[[Path], Iterator[Row]]] = {
     "pr": phones, "asr": texts, "ks": keywords, "ic": intents, "sid": identities, "er": emotions,
-    "sf": slots, "sd": turns,
+    "sf": slots, "sd": turns, "asv": verification, "qbe": spoken_queries,
 }  # fmt: skip
 
 
@@ -197,6 +269,9 @@ def main(task: str, folder: str, output: str) -> None:
         sys.exit(f"{error.filename}: missing: is {folder} the corpus of {task}, unpacked?")
     empty = f"{folder}: nothing of {task} in it: is it the corpus, unpacked?"
     write_table(Path(output), rows, empty=empty)
+    if task == "qbe":
+        counts = ", ".join(f"{name}: {count}" for name, count in unsearched(Path(folder)).items())
+        Path(output).with_name("unsearched.yaml").write_text(f"unsearched: {{{counts}}}\n")
 
 
 if __name__ == "__main__":
