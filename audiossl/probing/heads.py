@@ -1,8 +1,8 @@
 """Many heads trained together: every layer, learning rate and seed in one pass over the rows.
 
-The weights of all heads are stacked, and one batched product serves them. Which are trained
-together changes nothing: each seed has its own draws, and every head keeps the weights of its own
-best epoch.
+The weights of all heads are stacked. Heads of one embedding and seed read the same rows, whatever
+their rates: one product serves them, and an optimizer all. Which are trained together changes
+nothing: each seed has its own draws, and every head keeps the weights of its own best epoch.
 """
 
 import math
@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from audiossl.probing.probe import Fitted, Problem, Standardizer
+from audiossl.probing.rated_adam import RatedAdam
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ class Heads:
         rows = torch.from_numpy(self.norm(vectors) if self.norm else vectors).to(device)
         weights = [weight[list(chosen)] for weight in self.weights]
         with torch.no_grad():
-            return _logits(weights, rows.expand(len(chosen), -1, -1), self.plan.norm == "layer")
+            return _logits(weights, rows[None], self.plan.norm == "layer")
 
 
 def train_heads(
@@ -136,19 +137,17 @@ class _Training:
         self.train = self._stacked([problem.train.vectors for problem in problems])
         self.valid = self._stacked([problem.valid.vectors for problem in problems])
         self.targets = torch.from_numpy(problems[0].train.row_targets).float().to(device)
-        self.weights = [weight.to(device).requires_grad_() for weight in self._beginnings()]
-        self.rates = torch.tensor(plan.rates, device=device).repeat(len(problems), len(plan.seeds))
-        self.rates = self.rates.flatten()
-        self.moments = [(torch.zeros_like(w), torch.zeros_like(w)) for w in self.weights]
-        self.steps = 0
+        rates = torch.tensor(plan.rates, device=device).repeat(len(problems), len(plan.seeds))
+        beginnings = [weight.to(device) for weight in self._beginnings()]
+        self.adam = RatedAdam(beginnings, rates.flatten(), plan.weight_decay)
 
     def run(self) -> list[Heads]:
-        plan, count = self.plan, len(self.rates)
+        plan, count = self.plan, len(self.adam.rates)
         orders = [torch.Generator().manual_seed(seed) for seed in plan.seeds]
         noises = [torch.Generator(self.device).manual_seed(seed) for seed in plan.seeds]
         best: np.ndarray = np.full(count, -np.inf)
         waited: np.ndarray = np.zeros(count)
-        kept = [weight.detach().clone() for weight in self.weights]
+        kept = self.adam.weights()
         kept_scores = best
         for epoch in range(plan.epochs):
             cosine = (1 + math.cos(math.pi * epoch / plan.epochs)) / 2
@@ -160,16 +159,17 @@ class _Training:
             better = (scores > best) & at_work
             best, waited = np.where(better, scores, best), np.where(better, 0, waited + 1)
             if plan.plateau:
-                slow = torch.from_numpy((waited > 0) & (waited % plan.plateau == 0))
-                self.rates = torch.where(slow.to(self.device), self.rates / 2, self.rates)
+                slow = (waited > 0) & (waited % plan.plateau == 0)
+                self.adam.scale(torch.tensor(np.where(slow, 0.5, 1.0)).to(self.adam.rates))
             kept_now = at_work if plan.keep == "last" else better
             kept_scores = np.where(kept_now, scores, kept_scores)
             chosen = torch.from_numpy(kept_now).to(self.device)
-            for old, new in zip(kept, self.weights, strict=True):
-                old[chosen] = new.detach()[chosen]
+            with torch.no_grad():
+                for old, new in zip(kept, self.adam.weights(), strict=True):
+                    old[chosen] = new[chosen]
             if plan.patience and (waited >= plan.patience).all():
                 break
-        return self._by_embedding(kept, kept_scores)
+        return self._by_embedding([weight.detach() for weight in kept], kept_scores)
 
     def _by_embedding(self, weights: list[Tensor], scores: np.ndarray) -> list[Heads]:
         shape = (len(self.problems), len(self.plan.seeds), len(self.plan.rates))
@@ -188,19 +188,18 @@ class _Training:
         """Draw what `torch.manual_seed` and `nn.Linear` do, alike for every rate and embedding."""
         plan, dim, classes = self.plan, self.train.shape[2], self.targets.shape[1]
         sizes = [(dim, plan.hidden), (plan.hidden, classes)] if plan.hidden else [(dim, classes)]
-        copies = (len(self.problems), 1, len(plan.rates), 1, 1)
-        weights = [torch.ones(1, dim), torch.zeros(1, dim)] if plan.norm == "layer" else []
-        tensors = [
-            w.expand(len(self.problems) * len(plan.seeds) * len(plan.rates), 1, dim).clone()
-            for w in weights
-        ]
+        heads = len(self.problems) * len(plan.seeds) * len(plan.rates)
+        tensors = [torch.ones(heads, 1, dim), torch.zeros(heads, 1, dim)]
+        if plan.norm != "layer":
+            tensors = []
         generators = [torch.Generator().manual_seed(seed) for seed in plan.seeds]
         for inputs, outputs in sizes:
-            for shape in ((outputs, inputs), (outputs, 1)):
+            for shape in ((outputs, inputs), (outputs,)):
                 draws = [
-                    torch.empty(shape).uniform_(-(inputs**-0.5), inputs**-0.5, generator=one).T
+                    torch.empty(shape).uniform_(-(inputs**-0.5), inputs**-0.5, generator=one)
                     for one in generators
                 ]
+                copies = (len(self.problems), 1, len(plan.rates), *[1] * len(shape))
                 tensors.append(torch.stack(draws)[None, :, None].repeat(copies).flatten(0, 2))
         return tensors
 
@@ -213,37 +212,16 @@ class _Training:
             yield order[:, first : first + size].to(self.device)
 
     def _learn(self, rows: Tensor, share: float, noises: Sequence[torch.Generator]) -> None:
-        plan, heads = self.plan, len(self.rates)
-        per_seed = len(plan.rates)
-        inputs = self.train[:, rows]  # embeddings, seeds, rows, dim
-        spread = inputs[:, :, None].expand(-1, -1, per_seed, -1, -1).flatten(0, 2)
+        per_seed = len(self.plan.rates)
+        inputs = self.train[:, rows].flatten(0, 1)  # embeddings and seeds, rows, dim
         wanted = self.targets[rows][None, :, None].expand(len(self.problems), -1, per_seed, -1, -1)
-        dropped = self._dropped(rows.shape[1], noises)
-        logits = _logits(self.weights, spread, plan.norm == "layer", dropped)
+        weights, dropped = self.adam.weights(), self._dropped(rows.shape[1], noises)
+        logits = _logits(weights, inputs, self.plan.norm == "layer", dropped)
         loss = _losses(logits, wanted.flatten(0, 2), self.problems[0].kind).sum()
-        gradients = torch.autograd.grad(loss, self.weights)
-        self.steps += 1
-        rates = (self.rates * share).view(heads, 1, 1)
-        with torch.no_grad():
-            for weight, gradient, moments in zip(
-                self.weights, gradients, self.moments, strict=True
-            ):
-                self._adam(weight, gradient, moments, rates)
-
-    def _adam(
-        self, weight: Tensor, gradient: Tensor, moments: tuple[Tensor, Tensor], rates: Tensor
-    ) -> None:
-        """Step as Adam does (Kingma and Ba 2015), each head with its own rate."""
-        if self.plan.weight_decay:
-            gradient = gradient + self.plan.weight_decay * weight
-        first, second = moments
-        first.lerp_(gradient, 0.1)
-        second.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
-        scale = (second / (1 - 0.999**self.steps)).sqrt_().add_(1e-8)
-        weight.sub_(first / scale * (rates / (1 - 0.9**self.steps)))
+        self.adam.step(torch.autograd.grad(loss, weights), share)
 
     def _dropped(self, size: int, noises: Sequence[torch.Generator]) -> Tensor | None:
-        """Draw the factors of what the last map sees; the same for the heads of a seed."""
+        """Draw the factors of what the last map sees, alike for the heads of a seed."""
         share = self.plan.dropout
         if not share:
             return None
@@ -251,22 +229,28 @@ class _Training:
         draws = torch.stack(
             [torch.rand(size, width, generator=one, device=self.device) for one in noises]
         )
-        factors = (draws >= share) / (1 - share)
-        per_seed = len(self.plan.rates)
-        return factors[None, :, None].expand(len(self.problems), -1, per_seed, -1, -1).flatten(0, 2)
+        return ((draws >= share) / (1 - share)).repeat(len(self.problems), 1, 1)
 
+    @torch.no_grad()
     def _validation(self) -> Float[np.ndarray, " heads"]:
-        each = len(self.rates) // len(self.problems)
-        scores = []
+        each = len(self.adam.rates) // len(self.problems)
+        everything, scores = self.adam.weights(), []
         for number, problem in enumerate(self.problems):
-            weights = [weight[number * each : (number + 1) * each] for weight in self.weights]
-            with torch.no_grad():
-                rows = self.valid[number].expand(each, -1, -1)
-                predicted = probabilities(
-                    _logits(weights, rows, self.plan.norm == "layer"), problem.kind
-                )
-            scores += [problem.validation(one) for one in predicted]
-        return np.array(scores)
+            weights = [weight[number * each : (number + 1) * each] for weight in everything]
+            logits = _logits(weights, self.valid[number][None], self.plan.norm == "layer")
+            scores.append(_validated(logits, problem))
+        return np.concatenate(scores)
+
+
+def _validated(logits: Float[Tensor, "heads rows classes"], problem: Problem) -> np.ndarray:
+    """Score heads on the validation rows, all at once where that is a matter of counting."""
+    valid = problem.valid
+    counted = problem.metric == "accuracy" and problem.kind == "single"
+    if counted and len(valid.items) == len(valid.targets):
+        right = torch.from_numpy(valid.targets.argmax(axis=1)).to(logits.device)
+        return (logits.argmax(dim=2) == right).double().mean(dim=1).cpu().numpy()
+    rows = probabilities(logits, problem.kind)
+    return np.array([problem.validation(one) for one in rows])
 
 
 def probabilities(logits: Tensor, kind: str) -> Float[np.ndarray, "heads rows classes"]:
@@ -275,19 +259,52 @@ def probabilities(logits: Tensor, kind: str) -> Float[np.ndarray, "heads rows cl
 
 
 def _logits(
-    weights: Sequence[Tensor], rows: Tensor, layer_norm: bool, dropped: Tensor | None = None
+    weights: Sequence[Tensor],
+    rows: Float[Tensor, "groups rows dim"],
+    layer_norm: bool,
+    dropped: Float[Tensor, "groups rows width"] | None = None,
 ) -> Float[Tensor, "heads rows classes"]:
-    rest = list(weights)
-    if layer_norm:
-        gain, shift, *rest = rest
-        rows = torch.addcmul(shift, F.layer_norm(rows, rows.shape[-1:]), gain)
-    if len(rest) == 4:
-        first, bias, *rest = rest
-        rows = F.relu(torch.baddbmm(bias, rows, first))
+    """Compute what heads say of rows, which all heads of a group have in common."""
+    (*norms, weight, bias), hidden = _first_and_last(weights, layer_norm)
+    if norms:
+        # Gain and shift go into the map behind them: rows stay those of the group.
+        gain, shift = norms
+        rows = F.layer_norm(rows, rows.shape[-1:])
+        shifted = weight * shift
+        if dropped is not None and not hidden:
+            # A shift is dropped, too.
+            logits = _mapped(rows * dropped, weight * gain, bias)
+            return logits + _mapped(dropped, shifted, torch.zeros_like(bias))
+        weight, bias = weight * gain, bias + shifted.sum(dim=2)
+    if not hidden:
+        return _mapped(rows if dropped is None else rows * dropped, weight, bias)
+    inner = F.relu(_mapped(rows, weight, bias))
     if dropped is not None:
-        rows = rows * dropped
-    last, bias = rest
-    return torch.baddbmm(bias, rows, last)
+        inner = inner * dropped.repeat_interleave(len(inner) // len(dropped), dim=0)
+    last, last_bias = hidden
+    return torch.baddbmm(last_bias[:, None], inner, last.mT)
+
+
+def _first_and_last(
+    weights: Sequence[Tensor], layer_norm: bool
+) -> tuple[Sequence[Tensor], Sequence[Tensor]]:
+    """Tell the weights of the first map, with its norm, from those of the map behind it."""
+    count = 4 if layer_norm else 2
+    return weights[:count], weights[count:]
+
+
+def _mapped(
+    rows: Float[Tensor, "groups rows inputs"],
+    weight: Float[Tensor, "heads outputs inputs"],
+    bias: Float[Tensor, "heads outputs"],
+) -> Float[Tensor, "heads rows outputs"]:
+    """Map the rows of each group by all of its heads, in one product a group."""
+    groups, inputs = len(rows), weight.shape[2]
+    # In this order the gradient of the weights is contiguous.
+    outputs = torch.baddbmm(
+        bias.reshape(groups, -1, 1), weight.reshape(groups, -1, inputs), rows.mT
+    )
+    return outputs.reshape(*weight.shape[:2], -1).mT
 
 
 def _losses(logits: Tensor, targets: Tensor, kind: str) -> Float[Tensor, " heads"]:
