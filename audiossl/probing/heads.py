@@ -66,7 +66,7 @@ class Heads:
         rows = torch.from_numpy(self.norm(vectors) if self.norm else vectors).to(device)
         weights = [weight[list(chosen)] for weight in self.weights]
         with torch.no_grad():
-            return _logits(weights, rows[None], self.plan.norm == "layer")
+            return _logits(weights, rows[None], self.plan.norm == "layer").mT
 
 
 def train_heads(
@@ -136,7 +136,11 @@ class _Training:
         ]
         self.train = self._stacked([problem.train.vectors for problem in problems])
         self.valid = self._stacked([problem.valid.vectors for problem in problems])
-        self.targets = torch.from_numpy(problems[0].train.row_targets).float().to(device)
+        targets = torch.from_numpy(problems[0].train.row_targets).to(device)
+        self.num_classes = targets.shape[1]
+        # Of one class an item, its number; otherwise 0 or 1 for each.
+        single = problems[0].kind == "single"
+        self.targets = targets.int().argmax(dim=1) if single else targets.float()
         rates = torch.tensor(plan.rates, device=device).repeat(len(problems), len(plan.seeds))
         beginnings = [weight.to(device) for weight in self._beginnings()]
         self.adam = RatedAdam(beginnings, rates.flatten(), plan.weight_decay)
@@ -186,7 +190,7 @@ class _Training:
 
     def _beginnings(self) -> list[Tensor]:
         """Draw what `torch.manual_seed` and `nn.Linear` do, alike for every rate and embedding."""
-        plan, dim, classes = self.plan, self.train.shape[2], self.targets.shape[1]
+        plan, dim, classes = self.plan, self.train.shape[2], self.num_classes
         sizes = [(dim, plan.hidden), (plan.hidden, classes)] if plan.hidden else [(dim, classes)]
         heads = len(self.problems) * len(plan.seeds) * len(plan.rates)
         tensors = [torch.ones(heads, 1, dim), torch.zeros(heads, 1, dim)]
@@ -214,10 +218,11 @@ class _Training:
     def _learn(self, rows: Tensor, share: float, noises: Sequence[torch.Generator]) -> None:
         per_seed = len(self.plan.rates)
         inputs = self.train[:, rows].flatten(0, 1)  # embeddings and seeds, rows, dim
-        wanted = self.targets[rows][None, :, None].expand(len(self.problems), -1, per_seed, -1, -1)
+        wanted = self.targets[rows].repeat_interleave(per_seed, dim=0)
         weights, dropped = self.adam.weights(), self._dropped(rows.shape[1], noises)
         logits = _logits(weights, inputs, self.plan.norm == "layer", dropped)
-        loss = _losses(logits, wanted.flatten(0, 2), self.problems[0].kind).sum()
+        wanted = torch.cat([wanted] * len(self.problems))
+        loss = _losses(logits, wanted, self.problems[0].kind).sum()
         self.adam.step(torch.autograd.grad(loss, weights), share)
 
     def _dropped(self, size: int, noises: Sequence[torch.Generator]) -> Tensor | None:
@@ -242,14 +247,14 @@ class _Training:
         return np.concatenate(scores)
 
 
-def _validated(logits: Float[Tensor, "heads rows classes"], problem: Problem) -> np.ndarray:
+def _validated(logits: Float[Tensor, "heads classes rows"], problem: Problem) -> np.ndarray:
     """Score heads on the validation rows, all at once where that is a matter of counting."""
     valid = problem.valid
     counted = problem.metric == "accuracy" and problem.kind == "single"
     if counted and len(valid.items) == len(valid.targets):
         right = torch.from_numpy(valid.targets.argmax(axis=1)).to(logits.device)
-        return (logits.argmax(dim=2) == right).double().mean(dim=1).cpu().numpy()
-    rows = probabilities(logits, problem.kind)
+        return (logits.argmax(dim=1) == right).double().mean(dim=1).cpu().numpy()
+    rows = probabilities(logits.mT, problem.kind)
     return np.array([problem.validation(one) for one in rows])
 
 
@@ -263,7 +268,7 @@ def _logits(
     rows: Float[Tensor, "groups rows dim"],
     layer_norm: bool,
     dropped: Float[Tensor, "groups rows width"] | None = None,
-) -> Float[Tensor, "heads rows classes"]:
+) -> Float[Tensor, "heads classes rows"]:
     """Compute what heads say of rows, which all heads of a group have in common."""
     (*norms, weight, bias), hidden = _first_and_last(weights, layer_norm)
     if norms:
@@ -280,9 +285,9 @@ def _logits(
         return _mapped(rows if dropped is None else rows * dropped, weight, bias)
     inner = F.relu(_mapped(rows, weight, bias))
     if dropped is not None:
-        inner = inner * dropped.repeat_interleave(len(inner) // len(dropped), dim=0)
+        inner = inner * dropped.mT.repeat_interleave(len(inner) // len(dropped), dim=0)
     last, last_bias = hidden
-    return torch.baddbmm(last_bias[:, None], inner, last.mT)
+    return torch.baddbmm(last_bias[..., None], last, inner)
 
 
 def _first_and_last(
@@ -297,19 +302,19 @@ def _mapped(
     rows: Float[Tensor, "groups rows inputs"],
     weight: Float[Tensor, "heads outputs inputs"],
     bias: Float[Tensor, "heads outputs"],
-) -> Float[Tensor, "heads rows outputs"]:
+) -> Float[Tensor, "heads outputs rows"]:
     """Map the rows of each group by all of its heads, in one product a group."""
     groups, inputs = len(rows), weight.shape[2]
     # In this order the gradient of the weights is contiguous.
     outputs = torch.baddbmm(
         bias.reshape(groups, -1, 1), weight.reshape(groups, -1, inputs), rows.mT
     )
-    return outputs.reshape(*weight.shape[:2], -1).mT
+    return outputs.reshape(*weight.shape[:2], -1)
 
 
 def _losses(logits: Tensor, targets: Tensor, kind: str) -> Float[Tensor, " heads"]:
     """Average over rows, and over classes where each is a question of its own."""
     if kind == "multi":
-        losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+        losses = F.binary_cross_entropy_with_logits(logits, targets.mT, reduction="none")
         return losses.mean(dim=(1, 2))
-    return -(targets * logits.log_softmax(dim=2)).sum(dim=2).mean(dim=1)
+    return F.cross_entropy(logits, targets, reduction="none").mean(dim=1)

@@ -41,7 +41,7 @@ def read_trials(path: Path, numbers: Mapping[str, int]) -> Trials:
         UserError: A line is none, a clip is not there, or all trials are of one kind.
     """
     rows = []
-    with reading(path, "a list of trials"):
+    with reading(path, "list of trials"):
         lines = path.read_text("utf-8").splitlines()
     for place, line in enumerate(filter(str.strip, lines), 1):
         words = line.split()

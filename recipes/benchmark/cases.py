@@ -25,12 +25,18 @@ from audiossl.models.zipformer.model import Zipformer
 from audiossl.models.zipformer.training.regularizers import period
 from audiossl.models.zipformer.training.schedules import Progress
 from audiossl.optim.build import AdamWConfig, OptimizerConfig, ScaledAdamConfig, build_optimizer
+from audiossl.probing.heads import HeadPlan, train_heads
 from audiossl.probing.mlp import MlpConfig, fit_mlp
 from audiossl.probing.probe import Examples, Problem
 from audiossl.quantization.direct_sum import DirectSumQuantizer
 from recipes.benchmark.measures import Case
 
 RATE = 16_000
+LINEAR = HeadPlan(
+    norm="standard", rates=tuple(10.0**power for power in range(-7, 0)), seeds=(0, 1, 2),
+    batch_size=256, epochs=1,
+)  # fmt: skip
+"""Linear heads: 7 rates, 3 seeds."""
 LATE = 2**24
 """The step from which SPEAR is measured: its schedules have come to their end."""
 
@@ -154,13 +160,29 @@ def embedding(sizes: Sizes, device: torch.device, compiled: bool) -> Case:  # no
 
 def probes(sizes: Sizes, device: torch.device, compiled: bool) -> Case:  # noqa: ARG001
     """Train a sweep of MLP probes on vectors of 768 dimensions and 50 classes."""
+    problem = _problem(sizes, 50)
+    return Case(lambda _: fit_mlp(sizes.sweep, problem, device))
+
+
+def _problem(sizes: Sizes, classes: int) -> Problem:
     generator = np.random.default_rng(0)
     vectors = generator.normal(size=(2 * sizes.rows, 768)).astype(np.float32)
-    targets = np.eye(50, dtype=bool)[generator.integers(50, size=2 * sizes.rows)]
+    targets = np.eye(classes, dtype=bool)[generator.integers(classes, size=2 * sizes.rows)]
     half = np.arange(sizes.rows)
     train, valid = (Examples(vectors[k::2], half, targets[k::2]) for k in range(2))
-    problem = Problem(train, valid, "single", "accuracy")
-    return Case(lambda _: fit_mlp(sizes.sweep, problem, device))
+    return Problem(train, valid, "single", "accuracy")
+
+
+def linear_sweep(sizes: Sizes, device: torch.device, compiled: bool) -> Case:  # noqa: ARG001
+    """Train linear heads of 768 dimensions: 12 layers, 7 rates, 3 seeds."""
+    layers = [_problem(sizes, 20)] * 12
+    return Case(lambda _: train_heads(LINEAR, layers, device))
+
+
+def linear_head(sizes: Sizes, device: torch.device, compiled: bool) -> Case:  # noqa: ARG001
+    """Train one of them: what the sweep is compared with."""
+    one, layer = replace(LINEAR, rates=LINEAR.rates[:1], seeds=(0,)), _problem(sizes, 20)
+    return Case(lambda _: train_heads(one, [layer], device))
 
 
 def features(sizes: Sizes, device: torch.device, compiled: bool) -> Case:  # noqa: ARG001

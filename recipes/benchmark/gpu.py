@@ -31,6 +31,8 @@ CASES: list[tuple[str, str, Build, float]] = [
     ("SPEAR large, 300 s a step", "eager", cases.spear_large, 12),
     ("code matching, 256 clips of 10 s", "eager", cases.code_matching, 8),
     ("21 MLP probes, 4 epochs of 16 384 rows", "eager", cases.probes, 10),
+    ("a linear head, an epoch of 16 384 rows", "eager", cases.linear_head, 5),
+    ("252 linear heads, 12 layers, the same", "eager", cases.linear_sweep, 8),
     ("filter bank of 600 s", "eager", cases.features, 5),
     ("COLA, EfficientNet-B0, 512 pairs", "compiled", cases.cola, 45),
     ("SPEAR base, 600 s a step", "compiled", cases.spear_base, 120),
