@@ -20,8 +20,9 @@ launch="python -m"
 
 if stage 0 "manifests: $corpus_dir -> $exp_dir/cuts"; then
   run python ../local/labels.py "$corpus_dir" "$exp_dir/labels.csv"
+  # A frame of aisfx is 0.18 s: 32 shorter sounds are left out, for all encoders alike.
   run $launch recipes.prepare.folder --folder "$corpus_dir" --labels "[$exp_dir/labels.csv]" \
-    --only_labeled true --output "$exp_dir/cuts"
+    --only_labeled true --min_duration 0.2 --max_skipped 0.05 --output "$exp_dir/cuts"
 fi
 
 if stage 1 "embeddings, once for all probes: $exp_dir/cuts -> $exp_dir/embeddings"; then
