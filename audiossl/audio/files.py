@@ -219,7 +219,8 @@ def _blocks(
         skipped = max(0, span[0] - position)
         position += len(block)
         if skipped < len(block):
-            yield (block.mean(axis=1, keepdims=True) if mono else block)[skipped:]
+            mixed = mono and file.channels > 1  # a mean of one is a slow copy
+            yield (block.mean(axis=1, keepdims=True) if mixed else block)[skipped:]
 
 
 def _seek(file: _Stream, position: int) -> int:

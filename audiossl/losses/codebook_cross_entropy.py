@@ -93,11 +93,13 @@ class _Portions(torch.autograd.Function):
             logits = torch.addmm(offsets, own, flat.T).unflatten(1, bias.shape)
             known = codes[rows] != IGNORED
             targets = codes[rows].clamp(min=0)[..., None]
-            correct[rows] = (logits.argmax(dim=2) == targets[..., 0]) & known
-            log_probabilities = logits.log_softmax(dim=2)
-            losses[rows] = -log_probabilities.gather(2, targets)[..., 0] * known
+            correct[rows] = (_argmax(logits) == targets[..., 0]) & known
+            probabilities = logits.softmax(dim=2)
+            # The highest is exp(0) over the sum that the softmax divided by.
+            log_sum = logits.amax(dim=2) - probabilities.amax(dim=2).log()
+            losses[rows] = (log_sum - logits.gather(2, targets)[..., 0]) * known
             if wanted and weighted:
-                slopes = log_probabilities.exp_()
+                slopes = probabilities
                 slopes.scatter_add_(2, targets, torch.full_like(targets, -1.0, dtype=slopes.dtype))
                 slopes *= (frame_weights[rows, None] / codes.shape[1] * known)[..., None]
                 slopes = slopes.flatten(1)
@@ -115,6 +117,13 @@ class _Portions(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor, *_others: Tensor) -> tuple[Tensor | None, ...]:
         of_frames, of_weight, of_bias = ctx.saved_tensors
         return gradient * of_frames, gradient * of_weight, gradient * of_bias, None, None, None
+
+
+def _argmax(logits: Tensor) -> Tensor:
+    """Find the highest entry; on a CPU by NumPy, which has vector instructions for it."""
+    if logits.device.type == "cpu" and not torch.compiler.is_compiling():
+        return torch.from_numpy(logits.numpy().argmax(axis=2))
+    return logits.argmax(dim=2)
 
 
 def _portions(

@@ -121,7 +121,10 @@ def decoupling_weights(
 
 
 class _LogNegatives(torch.autograd.Function):
-    """A running log sum exp over chunks; the backward pass makes each chunk's softmax again."""
+    """A running log sum exp over chunks; the backward pass makes each chunk's softmax again.
+
+    One chunk holds no more than is held anyhow: its softmax is kept.
+    """
 
     @staticmethod
     def forward(
@@ -133,28 +136,50 @@ class _LogNegatives(torch.autograd.Function):
         chunk: int,
     ) -> Float[Tensor, " batch"]:
         result = anchors.new_full((len(anchors),), float("-inf"))
+        shares = anchors.new_empty(0)
         chunks = zip(candidates.split(chunk), candidate_groups.split(chunk), strict=True)
         for some, some_groups in chunks:
-            scores = _scores(anchors, some, groups, some_groups)
-            result = torch.logaddexp(result, scores.logsumexp(dim=1))
-        ctx.save_for_backward(anchors, candidates, groups, candidate_groups, result)
+            shares, log_sums = _softmax(_scores(anchors, some, groups, some_groups, _lowest(some)))
+            result = torch.logaddexp(result, log_sums)
+        kept = shares if len(candidates) <= chunk else anchors.new_empty(0)
+        ctx.save_for_backward(anchors, candidates, groups, candidate_groups, result, kept)
         ctx.chunk = chunk
         return result
 
     @staticmethod
     def backward(ctx: Any, gradient: Float[Tensor, " batch"]) -> tuple[Tensor | None, ...]:
-        anchors, candidates, groups, candidate_groups, result = ctx.saved_tensors
+        anchors, candidates, groups, candidate_groups, result, kept = ctx.saved_tensors
         # An anchor without negatives has no gradient, and exp(-inf - -inf) would be none either.
-        shift = result.masked_fill(result.isinf(), 0.0)[:, None]
+        alone = result.isinf()
+        gradient, shift = gradient.masked_fill(alone, 0.0)[:, None], result.masked_fill(alone, 0.0)
         of_anchors = torch.zeros_like(anchors)
         of_candidates = torch.empty_like(candidates)
         for start in range(0, len(candidates), ctx.chunk):
             part = slice(start, start + ctx.chunk)
-            scores = _scores(anchors, candidates[part], groups, candidate_groups[part])
-            shares = (scores - shift).exp_().mul_(gradient[:, None])
+            if len(candidates) <= ctx.chunk:
+                shares = kept * gradient
+            else:
+                some, some_groups = candidates[part], candidate_groups[part]
+                scores = _scores(anchors, some, groups, some_groups)
+                shares = scores.sub_(shift[:, None]).exp_().mul_(gradient)
             of_anchors.addmm_(shares, candidates[part])
             torch.mm(shares.T, anchors, out=of_candidates[part])
         return of_anchors, of_candidates, None, None, None
+
+
+def _softmax(
+    scores: Float[Tensor, "batch chunk"],
+) -> tuple[Float[Tensor, "batch chunk"], Float[Tensor, " batch"]]:
+    """Compute softmax and log sum exp of rows; minus infinity where all of a row is excluded."""
+    shares, highest = scores.softmax(dim=1), scores.amax(dim=1)
+    # The highest share is exp(0) over the sum that the softmax divided by.
+    log_sums = highest - shares.amax(dim=1).log()
+    return shares, log_sums.masked_fill(highest == _lowest(scores), float("-inf"))
+
+
+def _lowest(values: Tensor) -> float:
+    """Give the lowest finite number, of which a whole row has a softmax."""
+    return torch.finfo(values.dtype).min
 
 
 def _scores(
@@ -162,6 +187,7 @@ def _scores(
     candidates: Float[Tensor, "chunk dim"],
     groups: Int[Tensor, " batch"],
     candidate_groups: Int[Tensor, " chunk"],
+    excluded: float = float("-inf"),
 ) -> Float[Tensor, "batch chunk"]:
     same: Bool[Tensor, "batch chunk"] = groups[:, None] == candidate_groups
-    return (anchors @ candidates.T).masked_fill_(same, float("-inf"))
+    return (anchors @ candidates.T).masked_fill_(same, excluded)

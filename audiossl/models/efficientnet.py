@@ -189,7 +189,11 @@ def round_channels(channels: int, width: float) -> int:
 
 
 class _ConvNorm(nn.Sequential):
-    """Convolution without bias, batch norm and, if asked for, swish."""
+    """Convolution without bias, batch norm and, if asked for, swish.
+
+    In evaluation batch norm is a scale and a shift of each channel: both go into the convolution,
+    and a pass over the image is saved.
+    """
 
     def __init__(
         self,
@@ -211,6 +215,21 @@ class _ConvNorm(nn.Sequential):
         if activation:
             parts.append(nn.SiLU(inplace=True))
         super().__init__(*parts)
+
+    def forward(
+        self, image: Float[Tensor, "batch channels time bands"]
+    ) -> Float[Tensor, "batch more time_out bands_out"]:
+        """Convolve, normalize, activate."""
+        if self.training:
+            return super().forward(image)
+        for part in self:
+            if isinstance(part, nn.Conv2d):
+                convolution = part
+            elif isinstance(part, BatchNorm2d):
+                image = _folded(image, convolution, part)
+            else:
+                image = part(image)
+        return image
 
 
 class _Block(nn.Module):
@@ -276,6 +295,21 @@ class _SqueezeExcite(nn.Module):
             mean = masked.sum(dim=(2, 3), keepdim=True) / count
         gate = self.excite(F.silu(self.squeeze(mean)))
         return image * gate.sigmoid()
+
+
+def _folded(image: Tensor, convolution: nn.Conv2d, norm: BatchNorm2d) -> Tensor:
+    """Convolve with filters that hold the scale of the running averages, and with their shift."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+    return F.conv2d(
+        image,
+        convolution.weight * scale[:, None, None, None],
+        norm.bias - norm.running_mean * scale,
+        convolution.stride,
+        convolution.padding,
+        groups=convolution.groups,
+    )
 
 
 def _without_padding(

@@ -1,12 +1,19 @@
-"""The input pipeline against the model it feeds, plans of many cuts, and how long imports take."""
+"""Input against the model it feeds and a plain loader, plans of many cuts, imports and help."""
 
 import json
 import subprocess
 import sys
 import time
+from copy import deepcopy
 
 import numpy as np
+import pytest
+import soundfile
 import torch
+import torchaudio
+from lhotse import CutSet, MonoCut, Recording
+from lhotse.dataset import DynamicBucketingSampler
+from torch.utils.data import DataLoader, Dataset
 
 from audiossl.data.corpus import Corpus
 from audiossl.data.plan import Plan, PlanConfig, Position
@@ -38,8 +45,107 @@ def test_reading_cropping_and_log_mel_outpace_the_model_three_times(tmp_path):
         vectors = method.projection(encoder.encode_features(images, lengths).clip)
         method.similarity(vectors[::2], vectors[1::2]).sum().backward()
 
-    ratio = compare("read, crop, log-mel of 64 pairs against the model's step", read, consume)
+    ratio = compare(
+        "read, crop, log-mel of 64 pairs, against the model's step", read, consume, goal=3.0
+    )
     assert ratio >= 3.0
+
+
+class Crops(Dataset):
+    """Two random crops of one second of each file, as people write it."""
+
+    def __init__(self, paths):
+        self.paths = paths
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, index):
+        samples = soundfile.info(self.paths[index]).frames
+        starts = torch.randint(samples - 16_000, (2,)).tolist()
+        crops = [
+            soundfile.read(self.paths[index], start=start, frames=16_000, dtype="float32")[0]
+            for start in starts
+        ]
+        return torch.from_numpy(np.stack(crops))
+
+
+def test_crops_and_log_mel_against_a_dataset_with_soundfile(tmp_path):
+    write_folder(tmp_path / "audio", [10.0] * 128)
+    prepare(tmp_path / "audio", tmp_path / "corpus", shard_size=64)
+    views = Views(
+        Corpus(tmp_path / "corpus"), ViewsConfig(), PlanConfig(batch_size=64, num_buckets=1)
+    )
+    method = Cola(EfficientNet(EfficientNetConfig(width=0.5, depth=0.5)), ColaConfig())
+    context = Context(0, 0.0, torch.Generator())
+    mel = torchaudio.transforms.MelSpectrogram(16_000, 1024, 400, 160, n_mels=64, power=1)
+    loader = DataLoader(Crops(sorted((tmp_path / "audio").glob("*.wav"))), 64, shuffle=True)
+
+    def ours():
+        positions = views.plan.positions(Position())
+        with torch.no_grad():
+            for _ in range(2):
+                method.features(views.load(next(positions)), context)
+
+    def theirs():
+        with torch.no_grad():
+            for crops in loader:
+                mel(crops.flatten(0, 1)).clamp(min=1e-5).log()
+
+    ratio = compare(
+        "read, crop, log-mel of 128 pairs, against a DataLoader with soundfile",
+        ours, theirs, goal=2.0, floor="log-mel of both is most of the time",
+    )  # fmt: skip
+    assert ratio > 0.85
+
+
+def lhotse_sampler(count):
+    """Make lhotse's sampler over cuts of 2 to 20 s."""
+    durations = np.random.default_rng(0).uniform(2.0, 20.0, count).round(2).tolist()
+    recordings = [
+        Recording(f"{n}", [], 16_000, int(s * 16_000), s) for n, s in enumerate(durations)
+    ]
+    cuts = [MonoCut(r.id, 0.0, r.duration, 0, recording=r) for r in recordings]
+    return DynamicBucketingSampler(
+        CutSet.from_cuts(cuts), max_duration=200.0, num_buckets=10, shuffle=True
+    )
+
+
+def state_of_lhotse(count, share):
+    """Stop in an epoch, after a share of it."""
+    sampler = lhotse_sampler(count)
+    for _ in sampler:
+        if sampler.diagnostics.current_epoch_stats.total_cuts >= share * count:
+            break
+    return sampler.state_dict()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.9])
+def test_plans_against_lhotse(share):
+    """An epoch's batches from the first on, or from where a run stopped."""
+    count = 20_000
+    durations = np.random.default_rng(0).uniform(2.0, 20.0, count).round(2)
+    samples = (16_000 * durations).astype(np.int64)
+    state = state_of_lhotse(count, share)
+
+    def ours():
+        batches = Plan(samples, 16_000, PlanConfig(batch_duration=200.0)).epoch(0)
+        return [batches.cuts(n) for n in range(int(share * len(batches)), len(batches))]
+
+    def theirs():
+        sampler = lhotse_sampler(count)
+        if share:
+            sampler.load_state_dict(deepcopy(state))
+        return list(sampler)
+
+    planned, sampled = sum(map(len, ours())), sum(map(len, theirs()))
+    assert planned == pytest.approx((1 - share) * count, rel=0.05)
+    assert sampled == pytest.approx((1 - share) * count, rel=0.05)
+    what = "resumed at 90 %" if share else "planned"
+    ratio = compare(
+        f"epoch of {count} cuts, {what}, against lhotse", ours, theirs, rounds=3, goal=20.0
+    )
+    assert ratio > 1
 
 
 def test_a_million_cuts_are_planned_in_two_seconds():
@@ -58,10 +164,24 @@ def test_a_million_cuts_are_planned_in_two_seconds():
     assert again < 2.0
 
 
-def test_importing_audiossl_takes_less_than_three_times_importing_torch():
-    def imported(statement):
-        return lambda: subprocess.run([sys.executable, "-c", statement], check=True)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["-c", "import audiossl"],
+        ["-m", "audiossl", "--help"],
+        ["-m", "recipes.cola.pretrain", "--help"],
+        ["-m", "recipes.probe.fit", "--help"],
+    ],
+)
+def test_imports_and_help_against_importing_torch(words):
+    def started(*words):
+        return lambda: subprocess.run(
+            [sys.executable, *words], check=True, stdout=subprocess.DEVNULL
+        )
 
-    ours, torchs = imported("import audiossl"), imported("import torch")
-    ratio = compare("import audiossl against import torch", ours, torchs, rounds=5)
-    assert ratio > 1 / 3
+    ratio = compare(
+        f"python {' '.join(words)}, against import torch", started(*words),
+        started("-c", "import torch"), rounds=5, goal=10.0,
+        floor="the interpreter takes 15 ms to start; the rest is dataclasses and their docstrings",
+    )  # fmt: skip
+    assert ratio > 1
