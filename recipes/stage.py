@@ -14,7 +14,6 @@ refused, naming what changed: nothing is overwritten by a flag.
 import fcntl
 import json
 import logging
-import os
 import platform
 import signal
 import sys
@@ -63,8 +62,6 @@ class Stage:
     """The directory it owns."""
     device: torch.device
     """Device to compute on."""
-    resumed: bool
-    """Whether an earlier, unfinished run left something here."""
     log: logging.Logger
     max_skipped: float
     """Largest share of items that may be left out."""
@@ -146,7 +143,7 @@ def run(config: Any, work: Callable[[Any, Stage], dict[str, Any]], module: str) 
             write_json(output / "stage.json", record)
         log = _logger(output, record)
         max_skipped = getattr(config, "max_skipped", 0.01)
-        stage = Stage(output, chosen, bool(previous), log, max_skipped)
+        stage = Stage(output, chosen, log, max_skipped)
         started = time.monotonic()
         results = work(config, stage)
         distributed.barrier()
@@ -229,8 +226,3 @@ def _logger(output: Path, record: dict[str, Any]) -> logging.Logger:
     versions = " ".join(f"{name}={value}" for name, value in record["versions"].items())
     log.info("host=%s world_size=%d %s", platform.node(), distributed.world_size(), versions)
     return log
-
-
-def cpus() -> int:
-    """Count the processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -15,31 +15,6 @@ from torch.nn import functional as F
 from audiossl.losses.info_nce import without_excluded
 
 
-def source_association(
-    anchors: Float[Tensor, "batch dim"],
-    positives: Float[Tensor, "batch dim"],
-    weight: Float[Tensor, "dim dim"],
-    active: Bool[Tensor, " batch"],
-) -> Float[Tensor, ""]:
-    """Compute the loss with bilinear similarity a' W p, in one process.
-
-    Args:
-        anchors: Embeddings of mixtures.
-        positives: Embeddings of a stem of each mixture, or of the null input.
-        weight: W.
-        active: Whether each positive's source sounds.
-
-    Example:
-        >>> mixtures, stems = torch.eye(3), 100 * torch.eye(3)
-        >>> active = torch.tensor([True, True, False])  # the third looks for the null target
-        >>> source_association(mixtures, stems, torch.eye(3), active)
-        tensor(0.)
-    """
-    candidates = torch.cat([positives, null_target(positives, active)[None]])
-    scores, targets = association_scores(anchors @ weight @ candidates.T, active)
-    return F.cross_entropy(scores, targets)
-
-
 def null_target(
     positives: Float[Tensor, "batch dim"], active: Bool[Tensor, " batch"]
 ) -> Float[Tensor, " dim"]:
@@ -65,6 +40,12 @@ def association_scores(
 
     Returns:
         Scores with minus infinity at absent candidates, and the target columns.
+
+    Example:
+        >>> active = torch.tensor([True, False])  # the second looks for the null target
+        >>> association_scores(torch.arange(6.0).view(2, 3), active)
+        (tensor([[0., -inf, 2.],
+                [3., -inf, 5.]]), tensor([0, 2]))
     """
     null = scores.shape[1] - 1
     own = torch.arange(len(scores), device=scores.device) + offset

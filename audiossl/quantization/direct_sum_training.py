@@ -134,32 +134,6 @@ def train_direct_sum(
     return training
 
 
-def relative_error(
-    quantizer: DirectSumQuantizer,
-    frames: np.ndarray,
-    *,
-    refinements: int = 5,
-    batch_size: int = 1024,
-) -> float:
-    """Mean relative squared error on frames that were held out: the library's validation figure.
-
-    Example:
-        >>> quantizer = DirectSumQuantizer(dim=4, num_codebooks=2, codebook_size=16)
-        >>> relative_error(quantizer, np.ones((8, 4), np.float32)) < 1.0
-        True
-    """
-    batches = FrameBatches(
-        frames, min(batch_size, len(frames)), seed=0, device=quantizer.centers.device
-    )
-    num_batches = max(1, len(frames) // batches.batch_size)
-    with torch.no_grad():
-        errors = [
-            quantizer.losses(batches.batch(number), refinements=refinements).reconstruction
-            for number in range(num_batches)
-        ]
-    return float(torch.stack(errors).mean())
-
-
 def _with_optimizer(step: int, quantizer: DirectSumQuantizer) -> DirectSumTraining:
     optimizer = torch.optim.Adam(
         quantizer.parameters(), lr=0.0, betas=(0.9, 0.98), eps=1e-9, weight_decay=1e-6

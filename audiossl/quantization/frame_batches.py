@@ -81,15 +81,3 @@ def _compose(
     first: Callable[[Tensor], Tensor], second: Callable[[Tensor], Tensor]
 ) -> Callable[[Tensor], Tensor]:
     return lambda batch: second(first(batch))
-
-
-def held_out(
-    num_frames: int, *, seed: int, share: float = 0.05, most: int = 10_000
-) -> tuple[np.ndarray, np.ndarray]:
-    """Split the numbers of frames into those to train on and those to validate on.
-
-    5 %, at most 10 000, are held out, as the public `multi_quantization` library does.
-    """
-    order = np.random.default_rng((seed, 1)).permutation(num_frames)
-    num_held_out = min(most, int(share * num_frames))
-    return np.sort(order[num_held_out:]), np.sort(order[:num_held_out])

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from audiossl.errors import UserError
-from audiossl.quantization.frame_batches import FrameBatches, held_out
+from audiossl.quantization.frame_batches import FrameBatches
 
 FRAMES = np.arange(20, dtype=np.float16).reshape(10, 2)
 
@@ -48,10 +48,3 @@ def test_bad_frames_are_named():
     for shape in ((0, 3), (3,)):
         with pytest.raises(UserError, match=r"array of \(frames, dim\)"):
             FrameBatches(np.zeros(shape), 2, seed=0)
-
-
-def test_held_out_frames_are_a_share_with_a_bound():
-    train, valid = held_out(1000, seed=0)
-    assert len(valid) == 50
-    assert sorted([*train, *valid]) == list(range(1000))
-    assert len(held_out(10**6, seed=0)[1]) == 10_000

@@ -223,7 +223,7 @@ def test_what_cannot_be_is_refused(folder, tmp_path):
 
 
 def _stage(output):
-    return Stage(output, torch.device("cpu"), False, logging.getLogger("test"), 0.0)
+    return Stage(output, torch.device("cpu"), logging.getLogger("test"), 0.0)
 
 
 @pytest.mark.parametrize("name", ["finetune_ctc", "finetune_tagging"])

@@ -8,7 +8,7 @@ import pickle
 import shutil
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -870,8 +870,3 @@ WEIGHTS: dict[str, tuple[str, Callable[[Path], None]]] = {
 
 HOSTILE = ("a pickle with code", "torch's file with code", "a zip with a pickle of code", "a list")
 """Of these, what every door for torch files is tried with."""
-
-
-def all_doors() -> Iterator[str]:
-    """Name the doors."""
-    yield from dict.fromkeys(kind.door for kind in kinds())
