@@ -16,7 +16,7 @@ Grossmann, Meyer, "Painless nonorthogonal expansions" (1986) for tight frames.
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -66,9 +66,10 @@ def lapped(
     return padded.unfold(-1, overlap * hop, hop)
 
 
-def num_frames(samples: int, hop: int, overlap: int) -> int:
-    """Count the windows that have a sample of a waveform; none of one without any."""
-    return -(-samples // hop) + overlap - 1 if samples else 0
+def num_frames(lengths: Int[Tensor, "*batch"], hop: int, overlap: int) -> Int[Tensor, "*batch"]:
+    """Count the windows that have a sample of each waveform; none of one without any."""
+    counts = (lengths + hop - 1).div(hop, rounding_mode="floor") + overlap - 1
+    return counts.masked_fill(lengths == 0, 0)
 
 
 def mdct_basis(hop: int) -> Float[Tensor, "window hop"]:

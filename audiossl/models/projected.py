@@ -18,7 +18,14 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from audiossl.configs import Count, Positive
-from audiossl.features.lapped import MDCT_OVERLAP, STFT_OVERLAP, lapped, mdct, tight_stft
+from audiossl.features.lapped import (
+    MDCT_OVERLAP,
+    STFT_OVERLAP,
+    lapped,
+    mdct,
+    num_frames,
+    tight_stft,
+)
 from audiossl.models.encoder import Context, FeatureEncoder
 from audiossl.nn.frames import Frames
 from audiossl.nn.lengths import check_lengths, valid_mask
@@ -85,8 +92,7 @@ class Projected(FeatureEncoder):
                 coefficients = tight_stft(valid, hop)
             case "waveform":
                 coefficients = lapped(valid, hop, 1)
-        counts = (lengths + hop - 1).div(hop, rounding_mode="floor") + OVERLAPS[view] - 1
-        return coefficients, counts.masked_fill(lengths == 0, 0)
+        return coefficients, num_frames(lengths, hop, OVERLAPS[view])
 
     def encode_features(
         self,

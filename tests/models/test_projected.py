@@ -2,7 +2,6 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from audiossl.features.lapped import num_frames
 from audiossl.models.projected import OVERLAPS, Projected, ProjectedConfig
 from audiossl.models.properties import check_encoder
 
@@ -34,6 +33,6 @@ def test_it_is_an_encoder_like_the_others(view):
 def test_lengths_are_those_of_the_transforms(view, samples):
     encoder = made(view)
     features, lengths = encoder.features(torch.randn(1, 1600), torch.tensor([samples]))
-    assert int(lengths) == num_frames(samples, 160, OVERLAPS[view])
+    assert int(lengths) == (-(-samples // 160) + OVERLAPS[view] - 1 if samples else 0)
     assert not features[0, int(lengths) :].any()
     assert features.shape[2] == encoder.num_bins
