@@ -15,11 +15,24 @@ from torch import Tensor
 
 from audiossl.audio.windows import covering_starts
 from audiossl.errors import UserError
-from audiossl.models.encoder import Encoder
+from audiossl.models.encoder import Encoder, FeatureEncoder
 from audiossl.nn.frames import Frames
+from audiossl.nn.graphs import for_any_length
 
 CHUNK, OVERLAP = 30.0, 6.0
 """Seconds, where nothing else is asked for."""
+LONGEST = 60.0
+"""Seconds of waveforms that a network with attention encodes at once."""
+
+
+def is_long(encoder: FeatureEncoder, waveforms: Float[Tensor, "batch samples"]) -> bool:
+    """Whether an encoder with attention takes chunks: beyond a minute, but not in training.
+
+    Nor while a graph for any length is recorded.
+    """
+    if encoder.training or for_any_length():
+        return False
+    return waveforms.shape[1] > LONGEST * encoder.sample_rate
 
 
 def encode_in_chunks(

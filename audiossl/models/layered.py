@@ -17,10 +17,10 @@ from torch.nn import functional as F
 
 from audiossl.configs import Whole
 from audiossl.errors import UserError
-from audiossl.models.chunking import encode_in_chunks
+from audiossl.models.chunking import encode_in_chunks, is_long
 from audiossl.models.encoder import Context, FeatureEncoder
 from audiossl.models.zipformer.config import ZipformerConfig
-from audiossl.models.zipformer.model import LONGEST, Zipformer
+from audiossl.models.zipformer.model import Zipformer
 from audiossl.nn.batch_norm import FrameNorm
 from audiossl.nn.frames import Frames
 from audiossl.nn.graphs import for_any_length
@@ -147,8 +147,7 @@ class Layered(FeatureEncoder):
             UserError: Lengths do not belong to the batch.
         """
         check_lengths(lengths, *waveforms.shape)
-        whole = self.training or for_any_length()
-        if not whole and waveforms.shape[1] > LONGEST * self.sample_rate:
+        if is_long(self, waveforms):
             return encode_in_chunks(self, waveforms, lengths)
         return self.encode_features(*self.features(waveforms, lengths))
 

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from audiossl.features.kaldi_fbank import PADDING, KaldiFbank, KaldiFbankConfig
-from audiossl.models.chunking import encode_in_chunks
+from audiossl.models.chunking import encode_in_chunks, is_long
 from audiossl.models.conv_subsampling import LEAST_FRAMES, ConvSubsampling
 from audiossl.models.encoder import Context, FeatureEncoder
 from audiossl.models.zipformer.config import ZipformerConfig
@@ -27,7 +27,6 @@ from audiossl.models.zipformer.training.sampling import sample_step
 from audiossl.models.zipformer.training.schedules import FINISHED, Progress
 from audiossl.models.zipformer.training.step import TrainingStep, evaluation_step
 from audiossl.nn.frames import Frames
-from audiossl.nn.graphs import for_any_length
 from audiossl.nn.lengths import check_lengths, padding_mask
 
 INNER_RATE = 50.0
@@ -35,8 +34,6 @@ INNER_RATE = 50.0
 FIRST_TIME = 0.045
 """Seconds at the center of the first frame of a layer: it sees the first nine of the filter bank,
 of which each is centered 5 ms after its number times 10 ms."""
-LONGEST = 60
-"""Seconds of waveforms that are encoded at once."""
 
 
 class Zipformer(FeatureEncoder):
@@ -138,8 +135,7 @@ class Zipformer(FeatureEncoder):
             UserError: Lengths do not belong to the batch.
         """
         check_lengths(lengths, *waveforms.shape)
-        whole = self.training or for_any_length()
-        if not whole and waveforms.shape[1] > LONGEST * self.sample_rate:
+        if is_long(self, waveforms):
             return encode_in_chunks(self, waveforms, lengths)
         return self.encode_features(*self.features(waveforms, lengths), padding="hidden")
 
