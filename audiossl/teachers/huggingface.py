@@ -35,9 +35,9 @@ from audiossl.nn.weights import load_exactly
 from audiossl.teachers.layers import LayerTap, described, first_layers, own_state, read_folder
 from audiossl.teachers.teacher import FrozenTeacher
 from audiossl.teachers.wav2vec2 import (
+    ConvolutionalTeacher,
     ConvolutionStack,
     read_normalize,
-    standardized,
     with_valid_norms,
 )
 from audiossl.teachers.wav2vec2_bert import Wav2Vec2BertTeacher
@@ -84,8 +84,10 @@ def load(place: str, layer: int | None = None, normalize: str = "") -> FrozenTea
     return Wav2Vec2Teacher(network, normalize=standardize, layer=layer)
 
 
-class Wav2Vec2Teacher(FrozenTeacher):
+class Wav2Vec2Teacher(ConvolutionalTeacher):
     """One of the wav2vec 2.0 family, as transformers implements it."""
+
+    epsilon = 1e-7
 
     @classmethod
     def of_architecture(cls, content: Mapping[str, Any]) -> "Wav2Vec2Teacher":
@@ -129,28 +131,15 @@ class Wav2Vec2Teacher(FrozenTeacher):
         )
         self.eval().requires_grad_(False)
 
-    def forward(
-        self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
-    ) -> Frames:
-        """Compute the frames of a batch of waveforms at `sample_rate`."""
-        return self.encode_features(*self.features(waveforms, lengths))
-
-    def features(
-        self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
-    ) -> tuple[Float[Tensor, "batch frames dim"], Int[Tensor, " batch"]]:
-        """Compute what enters the Transformer, before its positions, and how much of it is valid.
-
-        It is what the authors mask in pretraining.
-        """
-        if self.normalize:
-            waveforms = standardized(waveforms, lengths, epsilon=1e-7)
-        waveforms, seen = self.convolutions.prepared(waveforms, lengths)
-        for norm in self.norms:
-            norm.lengths = self.convolutions.num_frames(seen, depth=1)
+    def projected(
+        self,
+        waveforms: Float[Tensor, "batch samples"],
+        lengths: Int[Tensor, " batch"],  # noqa: ARG002 - norms know them
+    ) -> Float[Tensor, "batch frames dim"]:
+        """Run the convolutions and the projection."""
         network: Any = self.network
         projected = network.feature_projection(network.feature_extractor(waveforms).transpose(1, 2))
-        hidden = projected[0] if isinstance(projected, tuple) else projected
-        return hidden, self.convolutions.num_frames(lengths)
+        return projected[0] if isinstance(projected, tuple) else projected
 
     def encode_features(
         self, features: Float[Tensor, "batch frames dim"], lengths: Int[Tensor, " batch"]

@@ -22,8 +22,11 @@ from audiossl.nn.frames import Frames
 from audiossl.nn.lengths import padding_mask
 from audiossl.nn.weights import load_exactly, read_weights
 from audiossl.teachers.layers import described, first_layers, own_state
-from audiossl.teachers.teacher import FrozenTeacher
-from audiossl.teachers.wav2vec2 import ConvolutionStack, standardized, with_valid_norms
+from audiossl.teachers.wav2vec2 import (
+    ConvolutionalTeacher,
+    ConvolutionStack,
+    with_valid_norms,
+)
 
 
 def load(place: str, layer: int | None = None) -> "TorchaudioTeacher":
@@ -58,8 +61,10 @@ def load(place: str, layer: int | None = None) -> "TorchaudioTeacher":
     return TorchaudioTeacher(network, architecture)
 
 
-class TorchaudioTeacher(FrozenTeacher):
+class TorchaudioTeacher(ConvolutionalTeacher):
     """A wav2vec 2.0, HuBERT or WavLM as torchaudio implements it."""
+
+    epsilon = 1e-5  # of torch's layer_norm
 
     @classmethod
     def of_architecture(cls, content: Mapping[str, Any]) -> "TorchaudioTeacher":
@@ -97,27 +102,13 @@ class TorchaudioTeacher(FrozenTeacher):
         )
         self.eval().requires_grad_(False)
 
-    def forward(
+    def projected(
         self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
-    ) -> Frames:
-        """Compute the frames of a batch of waveforms at 16 kHz."""
-        return self.encode_features(*self.features(waveforms, lengths))
-
-    def features(
-        self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
-    ) -> tuple[Float[Tensor, "batch frames dim"], Int[Tensor, " batch"]]:
-        """Compute what enters the Transformer, before its positions, and how much of it is valid.
-
-        It is what the authors mask in pretraining.
-        """
-        if self.normalize:
-            waveforms = standardized(waveforms, lengths, epsilon=1e-5)  # torch's layer_norm
-        waveforms, seen = self.convolutions.prepared(waveforms, lengths)
-        for norm in self.norms:
-            norm.lengths = self.convolutions.num_frames(seen, depth=1)
+    ) -> Float[Tensor, "batch frames dim"]:
+        """Run the convolutions and the projection."""
         network: Any = self.network
-        features, _ = network.feature_extractor(waveforms, seen)
-        return network.encoder.feature_projection(features), self.convolutions.num_frames(lengths)
+        features, _ = network.feature_extractor(waveforms, lengths)
+        return network.encoder.feature_projection(features)
 
     def encode_features(
         self, features: Float[Tensor, "batch frames dim"], lengths: Int[Tensor, " batch"]

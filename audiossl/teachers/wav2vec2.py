@@ -6,6 +6,7 @@ three places of the public implementations, and is kept out of them here: the st
 waveform, those of the first convolution's group norm, and stacked positional convolutions.
 """
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,9 +16,54 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from audiossl.errors import UserError
+from audiossl.nn.frames import Frames
 from audiossl.nn.graphs import for_any_length
 from audiossl.nn.lengths import valid_mask
-from audiossl.teachers.teacher import zero_padding
+from audiossl.teachers.teacher import FrozenTeacher, zero_padding
+
+
+class ConvolutionalTeacher(FrozenTeacher):
+    """Convolutions over waveforms, a projection of their frames, and a Transformer."""
+
+    normalize: bool
+    """Whether waveforms are standardized."""
+    epsilon: float
+    """Of their variances."""
+    convolutions: "ConvolutionStack"
+    norms: "list[ValidGroupNorm]"
+    """Group norms of the convolutions."""
+
+    def forward(
+        self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
+    ) -> Frames:
+        """Compute the frames of a batch of waveforms at `sample_rate`."""
+        return self.encode_features(*self.features(waveforms, lengths))
+
+    def features(
+        self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
+    ) -> tuple[Float[Tensor, "batch frames dim"], Int[Tensor, " batch"]]:
+        """Compute what enters the Transformer, before its positions, and how much of it is valid.
+
+        It is what the authors mask in pretraining.
+        """
+        if self.normalize:
+            waveforms = standardized(waveforms, lengths, self.epsilon)
+        waveforms, seen = self.convolutions.prepared(waveforms, lengths)
+        for norm in self.norms:
+            norm.lengths = self.convolutions.num_frames(seen, depth=1)
+        return self.projected(waveforms, seen), self.convolutions.num_frames(lengths)
+
+    @abstractmethod
+    def projected(
+        self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
+    ) -> Float[Tensor, "batch frames dim"]:
+        """Run the convolutions and the projection."""
+
+    @abstractmethod
+    def encode_features(
+        self, features: Float[Tensor, "batch frames dim"], lengths: Int[Tensor, " batch"]
+    ) -> Frames:
+        """Run the Transformer."""
 
 
 @dataclass(frozen=True)
