@@ -147,6 +147,14 @@ def neg_mse(targets: Targets, scores: Scores, weights: Weights) -> Values:
     return -_divided(weights @ errors, weights.sum(axis=1))
 
 
+def _always(score: float) -> Callable[[Targets], float]:
+    return lambda _: score
+
+
+def _of_classes_alike(targets: Targets) -> float:
+    return 1 / targets.shape[1]
+
+
 EVENT_SCORES = (
     "event_onset_200ms", "event_onset_50ms", "event_onset_offset_50ms", "neg_segment_error",
 )  # fmt: skip
@@ -164,7 +172,7 @@ def _event_metric(name: str, label: str) -> Metric:
         hits, _, reference, found = _event_sums(name, scores, weights)
         return _divided(2 * hits, reference + found)
 
-    return Metric(label=label, function=f1, chance=lambda _: 0.0, kinds=("events",))
+    return Metric(label=label, function=f1, chance=_always(0.0), kinds=("events",))
 
 
 def neg_segment_error(targets: Targets, scores: Scores, weights: Weights) -> Values:  # noqa: ARG001
@@ -177,14 +185,14 @@ METRICS: dict[str, Metric] = {
     "accuracy": Metric(
         label="accuracy",
         function=accuracy,
-        chance=lambda targets: 1 / targets.shape[1],
+        chance=_of_classes_alike,
         kinds=("single",),
         reported_for=("single",),
     ),
     "balanced_accuracy": Metric(
         label="balanced accuracy",
         function=balanced_accuracy,
-        chance=lambda targets: 1 / targets.shape[1],
+        chance=_of_classes_alike,
         kinds=("single",),
         reported_for=("single",),
     ),
@@ -197,43 +205,35 @@ METRICS: dict[str, Metric] = {
     "roc_auc": Metric(
         label="macro ROC-AUC",
         function=roc_auc,
-        chance=lambda targets: 0.5,  # noqa: ARG005
+        chance=_always(0.5),
         reported_for=("multi",),
     ),
-    "d_prime": Metric(
-        label="d'",
-        function=d_prime,
-        chance=lambda targets: 0.0,  # noqa: ARG005
-    ),
-    "mean_d_prime": Metric(
-        label="mean d' of classes",
-        function=mean_d_prime,
-        chance=lambda targets: 0.0,  # noqa: ARG005
-    ),
+    "d_prime": Metric(label="d'", function=d_prime, chance=_always(0.0)),
+    "mean_d_prime": Metric(label="mean d' of classes", function=mean_d_prime, chance=_always(0.0)),
     "chroma_accuracy": Metric(
         label="chroma accuracy",
         function=accuracy,
-        chance=lambda targets: 1 / 12,  # noqa: ARG005
+        chance=_always(1 / 12),
         kinds=("single",),
         credit=same_pitch_class,
     ),
     "key_score": Metric(
         label="weighted key score",
         function=accuracy,
-        chance=lambda targets: 1 / targets.shape[1],
+        chance=_of_classes_alike,
         kinds=("single",),
         credit=near_keys,
     ),
     "neg_eer": Metric(
         label="-EER",
         function=neg_eer,
-        chance=lambda targets: -0.5,  # noqa: ARG005
+        chance=_always(-0.5),
         kinds=("single",),
     ),
     "neg_min_dcf": Metric(
         label="-minDCF",
         function=neg_min_dcf,
-        chance=lambda targets: -1.0,  # noqa: ARG005
+        chance=_always(-1.0),
         kinds=("single",),
     ),
     "event_onset_200ms": _event_metric("event_onset_200ms", "F1 of onsets, 200 ms"),
@@ -244,20 +244,20 @@ METRICS: dict[str, Metric] = {
     "neg_segment_error": Metric(
         label="-error rate of seconds",
         function=neg_segment_error,
-        chance=lambda targets: -1.0,  # noqa: ARG005
+        chance=_always(-1.0),
         kinds=("events",),
     ),
     "r2": Metric(
         label="R²",
         function=r2,
-        chance=lambda targets: 0.0,  # noqa: ARG005
+        chance=_always(0.0),
         kinds=("number",),
         reported_for=("number",),
     ),
     "pearson": Metric(
         label="correlation",
         function=pearson,
-        chance=lambda targets: 0.0,  # noqa: ARG005
+        chance=_always(0.0),
         kinds=("number",),
         reported_for=("number",),
     ),
