@@ -5,12 +5,13 @@ import torch
 from torch.testing import assert_close
 
 from audiossl import distributed
-from audiossl.batches import DataFacts, WaveformBatch, micro_batches
+from audiossl.batches import DataFacts, WaveformBatch
 from audiossl.errors import UserError
 from audiossl.features.kaldi_fbank import KaldiFbankConfig
 from audiossl.losses.self_distillation import PrototypesConfig
 from audiossl.methods.asit import Asit, AsitConfig
 from audiossl.models.patch_transformer import PatchTransformer, PatchTransformerConfig
+from tests.methods.accumulation import accumulate
 
 FEW = PrototypesConfig(size=6, hidden=8, bottleneck=4, warmup_steps=0)
 TINY = PatchTransformerConfig(
@@ -114,17 +115,11 @@ def _trained(parts=1):
     own = WaveformBatch(
         *(distributed.own_rows(values) for values in (batch.waveforms, batch.lengths))
     )
-    total, weight = 0.0, 0.0
-    for index, part in enumerate(micro_batches(own, parts)):
-        with distributed.micro_batch(index, parts):
-            losses = method(part, 0, generator())
-        (losses.total * losses.weight).backward()
-        total, weight = total + float(losses.total.detach()) * losses.weight, weight + losses.weight
+    loss, weight = accumulate(lambda part: method(part, 0, generator()), own, parts)
     method.after_update()
     gradients = [distributed.total(p.grad) for p in method.parameters() if p.grad is not None]
-    sums = distributed.total(torch.tensor([total, weight], dtype=torch.float64))
     centers = [method.clip_center.mean, method.frame_center.mean]
-    return float(sums[0] / sums[1]), [g / sums[1] for g in gradients] + centers
+    return loss, [gradient / weight for gradient in gradients] + centers
 
 
 def test_one_process_two_and_a_batch_in_parts_agree(two_processes):

@@ -11,6 +11,7 @@ from audiossl.methods.masked_codes import MaskedCodesConfig, MaskingConfig
 from audiossl.methods.mixing import MixingConfig
 from audiossl.models.zipformer.model import Zipformer
 from audiossl.nn.frames import Frames
+from tests.methods.accumulation import accumulate
 from tests.methods.codes import SMALL, TARGETS, code_batch, masked_codes
 from tests.oracles.masked_codes import naive_loss
 
@@ -209,15 +210,9 @@ def test_a_batch_of_one_domain_has_figures_of_no_weight_for_the_other():
 def _losses_and_gradients(config, parts: int = 1):
     method = masked_codes(config)
     (own,) = micro_batches(code_batch(8), distributed.world_size())[distributed.rank() :][:1]
-    generator, total, weight = _generator(), 0.0, 0.0
-    for index, part in enumerate(micro_batches(own, parts)):
-        with distributed.micro_batch(index, parts):
-            losses = method(part, 3, generator.manual_seed(0))
-        (losses.total * losses.weight).backward()
-        total, weight = total + float(losses.total.detach()) * losses.weight, weight + losses.weight
-    whole = distributed.total(torch.tensor([total, weight]))
+    loss, weight = accumulate(lambda part: method(part, 3, _generator()), own, parts)
     gradients = torch.cat([p.grad.flatten() for p in method.parameters() if p.grad is not None])
-    return float(whole[0] / whole[1]), distributed.total(gradients) / whole[1]
+    return loss, distributed.total(gradients) / weight
 
 
 @pytest.mark.parametrize(

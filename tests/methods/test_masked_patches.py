@@ -5,12 +5,13 @@ import torch
 from torch.testing import assert_close
 
 from audiossl import distributed
-from audiossl.batches import DataFacts, WaveformBatch, micro_batches
+from audiossl.batches import DataFacts, WaveformBatch
 from audiossl.configs import from_plain
 from audiossl.errors import UserError
 from audiossl.features.kaldi_fbank import KaldiFbankConfig
 from audiossl.methods.masked_patches import MaskedPatches, MaskedPatchesConfig, statistics
 from audiossl.models.patch_transformer import PatchTransformer, PatchTransformerConfig
+from tests.methods.accumulation import accumulate
 
 TINY = PatchTransformerConfig(
     front_end=KaldiFbankConfig(num_bins=32), patch_frames=8, dim=16, heads=2, layers=1
@@ -133,15 +134,8 @@ def _loss_and_gradients(parts=1):
     own = WaveformBatch(
         *(distributed.own_rows(values) for values in (batch.waveforms, batch.lengths))
     )
-    total, weight = 0.0, 0.0
-    for index, part in enumerate(micro_batches(own, parts)):
-        with distributed.micro_batch(index, parts):
-            losses = method(part, 0, generator())
-        (losses.total * losses.weight).backward()
-        total, weight = total + float(losses.total.detach()) * losses.weight, weight + losses.weight
-    gradients = [distributed.total(p.grad) for p in method.parameters()]
-    sums = distributed.total(torch.tensor([total, weight], dtype=torch.float64))
-    return float(sums[0] / sums[1]), [gradient / sums[1] for gradient in gradients]
+    loss, weight = accumulate(lambda part: method(part, 0, generator()), own, parts)
+    return loss, [distributed.total(p.grad) / weight for p in method.parameters()]
 
 
 def test_one_process_two_and_a_batch_in_parts_agree(two_processes):

@@ -3,7 +3,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from vector_quantize_pytorch import VectorQuantize
 
 from audiossl import distributed
 from audiossl.errors import UserError
@@ -13,6 +12,7 @@ from audiossl.quantization.shared_codebook import (
     SharedEntries,
     frame_log_probabilities,
 )
+from tests.oracles.ema_codebook import vector_quantize
 
 CONFIG = SharedCodebookConfig(codebook_size=8, dim=3, idle_steps=10**9)
 
@@ -63,12 +63,7 @@ def test_agrees_with_vector_quantize_pytorch_on_both_modalities_at_once():
     # Smoothing is the library's; ours has none, so that unused entries keep their place.
     ours = _entries(codebook_size=16, dim=6)
     ours.smoothing = 1e-5
-    theirs = VectorQuantize(
-        6, 16, decay=0.99, rotation_trick=False, commitment_weight=0.0, threshold_ema_dead_code=0
-    )
-    theirs._codebook.embed.data.copy_(ours.entries[None])
-    theirs._codebook.embed_avg.data.copy_(ours.entries[None])
-    theirs._codebook.cluster_size.data.fill_(1.0)
+    theirs = vector_quantize(ours.entries)
     for _ in range(50):
         modalities = torch.randn(2, 40, 6)
         _, codes, _ = theirs(modalities)
