@@ -28,7 +28,7 @@ class ConvolutionalTeacher(FrozenTeacher):
     normalize: bool
     """Whether waveforms are standardized."""
     epsilon: float
-    """Of their variances."""
+    """Constant that is added to their variances."""
     convolutions: "ConvolutionStack"
     norms: "list[ValidGroupNorm]"
     """Group norms of the convolutions."""
