@@ -115,6 +115,12 @@ def train_direct_sum(
 
     Raises:
         UserError: The loss is not finite.
+
+    Example:
+        >>> frames = np.random.default_rng(0).random((64, 4), np.float32)
+        >>> config = DirectSumConfig(num_codebooks=2, phase_steps=(2, 2), batch_size=16)
+        >>> train_direct_sum(FrameBatches(frames, 16, seed=0), config).step
+        4
     """
     training = training or begin(batches.dim, config, batches.device)
     training.quantizer.check_dim(batches.dim)
