@@ -13,7 +13,8 @@ from audiossl.probing.results import Results, Row, Score, TaskResults, results_c
 from egs.utils.benchmark import scores_of, table
 from recipes.settings import read_settings
 from tests.data.published import KINDS, sound, write_hear_task, write_tars
-from tests.egs.layouts import ROOT, environment
+from tests.egs.layouts import ROOT
+from tests.forked_python import forking_environment
 
 XARES = ROOT / "egs/xares/probe/conf"
 FOLDS = ("fold00", "fold01", "fold02")
@@ -22,7 +23,9 @@ MEL = "mel: 'log_mel_statistics:'"
 
 def recipe(benchmark, *options):
     command = ["bash", ROOT / "egs" / benchmark / "probe" / "run.sh", *options]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, env=forking_environment(), capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout
 

@@ -8,6 +8,7 @@ import pytest
 
 from recipes.settings import read_settings
 from tests.egs.layouts import ROOT, environment, fma, magnatagatune, musdb18, packages
+from tests.forked_python import forking_environment
 
 CONFIGS = {
     "debian_packages": ["smoke", "minutes", "hour", "gpu"],
@@ -26,7 +27,7 @@ LAYOUTS = {
 def recipe(corpus: str, *options: str) -> str:
     command = ["bash", ROOT / "egs" / corpus / "cola_source" / "run.sh", *options]
     done = subprocess.run(
-        command, env=environment(), capture_output=True, text=True, check=False, cwd=ROOT
+        command, env=forking_environment(), capture_output=True, text=True, check=False, cwd=ROOT
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout

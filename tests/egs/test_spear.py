@@ -18,6 +18,7 @@ from egs.libriheavy_gigaspeech_voxpopuli.spear.local import gigaspeech
 from recipes.settings import read_settings
 from tests.data.corpora import prepare, tone, write_folder
 from tests.egs.layouts import english
+from tests.forked_python import forking_environment
 from tests.methods.codes import SMALL
 
 ROOT = Path(__file__).parents[2]
@@ -32,10 +33,9 @@ RECIPES = {
 
 def _run(corpus: str, *options: str, name: str = "run.sh") -> str:
     script = ROOT / "egs" / corpus / "spear" / name
-    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         ["bash", str(script), *options], capture_output=True, text=True, check=False,
-        env=environment, cwd=script.parent, timeout=300,
+        env=forking_environment(), cwd=script.parent, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout

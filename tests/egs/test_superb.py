@@ -3,7 +3,6 @@
 import csv
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from egs.superb.local.labels import TASKS, split_of, unsearched, with_slots
 from recipes.probe import verification
 from recipes.probe.sequence import Config
 from recipes.settings import read_settings
+from tests.forked_python import forking_environment
 
 ROOT = Path(__file__).parents[2]
 PROBE = ROOT / "egs/superb/probe"
@@ -228,10 +228,9 @@ def test_a_speaker_of_speech_commands_is_in_one_split():
 
 
 def _run(*options: str) -> str:
-    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         ["bash", str(PROBE / "run.sh"), *options], capture_output=True, text=True, check=False,
-        env=environment, timeout=600,
+        env=forking_environment(), timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout

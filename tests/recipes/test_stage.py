@@ -1,6 +1,5 @@
 import json
 import subprocess
-import sys
 import time
 
 import pytest
@@ -9,7 +8,10 @@ from audiossl.errors import UserError
 from recipes.record import fingerprint
 from recipes.settings import read_settings
 from recipes.stage import run
+from tests.forked_python import forking_environment
 from tests.recipes.counting import Config, Nested, count
+
+COUNTING = ("python", "-m", "tests.recipes.counting")
 
 
 @pytest.fixture
@@ -102,8 +104,8 @@ def test_a_stage_made_again_from_the_same_is_the_same_input(numbers, tmp_path):
 
 def _command(*words: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "tests.recipes.counting", *words],
-        capture_output=True, text=True, timeout=timeout, check=False,
+        [*COUNTING, *words], capture_output=True, text=True, timeout=timeout, check=False,
+        env=forking_environment(),
     )  # fmt: skip
 
 
@@ -233,11 +235,12 @@ def test_a_record_that_is_none_is_named(numbers, tmp_path, content):
 def test_a_stopped_stage_ends_between_items_and_goes_on(numbers, tmp_path):
     words = ["--numbers", str(numbers), "--output", str(tmp_path / "out"), "--seconds", "0.5"]
     for workers in ("0", "2"):
-        command = [sys.executable, "-m", "tests.recipes.counting", *words]
+        command = [*COUNTING, *words]
         command[-3] = str(tmp_path / f"out{workers}")
         started = subprocess.Popen(
-            [*command, "--resources.workers", workers], stderr=subprocess.PIPE, text=True
-        )
+            [*command, "--resources.workers", workers], stderr=subprocess.PIPE, text=True,
+            env=forking_environment(),
+        )  # fmt: skip
         while not (tmp_path / f"out{workers}" / "receipts" / "000000.json").exists():
             time.sleep(0.02)
             assert started.poll() is None
@@ -253,7 +256,7 @@ def test_a_stopped_stage_ends_between_items_and_goes_on(numbers, tmp_path):
 def test_two_runs_in_one_folder_are_not_possible(numbers, tmp_path):
     words = ("--numbers", str(numbers), "--output", str(tmp_path / "out"), "--seconds", "1")
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.recipes.counting", *words], stderr=subprocess.PIPE, text=True
+        [*COUNTING, *words], stderr=subprocess.PIPE, text=True, env=forking_environment()
     ) as first:
         while not (tmp_path / "out" / "stage.json").exists():
             time.sleep(0.02)
