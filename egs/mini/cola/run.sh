@@ -40,6 +40,7 @@ fi
   tasks=conf/tasks.yaml
   embed_options=(--embedding.layers "[clip, output]" --embedding.segments phones --resources.workers 2)
   fit_options=()
+  [[ $effort == smoke ]] && fit_options=(--config conf/fit_smoke.yaml)
   at_once=true
   further_encoders=""
 }
