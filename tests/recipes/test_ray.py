@@ -1,27 +1,43 @@
 """The Ray engine gives the files of the local one, on a cluster of two nodes, whatever dies."""
 
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("ray")
-SCRIPT = Path(__file__).with_name("ray_cluster.py")
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {
+    **os.environ, "PYTHONPATH": str(ROOT), "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}  # fmt: skip
+NUMBERS = "1 2 3 x 5 6 7 8"
+EXPECTED = {f"{i}.txt": str((i + 1) ** 2) for i in range(8) if i != 3}
 
 
-def _run(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(SCRIPT), *words], capture_output=True, text=True, timeout=300,
-        check=False, env=_environment(),
+@pytest.fixture
+def address():
+    """Of two nodes, where actors and drivers come and go."""
+    command = [sys.executable, Path(__file__).with_name("ray_cluster.py")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, env=ENVIRONMENT) as cluster:
+        yield cluster.stdout.readline().strip()
+
+
+def _start(address: str, output: Path, *words: str) -> subprocess.Popen[str]:
+    """Start the counting stage as a driver on the cluster."""
+    numbers = output.with_suffix(".numbers")
+    numbers.write_text(NUMBERS)
+    return subprocess.Popen(
+        [
+            sys.executable, "-m", "tests.recipes.counting", "--numbers", numbers,
+            "--output", output, "--resources.engine", "ray", "--resources.workers", "2",
+            "--resources.device", "cpu", *words,
+        ],
+        stderr=subprocess.PIPE, text=True, env={**ENVIRONMENT, "RAY_ADDRESS": address}, cwd=ROOT,
     )  # fmt: skip
-
-
-def _environment() -> dict[str, str]:
-    import os
-
-    root = str(SCRIPT.parents[2])
-    return {**os.environ, "PYTHONPATH": root, "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
 
 def _content(folder):
@@ -29,19 +45,21 @@ def _content(folder):
 
 
 @pytest.mark.timeout(400)
-def test_two_nodes_a_killed_actor_and_a_killed_driver(tmp_path):
-    numbers = tmp_path / "numbers.txt"
-    numbers.write_text("1 2 3 x 5 6 7 8")
-    expected = {f"{i}.txt": str((i + 1) ** 2) for i in range(8) if i != 3}
-    done = _run(str(numbers), str(tmp_path / "actor"), "--kill-actor", "2")
-    assert done.returncode == 0, done.stderr[-3000:]
+def test_two_nodes_a_killed_actor_and_a_killed_driver(address, tmp_path):
+    driver = _start(address, tmp_path / "actor", "--kill_at", "2")
+    _, told = driver.communicate(timeout=300)
+    assert driver.returncode == 0, told[-3000:]
     assert (tmp_path / "actor" / "killed").exists()
-    assert _content(tmp_path / "actor") == expected
-    words = (str(numbers), str(tmp_path / "driver"), "--seconds", "0.5")
-    killed = _run(*words, "--kill-driver", "3")
-    assert killed.returncode == -9, killed.stderr[-3000:]
-    assert 0 < len(_content(tmp_path / "driver")) < len(expected)
-    resumed = _run(*words)
-    assert resumed.returncode == 0, resumed.stderr[-3000:]
-    assert _content(tmp_path / "driver") == expected
-    assert not (tmp_path / "driver" / "ray").exists()
+    assert _content(tmp_path / "actor") == EXPECTED
+    output = tmp_path / "driver"
+    with _start(address, output, "--seconds", "0.5") as driver:
+        while len(_content(output)) < 3:
+            time.sleep(0.05)
+            assert driver.poll() is None
+        driver.kill()
+    assert 0 < len(_content(output)) < len(EXPECTED)
+    resumed = _start(address, output, "--seconds", "0.5")
+    _, told = resumed.communicate(timeout=300)
+    assert resumed.returncode == 0, told[-3000:]
+    assert _content(output) == EXPECTED
+    assert not (output / "ray").exists()
