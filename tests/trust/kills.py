@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from tests.trust.forks import Done, forked, last_line
-from tests.trust.world import COMMANDS
+from tests.trust.world import COMMANDS, SECONDS
 
 SIGNALS = {"kill -9": signal.SIGKILL, "SIGTERM": signal.SIGTERM}
 UNDER_WAY = ("started", "finished", "seconds", "command", "versions", "hardware", "world_size")
@@ -75,9 +75,7 @@ def trials(
     for index in range(count * len(SIGNALS)):
         name = list(SIGNALS)[index % len(SIGNALS)]
         moment = generator.uniform(0.0, seconds)
-        # Of one name, so that what is derived from the name of the output is the same.
-        output = scratch / f"{stage}-{ranks}"
-        shutil.rmtree(output, ignore_errors=True)
+        output = _output(stage, scratch, ranks)
         run = command.call(here, output)
         first = forked(run, timeout=300, ranks=ranks, kill=(SIGNALS[name], moment))
         again = forked(run, timeout=300, ranks=ranks)
@@ -89,15 +87,23 @@ def trials(
 
 @functools.cache
 def undisturbed(stage: str, here: Path, scratch: Path, ranks: int) -> tuple[dict[str, str], float]:
-    """Run a stage once; its content, and how long it took."""
-    output = scratch / f"{stage}-{ranks}"
-    shutil.rmtree(output, ignore_errors=True)
+    """Content of a stage that ran in peace, and how long it took; one rank has made the world."""
+    if ranks == 1:
+        return content(here / stage), json.loads((here / SECONDS).read_text())[stage]
+    output = _output(stage, scratch, ranks)
     done = forked(COMMANDS[stage].call(here, output), timeout=300, ranks=ranks)
     if done.code:
         raise RuntimeError(f"{stage} on {ranks} ranks: {done.err[-4000:]}")
     found = content(output)
     shutil.rmtree(output)
     return found, done.seconds
+
+
+def _output(stage: str, scratch: Path, ranks: int) -> Path:
+    """Make room for a run, of the name it has in the world: what is derived from it is the same."""
+    output = scratch / f"{ranks}" / stage
+    shutil.rmtree(output, ignore_errors=True)
+    return output
 
 
 def second_run_is_refused(stage: str, here: Path, scratch: Path) -> bool:

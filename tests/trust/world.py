@@ -110,11 +110,13 @@ COMMANDS: dict[str, Command] = {
     ),
 }  # fmt: skip
 """Name of an output to what makes it, in an order in which inputs are there."""
+SECONDS = "seconds.json"
+"""How long each took."""
 
 
 def build(here: Path) -> Path:
     """Make everything in a folder, unless it is there."""
-    if (here / "report" / "report.html").exists():
+    if (here / SECONDS).exists():
         return here
     shutil.rmtree(here, ignore_errors=True)
     write_audio(here / "audio")
@@ -123,10 +125,13 @@ def build(here: Path) -> Path:
     (here / "kaldi" / "wav.scp").write_text("".join(f"{p.stem} {p}\n" for p in sounds))
     (here / "kaldi" / "text").write_text("".join(f"{p.stem} word {p.stem}\n" for p in sounds))
     (here / "recordings.jsonl").write_text("".join(_recording(p) for p in sounds))
+    seconds = {}
     for name, command in COMMANDS.items():
         done = forked(command.call(here, here / name), timeout=300)
         if done.code:
             raise RuntimeError(f"{name}: exit code {done.code}\n{done.err[-4000:]}")
+        seconds[name] = done.seconds
+    (here / SECONDS).write_text(json.dumps(seconds))
     return here
 
 
