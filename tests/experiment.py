@@ -1,5 +1,7 @@
 """A whole experiment, small: corpus, stems, two pretraining runs, probes, report."""
 
+import fcntl
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,5 +106,13 @@ def conduct(folder: Path) -> Experiment:
 
 @pytest.fixture(scope="session")
 def experiment(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
-    """Everything, made once."""
-    return conduct(tmp_path_factory.mktemp("experiment"))
+    """Everything, made once, by the first of the processes of pytest-xdist that wants it."""
+    parent = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        parent = parent.parent
+    folder = parent / "experiment"
+    with (parent / "experiment.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "report" / "report.html").exists():
+            conduct(folder)
+    return Experiment(folder)
