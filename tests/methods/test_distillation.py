@@ -89,7 +89,7 @@ def test_the_loss_is_that_of_heads_that_say_nothing():
 def test_the_teacher_is_learned():
     method = _method()
     optimizer = torch.optim.Adam(method.parameters(), 0.01)
-    batch = _batch(16)
+    batch = _batch(8)
     losses = []
     for step in range(30):
         found = method(batch, step, _generator())
