@@ -250,6 +250,18 @@ def figures_of(answers: Answers, sums: Sums | None = None) -> dict[str, float]:
     return figures
 
 
+def deciding_figure(answers: Answers) -> float:
+    """Compute the figure that settings are chosen by, and no other: PSDS takes much longer.
+
+    Example:
+        >>> targets = targets_of("phones", [["AH B"]])
+        >>> deciding_figure(Answers(targets, [["AH B"]], [np.array([1, 1])]))
+        0.5
+    """
+    name, sums = METRICS_OF[answers.targets.target][0], sums_of(answers)
+    return ratio(sums[name]) if name in sums else figures_of(answers, sums)[name]
+
+
 def ratio(rows: Float[np.ndarray, "cuts two"]) -> float:
     """Divide sums over cuts; NaN where there is nothing to divide by."""
     above, below = rows.sum(axis=0)

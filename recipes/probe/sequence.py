@@ -26,6 +26,7 @@ from audiossl.probing.sequence_tasks import (
     ERRORS,
     Answers,
     DecodingConfig,
+    deciding_figure,
     figures_of,
     sums_of,
 )
@@ -213,7 +214,7 @@ def _run(job: _Job, rate: float, seed: int) -> list[float]:
     def score(method: Supervised) -> list[float]:
         answers = job.answers(method, "valid")
         return [
-            figures_of(dataclasses.replace(answers, decoding=decoding))[task.metric]
+            deciding_figure(dataclasses.replace(answers, decoding=decoding))
             for decoding in task.decodings
         ]
 
