@@ -91,7 +91,7 @@ def test_the_teacher_is_learned():
     optimizer = torch.optim.Adam(method.parameters(), 0.01)
     batch = _batch(8)
     losses = []
-    for step in range(30):
+    for step in range(20):
         found = method(batch, step, _generator())
         optimizer.zero_grad()
         found.total.backward()
