@@ -56,9 +56,8 @@ if stage 4 "cross-validation: $exp_dir/items -> $exp_dir/scores/$arm.json"; then
   run $launch recipes.probe.embed --encoders "{${encoders}small: audiossl:small}" --cuts "$exp_dir/items" \
     --where "{split: [train, valid]}" --resources.cache "$exp_dir/cache" --resources.workers "$jobs" \
     --output "$exp_dir/embeddings/$arm"
-  run mkdir -p "$exp_dir/scores"
-  run python ../../mini/local/cross_validate.py "$exp_dir/items" "$exp_dir/embeddings/$arm" conf/tasks.yaml \
-    "$exp_dir/scores/$arm.json" "$jobs"
+  run python ../../mini/local/cross_validate.py "$exp_dir/items" "$exp_dir/embeddings/$arm" "$exp_dir/scores/$arm.json" \
+    --config conf/tasks.yaml --processes "$jobs"
 fi
 
 if [[ $arm == music ]] && stage 5 "as it ships: $exp_dir/music_0 -> $exp_dir/shipped"; then

@@ -1,14 +1,17 @@
 """Score the encoders of a probe stage by cross-validation over training and validation items.
 
-    python egs/mini/local/cross_validate.py cuts embeddings tasks.yaml scores.json [processes]
+    python egs/mini/local/cross_validate.py cuts embeddings scores.json --config tasks.yaml
 
 Groups are dealt into folds by chance. Each fold is scored by probes that are fitted on the others
 but one, on which their settings and the layer are chosen; a score is that of all items together.
-Items of the test split are never read.
+Items of the test split are never read. Predictions are kept in the folder scores, beside it,
+so that `audiossl compare` gives differences their intervals.
 """
 
+import argparse
 import functools
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from itertools import product
@@ -24,9 +27,10 @@ from audiossl.configs import from_plain
 from audiossl.data.corpus import Corpus
 from audiossl.probing.embeddings import Embeddings, read_embeddings
 from audiossl.probing.measure import ProbeConfig, measure
-from audiossl.probing.predictions import Predictions, seedless
+from audiossl.probing.predictions import Predictions, seedless, write_predictions
 from audiossl.probing.tasks import Task, TaskConfig, build_task
 from recipes.probe.embed import shard_file
+from recipes.probe.tables import predictions_file
 
 FOLDS = 5
 
@@ -73,14 +77,15 @@ def predicted(job: tuple[Task, ProbeConfig, str, int], folder: Path) -> Predicti
     return measure(folded(task, fold), embeddings, probe, encoder=encoder).predictions
 
 
-def score(folds: list[Predictions], metric: str) -> float:
-    """Score the items of all folds together."""
-    joined = replace(
+def joined(folds: Sequence[Predictions]) -> Predictions:
+    """Put the items of all folds together."""
+    return replace(
         folds[0],
+        ids=tuple(name for fold in folds for name in fold.ids),
+        groups=np.concatenate([fold.groups for fold in folds]),
         targets=np.concatenate([fold.targets for fold in folds]),
         runs=np.concatenate([fold.runs for fold in folds], axis=1),
     )
-    return joined.score(metric)
 
 
 def summary(scores: dict[str, float]) -> dict[str, Any]:
@@ -94,31 +99,62 @@ def summary(scores: dict[str, float]) -> dict[str, Any]:
     }
 
 
-def main(cuts: Path, folder: Path, config: Path, output: Path, processes: int = 1) -> None:
-    """Score every encoder on every task by every probe."""
-    content = yaml.safe_load(config.read_text(encoding="utf-8"))
-    settings = from_plain(tuple[TaskConfig, ...], content["tasks"], str(config))
-    probes = from_plain(tuple[ProbeConfig, ...], content["probes"], str(config))
-    labels = list(Corpus(cuts).labels())
+def settings_of(
+    paths: Sequence[Path],
+) -> tuple[tuple[TaskConfig, ...], tuple[ProbeConfig, ...]]:
+    """Read tasks and probes from files, of which a later one replaces those of an earlier one."""
+    content: dict[str, Any] = {}
+    for path in paths:
+        content |= yaml.safe_load(path.read_text(encoding="utf-8"))
+    source = ", ".join(map(str, paths))
+    tasks = from_plain(tuple[TaskConfig, ...], content["tasks"], source)
+    return tasks, from_plain(tuple[ProbeConfig, ...], content["probes"], source)
+
+
+def all_predictions(
+    jobs: Sequence[tuple[Task, ProbeConfig, str, int]], folder: Path, processes: int
+) -> list[Predictions]:
+    """Do jobs in their order, in this process if it is to be one."""
+    work = functools.partial(predicted, folder=folder)
+    if processes == 1:
+        return list(map(work, jobs))
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        return list(pool.map(work, jobs))
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Score encoders on every task by every probe."""
+    settings, probes = settings_of(arguments.config)
+    labels = list(Corpus(arguments.cuts).labels())
     tasks = [learnable(build_task(setting, labels)) for setting in settings]
-    encoders = list(read_json(folder / "embeddings.json")["encoders"])
+    known = read_json(arguments.embeddings / "embeddings.json")["encoders"]
+    asked = arguments.encoders or [seedless(name) for name in known]
+    encoders = [name for name in known if seedless(name) in asked]
     jobs = list(product(tasks, probes, encoders, range(FOLDS)))
     # The longest first, so that all processes end at about the same time.
     jobs.sort(key=lambda job: (job[1].kind == "neighbors", -len(job[0].cuts)))
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        results = list(pool.map(functools.partial(predicted, folder=folder), jobs))
+    results = all_predictions(jobs, arguments.embeddings, arguments.processes)
     folds: dict[tuple[str, str], list[Predictions]] = {}
     for (task, probe, name, _), result in zip(jobs, results, strict=True):
         folds.setdefault((f"{task.config.name}, {probe.kind}", name), []).append(result)
     scores: dict[str, dict[str, float]] = {}
     for (row, name), parts in folds.items():
-        scores.setdefault(row, {})[name] = score(parts, parts[0].task.metric)
+        whole = joined(parts)
+        write_predictions(predictions_file(arguments.scores.with_suffix(""), whole), whole)
+        scores.setdefault(row, {})[name] = whole.score(whole.task.metric)
     table = {row: summary(by_encoder) for row, by_encoder in scores.items()}
-    write_json(output, {"folds": FOLDS, "scores": table})
+    write_json(arguments.scores, {"folds": FOLDS, "scores": table})
     for row, systems in table.items():
         figures = ", ".join(f"{n} {s['mean']:.3f} ± {s['std']:.3f}" for n, s in systems.items())
         sys.stdout.write(f"{row}: {figures}\n")
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:5]), *map(int, sys.argv[5:]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cuts", type=Path)
+    parser.add_argument("embeddings", type=Path)
+    parser.add_argument("scores", type=Path)
+    parser.add_argument("--config", type=Path, action="append", required=True)
+    parser.add_argument("--encoders", nargs="+", default=(), help="without seeds; all by default")
+    parser.add_argument("--processes", type=int, default=1)
+    main(parser.parse_args())

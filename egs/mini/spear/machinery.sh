@@ -54,6 +54,6 @@ if stage 1 "embeddings -> $output/embeddings"; then
 fi
 
 if stage 2 "scores -> $output/scores.json"; then
-  OMP_NUM_THREADS=1 python ../local/cross_validate.py "$cuts" "$output/embeddings" conf/tasks.yaml "$output/scores.json" \
-    "$processes"
+  OMP_NUM_THREADS=1 python ../local/cross_validate.py "$cuts" "$output/embeddings" "$output/scores.json" \
+    --config conf/tasks.yaml --processes "$processes"
 fi
