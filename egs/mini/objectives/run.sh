@@ -23,14 +23,15 @@ if [[ -z $seeds ]]; then
 fi
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 cuts=$exp_dir/cuts
-train="{split: [train]}"
-
-# An objective is a file, conf/<recipe>/<name>.yaml: nothing else has to be added for a new one.
-if [[ $objectives == all ]]; then
-  files=(conf/*/*.yaml)
-  objectives=${files[*]#conf/}
-  objectives=${objectives//.yaml/}
-fi
+# shellcheck disable=SC2034
+{
+  train="{split: [train]}" stems=$exp_dir/stems codes=$exp_dir/codes/codes
+  teacher=(--teacher log_mel:40) quantizer=(--config ../spear/conf/quantizer.yaml)
+  [[ $effort == smoke ]] && quantizer=(--config ../spear/conf/quantizer_smoke.yaml)
+}
+# shellcheck source-path=SCRIPTDIR source=../../utils/objectives.sh
+. ../../utils/objectives.sh
+[[ $objectives == all ]] && objectives=$(every_way)
 
 if stage 0 "manifests: $corpus_dir -> $cuts"; then
   run python ../local/labels.py "$corpus_dir" "$exp_dir/labels.csv"
@@ -44,39 +45,18 @@ if stage 1 "stems: $corpus_dir, $cuts -> $exp_dir/stems"; then
 fi
 
 if stage 2 "codes: $cuts -> $exp_dir/codes"; then
-  steps=200
-  [[ $effort == smoke ]] && steps=4
-  run $launch recipes.spear.embed_sample --cuts "$cuts" --teacher log_mel:40 --where "$train" --num_frames 20000 \
-    --max_hours 0.1 --max_skipped 0.1 --output "$exp_dir/codes/sample"
-  run $launch recipes.spear.train_quantizer --frames "$exp_dir/codes/sample" --output "$exp_dir/codes/quantizer" \
-    --quantizer "{kind: direct_sum, num_codebooks: 4, phase_steps: [$steps, $steps], batch_size: 256}"
-  run $launch recipes.spear.encode --cuts "$cuts" --teacher log_mel:40 --where "$train" \
-    --quantizer "$exp_dir/codes/quantizer" --field audio --max_skipped 0.1 --output "$exp_dir/codes/codes"
+  encode_into "$exp_dir/codes"
 fi
 
-# What a recipe reads, in the list `inputs`.
-inputs_of() {
-  case $1 in
-    source_association | privileged) inputs=(--cuts "$cuts" --stems "$exp_dir/stems" --where "$train") ;;
-    spear) inputs=(--corpora "[{cuts: $cuts, codes: [$exp_dir/codes/codes], domain: audio, where: $train}]") ;;
-    *) inputs=(--cuts "$cuts" --where "$train") ;;
-  esac
-}
-
-# A run that fails ends the others, which go on from their checkpoints the next time.
-trap 'kill $(jobs -pr) 2> /dev/null || true' EXIT
 if stage 3 "pretraining: $cuts -> $exp_dir/<objective>_<seed>"; then
   for seed in $seeds; do
     for objective in $objectives; do
       recipe=${objective%/*} name=${objective#*/}
-      inputs_of "$recipe"
-      while (($(jobs -pr | wc -l) >= jobs)); do wait -n; done
-      run $launch "recipes.$recipe.pretrain" --config conf/encoder.yaml --config "conf/$effort.yaml" \
-        --config "conf/$recipe.yaml" --config "conf/$objective.yaml" "${inputs[@]}" --loop.seed "$seed" \
-        --output "$exp_dir/${name}_$seed" &
+      train_into "$recipe" "$exp_dir/${name}_$seed" --config conf/encoder.yaml --config "conf/$effort.yaml" \
+        --config "conf/$recipe.yaml" --config "conf/$objective.yaml" --loop.seed "$seed"
     done
   done
-  while [[ -n $(jobs -p) ]]; do wait -n; done
+  end_of_runs
 fi
 
 encoders="small: 'audiossl:small'" trained="" runs=""
