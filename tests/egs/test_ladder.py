@@ -92,8 +92,9 @@ def test_a_rung_differs_from_its_base_in_one_respect(plans, path):
     assert len(respects - FOLLOWS) <= 1
 
 
-def test_rungs_are_scored_by_the_tasks_of_the_corpus_and_one_probe():
-    (line,) = planned("ladder/run.sh", "--stage", "3", "--rungs", "embed/mean")[1:2]
+def test_rungs_are_scored_by_the_tasks_of_the_corpus_and_one_probe(tmp_path):
+    options = ("--stage", "3", "--rungs", "embed/mean", "--exp-dir", str(tmp_path))
+    _, line, _ = planned("ladder/run.sh", *options)
     files = [word for word in line if word.endswith(".yaml")]
     tasks, probes = settings_of([LADDER / name for name in files])
     assert {task.name for task in tasks} >= {"sound-category", "instruments", "speaker"}

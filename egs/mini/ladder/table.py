@@ -177,7 +177,7 @@ def _line(cells: Sequence[str]) -> str:
 
 def main(settings: Path, folder: Path) -> None:
     """Write the table of the rungs that have scores to standard output."""
-    files = sorted(settings.glob("*/*.yaml"), key=lambda path: path.stem != "base")
+    files = sorted(settings.glob("*/*.yaml"), key=lambda path: (path.stem != "base", path.stem))
     families = {family: number for number, family in enumerate(("cola", "embed", "spear"))}
     rungs = [read_rung(path) for path in files]
     rungs.sort(key=lambda rung: families.get(rung.family, len(families)))
