@@ -81,10 +81,16 @@ class AudioSSLModel(PreTrainedModel):
         with torch.device("cpu"):
             network = _from_plain(_Config, dict(config.network), "config.json")
             self.encoder = _Network(network)
+        for module in self.modules():
+            names = module._non_persistent_buffers_set
+            buffers = {name: getattr(module, name) for name in names}
+            module.computed = {n: b.clone() for n, b in buffers.items() if b is not None}
         self.post_init()
 
     def _init_weights(self, module):
-        pass
+        """Put back what was computed: transformers 5 keeps of buffers those that have weights."""
+        for name, value in getattr(module, "computed", {}).items():
+            getattr(module, name).copy_(value)
 
     def forward(self, input_values, attention_mask=None, output_hidden_states=None,
                 return_dict=None, **options):
