@@ -15,6 +15,31 @@ from torch.nn import functional as F
 from audiossl.losses.info_nce import without_excluded
 
 
+def source_association(
+    anchors: Float[Tensor, "batch dim"],
+    positives: Float[Tensor, "batch dim"],
+    weight: Float[Tensor, "dim dim"],
+    active: Bool[Tensor, " batch"],
+) -> Float[Tensor, ""]:
+    """Compute the loss with bilinear similarity a' W p, in one process.
+
+    Args:
+        anchors: Embeddings of mixtures.
+        positives: Embeddings of a stem of each mixture, or of the null input.
+        weight: W.
+        active: Whether each positive's source sounds.
+
+    Example:
+        >>> mixtures, stems = torch.eye(3), 100 * torch.eye(3)
+        >>> active = torch.tensor([True, True, False])  # the third looks for the null target
+        >>> source_association(mixtures, stems, torch.eye(3), active)
+        tensor(0.)
+    """
+    candidates = torch.cat([positives, null_target(positives, active)[None]])
+    scores, targets = association_scores(anchors @ weight @ candidates.T, active)
+    return F.cross_entropy(scores, targets)
+
+
 def null_target(
     positives: Float[Tensor, "batch dim"], active: Bool[Tensor, " batch"]
 ) -> Float[Tensor, " dim"]:

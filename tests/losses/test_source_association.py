@@ -5,18 +5,11 @@ import torch
 from torch.nn import functional as F
 
 from audiossl.losses.info_nce import info_nce
-from audiossl.losses.source_association import association_scores, null_target
+from audiossl.losses.source_association import association_scores, null_target, source_association
 
 WEIGHT = torch.diag(torch.tensor([2.0, 1.0, 3.0]))
 ANCHORS = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.5, 0]])
 POSITIVES = torch.tensor([[0.9, 0.1, 0], [0, 0, -0.5], [0.1, 0, 0.8], [0, 0, -0.7]])
-
-
-def source_association(anchors, positives, weight, active):
-    """The loss with bilinear similarity a' W p, in one process."""
-    candidates = torch.cat([positives, null_target(positives, active)[None]])
-    scores, targets = association_scores(anchors @ weight @ candidates.T, active)
-    return F.cross_entropy(scores, targets)
 
 
 def _flags(*values: int) -> torch.Tensor:
