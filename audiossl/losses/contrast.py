@@ -139,6 +139,8 @@ class _LogNegatives(torch.autograd.Function):
         shares = anchors.new_empty(0)
         chunks = zip(candidates.split(chunk), candidate_groups.split(chunk), strict=True)
         for some, some_groups in chunks:
+            if not len(some):  # nothing sounds: an empty tensor is one chunk
+                break
             shares, log_sums = _softmax(_scores(anchors, some, groups, some_groups, _lowest(some)))
             result = torch.logaddexp(result, log_sums)
         kept = shares if len(candidates) <= chunk else anchors.new_empty(0)
