@@ -23,7 +23,7 @@ Each case runs ours and a peer in one process, on the same inputs, with the same
 give the same is asserted first (of random masks their coverage, of COLA's network its parameters),
 then they take turns. The ratio is the peer's time over ours, the
 median over rounds of neighbors, with its quartiles; above 1 is a win. Milliseconds are {clock} of
-this machine, and say little of another.
+this machine, and say little of another. Rows against one run of ours say how much dearer many are.
 
 | case | ratio | quartiles | ours, ms | rounds | goal |
 |---|--:|--:|--:|--:|--:|

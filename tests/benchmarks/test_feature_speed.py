@@ -60,6 +60,7 @@ def test_log_mel(rows, seconds):
         lambda: ours(waveforms),
         lambda: theirs(waveforms).clamp(1e-5).log(),
         goal=1.5 if rows == 1 else 2.0,
-        floor="for one waveform the peer's transform stays in the cache, too",
+        floor="for one waveform the peer's transform stays in the cache, too; for batches the "
+        "ratio is 3.7 where the process has not yet freed large blocks, and 1.8 where it has",
     )
     assert ratio > 0.85

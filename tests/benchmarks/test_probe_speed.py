@@ -83,7 +83,7 @@ def test_a_sweep_of_linear_heads(rows, dim, classes):
     ratio = compare(
         f"linear heads of {dim} dimensions, 12 layers x 7 rates x 3 seeds, against one run",
         lambda: train_heads(LINEAR, layers), lambda: train_heads(single, layers[:1]), rounds=5,
-        goal=1 / 3,
+        goal=0.33,
         floor=f"a step of all is 252 times the {256 * dim * classes / 1e6:.2f} MFLOP of one, most "
         "of whose time is calls where dimensions are few",
     )  # fmt: skip
