@@ -5,9 +5,7 @@ asserted first. What is gained on a CPU is the windows that need not be computed
 with its clip, where demucs takes another for the remainder); batches are for an accelerator.
 """
 
-import statistics
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -16,9 +14,9 @@ from demucs.apply import BagOfModels, apply_model
 
 from audiossl.separation.demucs import Demucs
 from audiossl.separation.recordings import separate_recordings
+from tests.benchmarks.rounds import compare
 from tests.separation.networks import SOURCES, small_htdemucs
 
-ROUNDS = 5
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -53,17 +51,6 @@ def theirs(demucs: Demucs, mixtures: list[np.ndarray]) -> list[np.ndarray]:
     return stems
 
 
-def in_turns(first: Callable[[], object], second: Callable[[], object]) -> tuple[float, float]:
-    """Median seconds of both, run ABAB."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(ROUNDS):
-        for function, seconds in zip((first, second), times, strict=True):
-            started = time.perf_counter()
-            function()
-            seconds.append(time.perf_counter() - started)
-    return statistics.median(times[0]), statistics.median(times[1])
-
-
 # In windows of 7.8 s, which htdemucs has: clips of 7.8, 10 (egs/mini), 29.1 (MagnaTagATune), 30 s.
 @pytest.mark.parametrize("length", [1.0, 1.28, 3.73, 3.85])
 def test_clips_against_apply_model(demucs, length):
@@ -75,11 +62,9 @@ def test_clips_against_apply_model(demucs, length):
 
     batch_size = 1 if DEVICE == "cpu" else 8
     mixtures = clips(int(length * demucs.window), count=4)
-    ours_s, theirs_s = in_turns(
-        lambda: ours(demucs, mixtures, batch_size), lambda: theirs(demucs, mixtures)
-    )
-    print(
-        f"\n4 clips of {length} windows, batch {batch_size}, {DEVICE}: audiossl {ours_s:.2f} s, "
-        f"apply_model {theirs_s:.2f} s, {theirs_s / ours_s:.2f} times as fast"
-    )
-    assert theirs_s > 0.85 * ours_s
+    ratio = compare(
+        f"separation of 4 clips of {length} windows, {DEVICE}, against demucs' apply_model",
+        lambda: ours(demucs, mixtures, batch_size), lambda: theirs(demucs, mixtures), rounds=5,
+        goal=1.2, floor="the same windows of the same network, but for the last of each clip",
+    )  # fmt: skip
+    assert ratio > 0.85
