@@ -97,7 +97,7 @@ def test_forward_and_backward_with_the_same_outputs(pair):
     )
     ratio = compare(
         "Zipformer base, forward and backward, 2 x 8 s, against PyPI zipformer", own, its,
-        rounds=5, goal=1.3, floor=PRODUCTS,
+        rounds=3, goal=1.3, floor=PRODUCTS,
     )  # fmt: skip
     assert ratio > 0.9
 
@@ -113,7 +113,7 @@ def test_forward_and_backward_where_gradients_are_the_same(pair):
             f"Zipformer base, the same without regularizers, {batch} x {seconds} s",
             step_of(ours, ours_of(ours), inputs, lengths),
             step_of(theirs, theirs_of(theirs), inputs, lengths),
-            rounds=5, goal=1.3, floor=PRODUCTS,
+            rounds=3, goal=1.3, floor=PRODUCTS,
         )  # fmt: skip
         assert ratio > 0.9
 
@@ -137,7 +137,7 @@ def test_training_steps():
 
     ratio = compare(
         "Zipformer base, 8 training steps of 1 x 4 s, against PyPI zipformer", own, its,
-        rounds=5, goal=1.3, floor=PRODUCTS,
+        rounds=3, goal=1.3, floor=PRODUCTS,
     )  # fmt: skip
     assert ratio > 0.9
 
@@ -189,7 +189,7 @@ def test_30_seconds_are_encoded_at_least_as_fast_as_by_a_plain_transformer_of_94
             "Zipformer base, 30 s of frames at 50 Hz, against torch's Transformer encoder of 85 M",
             lambda: network.encode_features(inputs, lengths),
             lambda: plain(frames),
-            rounds=5,
+            rounds=3,
         )
     assert ratio >= 1.0
 
@@ -213,6 +213,6 @@ def against_wav2vec_2_base(seconds):
             f"Zipformer base, {seconds} s of waveform to frames, against transformers' Wav2Vec2",
             lambda: network(batch, lengths),
             lambda: peer(batch),
-            rounds=5,
+            rounds=3,
             goal=2.5,
         )
