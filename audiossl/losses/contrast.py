@@ -36,7 +36,8 @@ def log_negatives(
 ) -> Float[Tensor, " batch"]:
     """Compute log sum exp of the dot products with candidates of other groups.
 
-    Temperature, a bilinear form or normalization are the caller's: scale or map the anchors.
+    Temperature, a bilinear form or normalization are the caller's: scale or map the anchors. It is
+    computed in float32 at least, whatever autocast says.
 
     Args:
         anchors: This rank's anchors.
@@ -55,7 +56,13 @@ def log_negatives(
         >>> log_negatives(vectors, vectors, pairs, pairs).exp()
         tensor([2., 2., 2.])
     """
-    result: Tensor = _LogNegatives.apply(anchors, candidates, groups, candidate_groups, chunk)
+    number = torch.promote_types(
+        torch.promote_types(anchors.dtype, candidates.dtype), torch.float32
+    )
+    with torch.autocast(anchors.device.type, enabled=False):
+        result: Tensor = _LogNegatives.apply(
+            anchors.to(number), candidates.to(number), groups, candidate_groups, chunk
+        )
     return result
 
 

@@ -51,6 +51,21 @@ def test_nt_xent_is_the_formula():
     torch.testing.assert_close(value, nt_xent_by_loops(first, second, 0.3))
 
 
+@pytest.mark.parametrize("chunk", [3, 1024])
+@pytest.mark.parametrize("number", [torch.float32, torch.bfloat16])
+def test_autocast_and_short_numbers_change_no_sum(chunk, number):
+    vectors = [unit(6, 5).to(number).requires_grad_() for _ in range(2)]
+    pairs, values = torch.arange(6), []
+    for enabled in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            values.append(log_negatives(*vectors, pairs, pairs, chunk=chunk))
+    assert values[0].dtype == torch.float32
+    plain, cast = (torch.autograd.grad(value.sum(), vectors) for value in values)
+    torch.testing.assert_close((values[1], *cast), (values[0], *plain), rtol=0, atol=0)
+    doubled = log_negatives(*(v.detach().double() for v in vectors), pairs, pairs)
+    torch.testing.assert_close(values[0].double(), doubled, rtol=1e-6, atol=1e-6)
+
+
 def test_decoupled_is_nt_xent_without_the_positive():
     first, second = unit(6, 5), unit(6, 5)
     value = decoupled(*both_views(first, second, 0.1))
