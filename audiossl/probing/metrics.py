@@ -107,17 +107,23 @@ def mean_d_prime(targets: Targets, scores: Scores, weights: Weights) -> Values:
 def neg_eer(targets: Targets, scores: Scores, weights: Weights) -> Values:
     """Equal error rate of accepting the second class by its score, negated.
 
-    Of the thresholds, the one at which misses and false alarms are nearest; their mean.
+    Misses and false alarms are equal on the line between the two thresholds that enclose it; NaN
+    where one of the classes has no item.
     """
-    misses, alarms = trial_errors(targets, scores, weights)
-    best = np.abs(misses - alarms).argmin(axis=1)[:, None]
-    rates = np.take_along_axis((misses + alarms) / 2, best, axis=1)[:, 0]
-    return -rates
+    misses, alarms = _errors(targets, scores, weights)
+    defined = np.isfinite(misses[:, -1] + alarms[:, -1])
+    after = np.argmax(alarms >= misses, axis=1)
+    rows, before = np.arange(len(after)), np.maximum(after - 1, 0)
+    gap = misses[rows, before] - alarms[rows, before]
+    grown = gap + alarms[rows, after] - misses[rows, after]
+    step = np.divide(gap, grown, out=np.zeros_like(gap), where=grown > 0)
+    rise = alarms[rows, after] - alarms[rows, before]
+    return np.where(defined, -(alarms[rows, before] + step * rise), np.nan)
 
 
 def neg_min_dcf(targets: Targets, scores: Scores, weights: Weights) -> Values:
     """Least detection cost of NIST, of a target prior of 0.01 and equal costs, negated."""
-    misses, alarms = trial_errors(targets, scores, weights)
+    misses, alarms = _errors(targets, scores, weights)
     return -(misses + (1 - _PRIOR) / _PRIOR * alarms).min(axis=1)
 
 
@@ -344,7 +350,7 @@ def _of_classes(
     return np.stack(columns, axis=1)
 
 
-def trial_errors(
+def _errors(
     targets: Targets, scores: Scores, weights: Weights
 ) -> tuple[Float[np.ndarray, "replicates steps"], Float[np.ndarray, "replicates steps"]]:
     """Give the shares of misses and false alarms at every threshold, none accepted first."""

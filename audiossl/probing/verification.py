@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from audiossl.atomic_files import reading
 from audiossl.errors import UserError
 from audiossl.probing.bootstrap import BootstrapConfig, group_weights
-from audiossl.probing.metrics import Values, Weights, neg_min_dcf, trial_errors
+from audiossl.probing.metrics import Values, Weights, neg_eer, neg_min_dcf
 
 _HELD = 2**23
 """Weights that are held at once."""
@@ -121,15 +121,7 @@ def equal_error_rates(
     same: Bool[np.ndarray, " trials"], scores: Float[np.ndarray, " trials"], weights: Weights
 ) -> Values:
     """Compute the equal error rate of every replicate, in which trials count by their weights."""
-    rejected, accepted = trial_errors(*_columns(same, scores), weights)
-    defined = np.isfinite(rejected[:, -1] + accepted[:, -1])
-    after = np.argmax(accepted >= rejected, axis=1)
-    rows, before = np.arange(len(after)), np.maximum(after - 1, 0)
-    gap = rejected[rows, before] - accepted[rows, before]
-    grown = gap + accepted[rows, after] - rejected[rows, after]
-    step = np.divide(gap, grown, out=np.zeros_like(gap), where=grown > 0)
-    rise = accepted[rows, after] - accepted[rows, before]
-    return np.where(defined, accepted[rows, before] + step * rise, np.nan)
+    return -neg_eer(*_columns(same, scores), weights) + 0.0
 
 
 def minimum_costs(
