@@ -1,6 +1,6 @@
 """Speaker vectors on a frozen encoder: a sum of layers, an x-vector network, softmax with a margin.
 
-Trained to tell speakers apart, it gives vectors by whose cosine unknown speakers are told apart.
+The network is trained to classify speakers; the cosine of two of its vectors verifies others.
 
 Source: speaker verification of SUPERB (Yang et al., 2021; s3prl, sv_voxceleb1): the class is scored
 behind one more layer, and the vectors are those before it.

@@ -17,12 +17,13 @@ from scipy.special import ndtri
 
 from audiossl.errors import UserError, did_you_mean
 from audiossl.probing.credits import Credit, near_keys, same_pitch_class
+from audiossl.probing.equal_rates import equal_rates
 from audiossl.python_objects import PREFIX, python_object
 
 TaskKind = Literal["single", "multi", "number", "events"]
 """Each item has exactly one class, any number of them, a number, or timed events."""
 Targets = Shaped[np.ndarray, "items classes"]
-"""Which classes each item has: one of them, or any number; its number; or counts of its events."""
+"""Classes of each item, one or any number of them; its number; or counts of its events."""
 Scores = Float[np.ndarray, "items classes"]
 """What a probe gives each class; only their order matters."""
 Weights = Float[np.ndarray, "replicates items"]
@@ -105,20 +106,8 @@ def mean_d_prime(targets: Targets, scores: Scores, weights: Weights) -> Values:
 
 
 def neg_eer(targets: Targets, scores: Scores, weights: Weights) -> Values:
-    """Equal error rate of accepting the second class by its score, negated.
-
-    Misses and false alarms are equal on the line between the two thresholds that enclose it; NaN
-    where one of the classes has no item.
-    """
-    misses, alarms = _errors(targets, scores, weights)
-    defined = np.isfinite(misses[:, -1] + alarms[:, -1])
-    after = np.argmax(alarms >= misses, axis=1)
-    rows, before = np.arange(len(after)), np.maximum(after - 1, 0)
-    gap = misses[rows, before] - alarms[rows, before]
-    grown = gap + alarms[rows, after] - misses[rows, after]
-    step = np.divide(gap, grown, out=np.zeros_like(gap), where=grown > 0)
-    rise = alarms[rows, after] - alarms[rows, before]
-    return np.where(defined, -(alarms[rows, before] + step * rise), np.nan)
+    """Equal error rate of accepting the second class by its score, negated."""
+    return -equal_rates(*_errors(targets, scores, weights))
 
 
 def neg_min_dcf(targets: Targets, scores: Scores, weights: Weights) -> Values:

@@ -1,7 +1,8 @@
-"""Frames of encoders for tables of frame probes: which rows there are, and their caches."""
+"""Frames of encoders for tables of frame probes: settings, which rows there are, their caches."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,30 @@ from audiossl import distributed
 from audiossl.data.corpus import Corpus
 from audiossl.data.layout import SAMPLE_RATE
 from audiossl.methods.supervised import facts_of
+from audiossl.probing.bootstrap import BootstrapConfig
 from audiossl.probing.layer_cache import CachedLayers, size_of, write_layers
-from recipes.probe.encoders import Row, with_baselines
+from recipes.probe.encoders import Row, folders_of, with_baselines
 from recipes.stage import Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameProbeConfig:
+    """Settings that all stages of frame probes have."""
+
+    cuts: Path
+    """Output of a `prepare` stage."""
+    encoders: dict[str, str]
+    """Encoders by their name in tables: a folder of ours, or kind:path as `load_encoder` takes."""
+    output: Path
+    """Folder of frames, what is trained on them, scores and the report."""
+    baselines: bool = True
+    """Whether tables have rows of log-mel filter banks and of encoders that were never trained."""
+    bootstrap: BootstrapConfig = BootstrapConfig()
+    """Bootstrap of the intervals."""
+
+    def extra_inputs(self) -> dict[str, Path]:
+        """Name inputs that are part of other settings."""
+        return folders_of(self.encoders)
 
 
 def frame_rows(encoders: Mapping[str, str], baselines: bool) -> list[Row]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,32 @@ from torch import nn
 
 from audiossl import distributed
 from audiossl.atomic_files import read_json, write_json
+from audiossl.configs import Count, Nonnegative, Positive, Whole
 from audiossl.nn.weights import load_exactly, read_weights, write_weights
 from audiossl.probing.bootstrap import BootstrapConfig, percentiles
 from audiossl.training.loop import LoopConfig, Place, train
 from recipes.pretraining import TrainingResources
+from recipes.probe.frames import FrameProbeConfig
 from recipes.stage import Stage
 
 HEAD = "head.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadsConfig(FrameProbeConfig):
+    """Settings of stages that train heads on frames."""
+
+    rates: tuple[Positive, ...] = ()
+    """Learning rates to choose from; that of the loop's optimizer if empty."""
+    seeds: tuple[Whole, ...] = (0,)
+    """Random seeds of heads and batches; scores are means over them."""
+    steps: Count | None = None
+    """Number of training steps of every head, in place of the loop's: for a try."""
+    most_cached: Nonnegative = 20.0
+    """Most GiB of frames on disk, of each encoder, in float16. Frames that are more are streamed:
+    the encoder runs in every step, in float32."""
+    resources: TrainingResources = field(default_factory=TrainingResources)
+    """Device and worker processes."""
 
 
 @dataclass(frozen=True)

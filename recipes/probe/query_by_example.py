@@ -18,13 +18,13 @@ from audiossl.configs import Positive, Whole
 from audiossl.data.corpus import Corpus
 from audiossl.errors import UserError, did_you_mean
 from audiossl.pretrained.load import load_encoder
-from audiossl.probing.bootstrap import BootstrapConfig, group_weights, percentiles
+from audiossl.probing.bootstrap import group_weights, percentiles
 from audiossl.probing.layer_cache import CachedLayers
 from audiossl.probing.query_by_example import DECISION, search, targets_of
 from audiossl.probing.term_weighted_value import Trials, maximum_values, value_at
 from audiossl.reports.sequences import sequence_markdown, sequence_page
-from recipes.probe.encoders import Row, folders_of
-from recipes.probe.frames import cached_layers, frame_rows
+from recipes.probe.encoders import Row
+from recipes.probe.frames import FrameProbeConfig, cached_layers, frame_rows
 from recipes.probe.head_runs import differences_of
 from recipes.stage import Resources, Stage, main
 
@@ -49,15 +49,9 @@ class UnsearchedConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(FrameProbeConfig):
     """Find spoken queries in documents by the frames of encoders."""
 
-    cuts: Path
-    """Output of a `prepare` stage: documents and queries."""
-    encoders: dict[str, str]
-    """Encoders by their name in tables: a folder of ours, or kind:path as `load_encoder` takes."""
-    output: Path
-    """Folder of frames, scores and the report."""
     documents: dict[str, list[str]] = field(default_factory=lambda: {"split": ["document"]})
     """Labels and their values of the documents."""
     valid: dict[str, list[str]] = field(default_factory=lambda: {"split": ["valid"]})
@@ -74,18 +68,10 @@ class Config:
     """Rest of a benchmark, of which a part is searched; counted in a second figure."""
     layers: tuple[Whole, ...] = ()
     """Numbers of the layers to choose from, the first being 0; all if empty."""
-    baselines: bool = True
-    """Whether tables have rows of log-mel filter banks and of encoders that were never trained."""
     most_cached: Positive = 100.0
     """Most GiB of frames on disk, of each encoder, in float16."""
-    bootstrap: BootstrapConfig = BootstrapConfig()
-    """Bootstrap of the intervals."""
     resources: Resources = field(default_factory=Resources)
     """Device."""
-
-    def extra_inputs(self) -> dict[str, Path]:
-        """Name inputs that are part of other settings."""
-        return folders_of(self.encoders)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ rate, and for events and turns the threshold and the median filter, are chosen o
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,11 @@ from torch import nn
 
 from audiossl import distributed
 from audiossl.atomic_files import check_name, read_json, write_json, write_text
-from audiossl.configs import Count, Nonnegative, Positive, Whole
 from audiossl.data.labeled_cuts import LabelSource
 from audiossl.errors import UserError
 from audiossl.methods.supervised import FrozenConfig, Supervised, facts_of
 from audiossl.pretrained.load import load_encoder
-from audiossl.probing.bootstrap import BootstrapConfig, percentiles, ratio_replicates
+from audiossl.probing.bootstrap import percentiles, ratio_replicates
 from audiossl.probing.layer_cache import CachedLayers, LayerSource
 from audiossl.probing.sequence_tasks import (
     ERRORS,
@@ -31,46 +30,19 @@ from audiossl.probing.sequence_tasks import (
     sums_of,
 )
 from audiossl.reports.sequences import sequence_markdown, sequence_page
-from recipes.pretraining import TrainingResources
-from recipes.probe.encoders import folders_of
 from recipes.probe.frames import cached_layers, frame_rows
-from recipes.probe.head_runs import HeadRuns, differences_of
+from recipes.probe.head_runs import HeadRuns, HeadsConfig, differences_of
 from recipes.probe.sequence_task import SequenceTaskConfig, groups_of, splits_of
 from recipes.stage import Stage, main
 from recipes.supervised import Splits, answers_of, write_answers
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(HeadsConfig):
     """Train heads on frozen encoders and score them."""
 
-    cuts: Path
-    """Output of a `prepare` stage."""
-    encoders: dict[str, str]
-    """Encoders by their name in tables: a folder of ours, or kind:path as `load_encoder` takes."""
-    output: Path
-    """Folder of heads, predictions, scores and the report."""
     tasks: tuple[SequenceTaskConfig, ...]
     """Tasks, each with its head."""
-    baselines: bool = True
-    """Whether tables have rows of log-mel filter banks and of encoders that were never trained."""
-    rates: tuple[Positive, ...] = ()
-    """Learning rates to choose from; those of the tasks' `loop.optimizer` if empty."""
-    seeds: tuple[Whole, ...] = (0,)
-    """Random seeds of heads and batches; scores are means over them."""
-    steps: Count | None = None
-    """Number of training steps of every head, in place of the tasks' own: for a try."""
-    most_cached: Nonnegative = 20.0
-    """Most GiB of frames on disk, of each encoder, in float16. Frames that are more are streamed:
-    the encoder runs in every step, in float32."""
-    bootstrap: BootstrapConfig = BootstrapConfig()
-    """Bootstrap of the intervals."""
-    resources: TrainingResources = field(default_factory=TrainingResources)
-    """Device and worker processes."""
-
-    def extra_inputs(self) -> dict[str, Path]:
-        """Name inputs that are part of other settings."""
-        return folders_of(self.encoders)
 
 
 @dataclass(frozen=True)

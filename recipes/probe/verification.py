@@ -17,14 +17,14 @@ from torch import nn
 from audiossl import distributed
 from audiossl.atomic_files import check_name, read_json, write_json, write_text
 from audiossl.batches import to_device
-from audiossl.configs import Count, Nonnegative, Positive, Whole
+from audiossl.configs import Count
 from audiossl.data.labeled_cuts import LabeledConfig, LabeledCuts, LabelSource
 from audiossl.data.plan import PlanConfig
 from audiossl.errors import UserError
 from audiossl.methods.speaker_vectors import SpeakerConfig, SpeakerVectors
 from audiossl.methods.supervised import facts_of
 from audiossl.pretrained.load import load_encoder
-from audiossl.probing.bootstrap import BootstrapConfig, percentiles, run_weights
+from audiossl.probing.bootstrap import percentiles, run_weights
 from audiossl.probing.layer_cache import CachedLayers, LayerSource
 from audiossl.probing.verification import (
     Trials,
@@ -36,10 +36,8 @@ from audiossl.probing.verification import (
 )
 from audiossl.reports.sequences import sequence_markdown, sequence_page
 from audiossl.training.loop import LoopConfig
-from recipes.pretraining import TrainingResources
-from recipes.probe.encoders import folders_of
 from recipes.probe.frames import cached_layers, frame_rows
-from recipes.probe.head_runs import HeadRuns, differences_of
+from recipes.probe.head_runs import HeadRuns, HeadsConfig, differences_of
 from recipes.stage import Stage, main
 from recipes.supervised import SECONDS_AT_ONCE
 
@@ -54,15 +52,9 @@ _ANY = 1e9
 
 
 @dataclass(frozen=True, kw_only=True)
-class Config:
+class Config(HeadsConfig):
     """Train speaker vectors on frozen encoders and verify speakers by them."""
 
-    cuts: Path
-    """Output of a `prepare` stage."""
-    encoders: dict[str, str]
-    """Encoders by their name in tables: a folder of ours, or kind:path as `load_encoder` takes."""
-    output: Path
-    """Folder of networks, scores and the report."""
     train: LabeledConfig
     """Cuts to train on, and the label that names speakers."""
     valid: dict[str, list[str]] = field(default_factory=lambda: {"split": ["valid"]})
@@ -82,30 +74,11 @@ class Config:
     """Composition of batches."""
     loop: LoopConfig
     """Training loop: steps, optimizer, precision and records."""
-    baselines: bool = True
-    """Whether tables have rows of log-mel filter banks and of encoders that were never trained."""
-    rates: tuple[Positive, ...] = ()
-    """Learning rates to choose from; that of `loop.optimizer` if empty."""
-    seeds: tuple[Whole, ...] = (0,)
-    """Random seeds of networks and batches; scores are means over them."""
-    steps: Count | None = None
-    """Number of training steps of every network, in place of `loop.steps`: for a try."""
-    most_cached: Nonnegative = 20.0
-    """Most GiB of frames on disk, of each encoder, in float16. Frames that are more are streamed:
-    the encoder runs in every step, in float32."""
-    bootstrap: BootstrapConfig = BootstrapConfig()
-    """Bootstrap of the intervals."""
-    resources: TrainingResources = field(default_factory=TrainingResources)
-    """Device and worker processes."""
-
-    def extra_inputs(self) -> dict[str, Path]:
-        """Name inputs that are part of other settings."""
-        return folders_of(self.encoders)
 
 
 @dataclass(frozen=True)
 class _Tested:
-    """Cuts of speakers that are told apart, and the trials of them."""
+    """Cuts of speakers to verify, and their trials."""
 
     source: LabelSource
     trials: Trials

@@ -12,8 +12,7 @@ DIM, TEMPERATURE = 128, 0.1
 
 
 def lightly():
-    loss = pytest.importorskip("lightly.loss").NTXentLoss(TEMPERATURE)
-    return lambda anchors, positives: loss(anchors, positives)
+    return pytest.importorskip("lightly.loss").NTXentLoss(TEMPERATURE)
 
 
 def pytorch_metric_learning():
