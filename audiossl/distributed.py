@@ -8,8 +8,10 @@ came from. One process and several then have the same loss and the same gradient
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -306,21 +308,32 @@ def copy_whole(sharded: nn.Module, module: nn.Module) -> None:
         mine[name].copy_(value.full_tensor() if is_sharded(value) else value)
 
 
-def write_shards(folder: Path, tensors: dict[str, Tensor]) -> None:
-    """Write tensors, of which every rank writes what only it holds.
+def begin_shards(folder: Path, tensors: dict[str, Tensor]) -> Callable[[], None]:
+    """Copy tensors, and begin to write them: every rank writes what only it holds.
 
-    Raises:
-        UserError: A rank could not write its part.
+    Returns:
+        What waits for them, in any thread: it returns once all ranks have written, and raises
+        UserError if one could not.
     """
     from torch.distributed.checkpoint.api import CheckpointException
     from torch.distributed.checkpoint.filesystem import FileSystemWriter
-    from torch.distributed.checkpoint.state_dict_saver import save
+    from torch.distributed.checkpoint.state_dict_saver import async_save
 
-    try:
-        with _quiet():
-            save(tensors, storage_writer=FileSystemWriter(folder), no_dist=world_size() == 1)
-    except CheckpointException as error:
-        raise UserError(f"{folder}: cannot be written ({_first_reason(error)})") from error
+    single = world_size() == 1
+    _ignore_lone_process()
+    writing = async_save(
+        tensors, storage_writer=FileSystemWriter(folder), no_dist=single,
+        process_group=None if single else _beside(dist.group.WORLD),
+    )  # fmt: skip
+    assert isinstance(writing, Future)
+
+    def written() -> None:
+        try:
+            writing.result()
+        except CheckpointException as error:
+            raise UserError(f"{folder}: cannot be written ({_first_reason(error)})") from error
+
+    return written
 
 
 def read_shards(folder: Path, tensors: dict[str, Tensor]) -> None:
@@ -334,22 +347,26 @@ def read_shards(folder: Path, tensors: dict[str, Tensor]) -> None:
     from torch.distributed.checkpoint.state_dict_loader import load
 
     try:
-        with _quiet():
-            load(tensors, storage_reader=FileSystemReader(folder), no_dist=world_size() == 1)
+        _ignore_lone_process()
+        load(tensors, storage_reader=FileSystemReader(folder), no_dist=world_size() == 1)
     except CheckpointException as error:
         raise UserError(f"{folder}: damaged ({_first_reason(error)})") from error
+
+
+@cache
+def _beside(_: dist.ProcessGroup | None) -> dist.ProcessGroup | None:
+    """Return a second group of all ranks, for threads that agree while steps are computed."""
+    return dist.new_group(backend="gloo")
 
 
 def _shards(module: nn.Module) -> bool:
     return hasattr(module, "set_requires_gradient_sync")
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
+def _ignore_lone_process() -> None:
     """Keep torch from warning, at every checkpoint, that one process is one process."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)
-        yield
+    # For good, and not for a block: filters are of all threads, and shards are written in one.
+    warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)
 
 
 def _first_reason(error: Any) -> str:

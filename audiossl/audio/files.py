@@ -66,9 +66,26 @@ def audio_info(path: Path | str) -> AudioInfo:
         Skip: The file is missing, unreadable, empty, not audio, truncated, or makes no sense.
     """
     with _opened(Path(path)) as file:
-        return AudioInfo(
-            file.num_samples, file.samplerate, file.channels, file.format, file.subtype
-        )
+        return _info(file)
+
+
+def read_if_short(
+    path: Path | str, *, sample_rate: int, longest: float
+) -> tuple[AudioInfo, Float[np.ndarray, " samples"] | None]:
+    """Say what a file holds and, if it lasts at most `longest` seconds, read it as mono.
+
+    One opening and one look at the header for what `audio_info` and `read_waveform` do in two.
+
+    Raises:
+        Skip: As these two do.
+    """
+    path = Path(path)
+    with _opened(path) as file:
+        info = _info(file)
+        if info.num_samples > longest * info.sample_rate:
+            return info, None
+        span = _Span(0.0, None, sample_rate, allow_truncated=False)
+        return info, _decoded(path, file, span, mono=True)[0][0]
 
 
 def read_waveform(
@@ -153,28 +170,38 @@ class _Span:
             )
 
 
+def _info(file: _Stream) -> AudioInfo:
+    return AudioInfo(file.num_samples, file.samplerate, file.channels, file.format, file.subtype)
+
+
 def _read(
     path: Path, span: _Span, *, mono: bool
 ) -> tuple[Float[np.ndarray, "channels samples"], int]:
     with _opened(path, span.allow_truncated) as file:
-        if span.duration is None:
-            check_alone(path, file.format)
-        from_rate, to_rate = file.samplerate, span.sample_rate or file.samplerate
-        first, last = _bounds(path, file, span, to_rate)
-        # The piece is cut out of a stretch that begins where the samples of both rates coincide,
-        # and that has room on both sides for the resampling filter.
-        divisor = math.gcd(from_rate, to_rate)
-        step, context = from_rate // divisor, math.ceil(_CONTEXT * from_rate)
-        block = max(0, (first * from_rate // to_rate - context) // step)
-        stop = min(file.num_samples, math.ceil(last * from_rate / to_rate) + context)
-        blocks = _blocks(path, file, (block * step, stop), span.allow_truncated, mono=mono)
-        num_channels = 1 if mono else file.channels
-        num_samples = num_resampled(stop - block * step, from_rate, to_rate)
-        samples: np.ndarray = np.empty((num_channels, num_samples), np.float32)
-        filled = 0
-        for piece in resample_blocks(blocks, from_rate, to_rate):
-            samples[:, filled : filled + len(piece)] = piece.T
-            filled += len(piece)
+        return _decoded(path, file, span, mono=mono)
+
+
+def _decoded(
+    path: Path, file: _Stream, span: _Span, *, mono: bool
+) -> tuple[Float[np.ndarray, "channels samples"], int]:
+    if span.duration is None:
+        check_alone(path, file.format)
+    from_rate, to_rate = file.samplerate, span.sample_rate or file.samplerate
+    first, last = _bounds(path, file, span, to_rate)
+    # The piece is cut out of a stretch that begins where the samples of both rates coincide,
+    # and that has room on both sides for the resampling filter.
+    divisor = math.gcd(from_rate, to_rate)
+    step, context = from_rate // divisor, math.ceil(_CONTEXT * from_rate)
+    block = max(0, (first * from_rate // to_rate - context) // step)
+    stop = min(file.num_samples, math.ceil(last * from_rate / to_rate) + context)
+    blocks = _blocks(path, file, (block * step, stop), span.allow_truncated, mono=mono)
+    num_channels = 1 if mono else file.channels
+    num_samples = num_resampled(stop - block * step, from_rate, to_rate)
+    samples: np.ndarray = np.empty((num_channels, num_samples), np.float32)
+    filled = 0
+    for piece in resample_blocks(blocks, from_rate, to_rate):
+        samples[:, filled : filled + len(piece)] = piece.T
+        filled += len(piece)
     offset = block * (to_rate // divisor)
     samples = samples[:, first - offset : min(last - offset, filled)]
     if not samples.shape[1]:

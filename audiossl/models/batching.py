@@ -7,14 +7,15 @@ hold little of it. As padding never changes a valid frame, neither does this.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from audiossl.models.encoder import Encoder
+from audiossl.nn.constant_weights import constant_weights
 from audiossl.nn.frames import Frames
 from audiossl.nn.padding import padded
 from audiossl.preemption import safe_point
@@ -68,14 +69,16 @@ def encode_all(
     for group in read_ahead(_groups(waveforms, batching, encoder.sample_rate)):
         results: list[dict[str, Tensor]] = [{} for _ in group]
         lengths = np.array([len(waveform) for waveform in group])
-        for rows in batches_of(lengths, chosen, encoder.sample_rate):
-            safe_point()
-            batch, sizes = padded([group[row] for row in rows])
-            frames = _encoded(encode, batch.to(device), sizes.to(device), batching.precision)
-            for name, values in keep(frames).items():
-                for row, value in zip(rows, values, strict=True):
-                    # A view would keep the whole batch in memory as long as one of its rows.
-                    results[row][name] = value.cpu().clone()
+        # Not beyond the group: who takes what is yielded may do with the weights what they like.
+        with constant_weights(cast(nn.Module, encoder)):
+            for rows in batches_of(lengths, chosen, encoder.sample_rate):
+                safe_point()
+                batch, sizes = padded([group[row] for row in rows])
+                frames = _encoded(encode, batch.to(device), sizes.to(device), batching.precision)
+                for name, values in keep(frames).items():
+                    for row, value in zip(rows, values, strict=True):
+                        # A view would keep the whole batch as long as one of its rows.
+                        results[row][name] = value.cpu().clone()
         yield from results
 
 

@@ -192,8 +192,10 @@ class _ConvNorm(nn.Sequential):
     """Convolution without bias, batch norm and, if asked for, swish.
 
     In evaluation batch norm is a scale and a shift of each channel: both go into the convolution,
-    and a pass over the image is saved.
+    and a pass over the image is saved. `constant_weights` keeps the filters that hold them.
     """
+
+    kept: tuple[Tensor, Tensor] | None = None
 
     def __init__(
         self,
@@ -215,6 +217,7 @@ class _ConvNorm(nn.Sequential):
         if activation:
             parts.append(nn.SiLU(inplace=True))
         super().__init__(*parts)
+        self.place = 0 if stride == 1 else 1
 
     def forward(
         self, image: Float[Tensor, "batch channels time bands"]
@@ -222,14 +225,35 @@ class _ConvNorm(nn.Sequential):
         """Convolve, normalize, activate."""
         if self.training:
             return super().forward(image)
+        filters, shifts = self.kept or self._folded()
         for part in self:
             if isinstance(part, nn.Conv2d):
-                convolution = part
-            elif isinstance(part, BatchNorm2d):
-                image = _folded(image, convolution, part)
-            else:
+                image = F.conv2d(
+                    image, filters, shifts, part.stride, part.padding, groups=part.groups
+                )
+            elif not isinstance(part, BatchNorm2d):
                 image = part(image)
         return image
+
+    def fold(self) -> None:
+        """Keep the filters of evaluation."""
+        with torch.no_grad():
+            self.kept = self._folded()
+
+    def unfold(self) -> None:
+        """Compute them anew each time."""
+        self.kept = None
+
+    def _folded(self) -> tuple[Tensor, Tensor]:
+        """Put the scales of the running averages into the filters; return these, and the shifts."""
+        convolution, norm = self[self.place], self[self.place + 1]
+        assert isinstance(convolution, nn.Conv2d)
+        assert isinstance(norm, BatchNorm2d)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+        filters = convolution.weight * scale[:, None, None, None]
+        return filters, norm.bias - norm.running_mean * scale
 
 
 class _Block(nn.Module):
@@ -295,21 +319,6 @@ class _SqueezeExcite(nn.Module):
             mean = masked.sum(dim=(2, 3), keepdim=True) / count
         gate = self.excite(F.silu(self.squeeze(mean)))
         return image * gate.sigmoid()
-
-
-def _folded(image: Tensor, convolution: nn.Conv2d, norm: BatchNorm2d) -> Tensor:
-    """Convolve with filters that hold the scale of the running averages, and with their shift."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
-    return F.conv2d(
-        image,
-        convolution.weight * scale[:, None, None, None],
-        norm.bias - norm.running_mean * scale,
-        convolution.stride,
-        convolution.padding,
-        groups=convolution.groups,
-    )
 
 
 def _without_padding(

@@ -24,7 +24,8 @@ def padded(
     sequences = list(rows)
     lengths = [len(sequence) for sequence in sequences]
     first = sequences[0]
-    whole = np.zeros((len(sequences), max(size, *lengths), *first.shape[1:]), first.dtype)
+    whole = np.empty((len(sequences), max(size, *lengths), *first.shape[1:]), first.dtype)
     for row, sequence in zip(whole, sequences, strict=True):
         row[: len(sequence)] = sequence
+        row[len(sequence) :] = 0
     return torch.from_numpy(whole), torch.tensor(lengths)

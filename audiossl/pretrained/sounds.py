@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from audiossl.audio.files import audio_info, read_waveform
+from audiossl.audio.files import read_if_short, read_waveform
 from audiossl.audio.listing import list_files
 from audiossl.audio.resampling import num_resampled, resample_waveform
 from audiossl.errors import Skip, UserError
@@ -24,15 +24,15 @@ class FileClip:
     """An audio file, of which one stretch is in memory at a time."""
 
     def __init__(self, path: Path, sample_rate: int) -> None:
-        """Read the header.
+        """Read the header, and a short file as a whole.
 
         Raises:
             Skip: The file cannot be read.
         """
-        info = audio_info(path)
+        info, whole = read_if_short(path, sample_rate=sample_rate, longest=_READ_AT_ONCE)
         self.path, self.sample_rate = path, sample_rate
         self.num_samples = num_resampled(info.num_samples, info.sample_rate, sample_rate)
-        self.first, self.stretch = 0, np.zeros(0, np.float32)
+        self.first, self.stretch = 0, np.zeros(0, np.float32) if whole is None else whole
 
     def read(self, start: int, stop: int) -> Float[np.ndarray, " samples"]:
         """Read samples `start` to `stop`, at the sample rate that was asked for.

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
 from audiossl.configs import Positive, Share
 from audiossl.errors import UserError
@@ -64,7 +65,7 @@ class Demucs:
     ) -> None:
         if not 0 <= overlap < 1:
             raise UserError(f"demucs: overlap={overlap}: expected at least 0 and below 1")
-        self.bag = bag.to(device)
+        self.bag = bag.to(device).eval()
         self.overlap = overlap
         self.precision = precision
         self.device = torch.device(device)
@@ -98,10 +99,28 @@ class Demucs:
                 "use audiossl.separation.recordings.separate_recordings"
             )
         with torch.inference_mode(), self._autocast():
-            # shifts=0: nothing random; split=False: the windows are cut already.
-            stems = demucs("apply").apply_model(self.bag, mixtures, shifts=0, split=False)
+            stems = self._estimated(mixtures)
         mono = stems.float().mean(dim=2)
         return {name: mono[:, index] for index, name in enumerate(self.names)}
+
+    def _estimated(
+        self, mixtures: Float[Tensor, "batch channels samples"]
+    ) -> Float[Tensor, "batch sources channels samples"]:
+        """Do what `demucs.apply.apply_model` does with shifts=0 and split=False.
+
+        That one moves every network to its device and back for each batch, which takes a tenth of
+        the time of a small one.
+        """
+        estimates = totals = torch.zeros((), device=mixtures.device)
+        length = mixtures.shape[-1]
+        for network, weights in zip(self.bag.models, self.bag.weights, strict=True):
+            valid = network.valid_length(length) if hasattr(network, "valid_length") else length
+            before = (valid - length) // 2
+            found = network(F.pad(mixtures, (before, valid - length - before)))
+            scales = torch.tensor(weights, device=mixtures.device)
+            estimates = estimates + found[..., before : before + length] * scales[:, None, None]
+            totals = totals + scales
+        return estimates / totals[:, None, None]
 
     def _autocast(self) -> AbstractContextManager[None]:
         enabled = self.precision == "bfloat16"

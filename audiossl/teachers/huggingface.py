@@ -30,6 +30,7 @@ from transformers import AutoConfig, AutoModel, HubertConfig
 from audiossl.atomic_files import read_json
 from audiossl.errors import UserError
 from audiossl.nn.frames import Frames
+from audiossl.nn.graphs import for_any_length
 from audiossl.nn.lengths import padding_mask
 from audiossl.nn.weights import load_exactly
 from audiossl.teachers.layers import LayerTap, described, first_layers, own_state, read_folder
@@ -153,7 +154,10 @@ class Wav2Vec2Teacher(ConvolutionalTeacher):
         with warnings.catch_warnings():
             # transformers 4 gives WavLM's attention two masks of different types.
             warnings.filterwarnings("ignore", "Support for mismatched key_padding_mask")
-            final = network.encoder(features, attention_mask=~self.padding).last_hidden_state
+            # Attention without a mask is faster.
+            whole = not for_any_length() and not bool(self.padding.any())
+            mask = None if whole else ~self.padding
+            final = network.encoder(features, attention_mask=mask).last_hidden_state
         layers = self.tap.take()
         return Frames(
             vectors=final if self.layer is None else layers[-1],

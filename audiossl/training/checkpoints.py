@@ -6,39 +6,107 @@ folder, to which every rank adds its shards, and that any number of ranks can re
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+import torch
 from torch import Tensor
 
 from audiossl import distributed
 from audiossl.atomic_files import remove_folder
 from audiossl.errors import UserError
 from audiossl.nn.weights import read_weights, write_state
-from audiossl.training.sharded_checkpoint import read_sharded, write_sharded
+from audiossl.training.sharded_checkpoint import begin_sharded, mapped, read_sharded
 
 FOLDER = "checkpoints"
 Sharding: TypeAlias = Literal["none", "full"]
 """What is spread over ranks: nothing, or parameters, gradients, moments and means of weights."""
 
 
-def write_checkpoint(
-    folder: Path, step: int, state: dict[str, Any], keep: int, sharding: Sharding = "none"
-) -> None:
-    """Write the state after `step` updates, and remove all but the newest `keep` checkpoints.
+class CheckpointWriter:
+    """Writes checkpoints beside the training: a step waits for a copy of the state, not for a disk.
 
-    Called on every rank, which all return once it is written.
+    One checkpoint is on its way at most: the next one waits for it. A copy takes as much memory of
+    the host as the state has, while it is written.
     """
-    path = folder / FOLDER / f"step-{step:08d}"
-    if sharding == "full":
-        write_sharded(path, state)
-    elif distributed.is_first():
-        write_state(path.with_suffix(".pt"), state)
-    if distributed.is_first():
-        for _, old in _checkpoints(folder)[:-keep]:
-            remove_folder(old) if old.is_dir() else old.unlink()
-    distributed.barrier()
+
+    def __init__(self, folder: Path, keep: int, sharding: Sharding = "none") -> None:
+        """Write to `<folder>/checkpoints`, and keep the newest `keep`; made on every rank."""
+        self.folder, self.keep, self.sharding = folder / FOLDER, keep, sharding
+        self.first = distributed.is_first()
+        self._thread = ThreadPoolExecutor(1, "checkpoint")
+        self._pending: Future[None] | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether a checkpoint could not be written; `wait` says why."""
+        pending = self._pending
+        return pending is not None and pending.done() and pending.exception() is not None
+
+    def write(self, step: int, state: dict[str, Any]) -> None:
+        """Copy the state after `step` updates, and begin to write it; called on every rank.
+
+        Raises:
+            UserError: The one before could not be written.
+        """
+        self.wait()
+        path = self.folder / f"step-{step:08d}"
+        if self.sharding == "full":
+            self._begin(begin_sharded(path, state))
+        elif self.first:
+            copied = _on_host(state)
+            self._begin(lambda: write_state(path.with_suffix(".pt"), copied))
+
+    def wait(self) -> None:
+        """Return once what was begun is written, on all ranks; called on every rank.
+
+        Raises:
+            UserError: It could not be written.
+        """
+        problem = None
+        try:
+            if self._pending is not None:
+                self._pending.result()
+        except UserError as error:
+            problem = str(error)
+        finally:
+            self._pending = None
+        if problem := distributed.agree(problem):
+            raise UserError(problem)
+
+    def close(self) -> None:
+        """Let what was begun be finished, whatever became of the run."""
+        self._thread.shutdown()
+
+    def _begin(self, write: Callable[[], None]) -> None:
+        self._pending = self._thread.submit(self._write, write)
+
+    def _write(self, write: Callable[[], None]) -> None:
+        write()
+        if self.first:
+            for _, old in _checkpoints(self.folder)[: -self.keep]:
+                remove_folder(old) if old.is_dir() else old.unlink()
+
+
+def _on_host(state: dict[str, Any]) -> dict[str, Any]:
+    """Copy the tensors of a state, to memory that devices write to directly."""
+    devices: set[torch.device] = set()
+
+    def copied(_: str, tensor: Tensor) -> Tensor:
+        tensor = tensor.detach()
+        if tensor.device.type != "cuda":
+            return tensor.to("cpu", copy=True)
+        devices.add(tensor.device)
+        return torch.empty_like(tensor, device="cpu", pin_memory=True).copy_(
+            tensor, non_blocking=True
+        )
+
+    copy: dict[str, Any] = mapped(state, copied)
+    for device in devices:
+        torch.cuda.synchronize(device)
+    return copy
 
 
 def read_last_checkpoint(
@@ -55,7 +123,7 @@ def read_last_checkpoint(
     Raises:
         UserError: It is of another sharding.
     """
-    for _, path in reversed(_checkpoints(folder)):
+    for _, path in reversed(_checkpoints(folder / FOLDER)):
         written: Sharding = "full" if path.is_dir() else "none"
         if sharding not in (None, written):
             raise UserError(
@@ -71,7 +139,7 @@ def read_last_checkpoint(
 
 def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
     checkpoints = []
-    for path in (folder / FOLDER).glob("step-*"):
+    for path in folder.glob("step-*"):
         if match := re.fullmatch(r"step-(\d+)(\.pt)?", path.name):
             checkpoints.append((int(match[1]), path))
     return sorted(checkpoints)

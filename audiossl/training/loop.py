@@ -30,7 +30,7 @@ from audiossl.optim.build import SHAPED_STATE, AdamWConfig, OptimizerConfig, bui
 from audiossl.optim.schedules import CosineConfig, HalvedConfig, rate_factor
 from audiossl.preemption import Preempted, StopFlag, stop_flag
 from audiossl.training.averaging import Averager, AveragingConfig
-from audiossl.training.checkpoints import Sharding, read_last_checkpoint, write_checkpoint
+from audiossl.training.checkpoints import CheckpointWriter, Sharding, read_last_checkpoint
 from audiossl.training.gradient_cache import backward_in_two_passes
 from audiossl.training.running_means import RunningMeans
 from audiossl.training.writers import Records
@@ -135,6 +135,7 @@ def train(method: nn.Module, source: BatchSource, config: LoopConfig, place: Pla
                 run.keep_records(records, flag)
     finally:
         records.close()
+        run.checkpoints.close()
     run.finish()
     if run.method is not method:
         distributed.copy_whole(run.method, method.to(place.device))
@@ -161,6 +162,8 @@ class _Run:
             config.optimizer, method, config.rate_scales, config.rate_starts
         )
         self.means = RunningMeans()
+        resources = place.resources
+        self.checkpoints = CheckpointWriter(place.folder, resources.keep, resources.sharding)
         self.step, self.position = 0, Position()
         self.headline_metrics: set[str] | None = None
         self.averager: Averager | None = None
@@ -235,12 +238,11 @@ class _Run:
         resources, end = self.place.resources, self.step == self.config.steps
         if self.step % resources.log_every == 0 or end:
             records.write(self.step, self.means.take(), self.headline_metrics)
-        stop = distributed.any_rank(bool(flag))
+        stop = distributed.any_rank(bool(flag) or self.checkpoints.failed)
         if self.step % resources.save_every == 0 or end or stop:
-            state = self.state()
-            write_checkpoint(
-                self.place.folder, self.step, state, resources.keep, resources.sharding
-            )
+            self.checkpoints.write(self.step, self.state())
+        if stop or end:
+            self.checkpoints.wait()
         if stop and not end:
             raise Preempted
 

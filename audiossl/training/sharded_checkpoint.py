@@ -21,13 +21,18 @@ from audiossl.nn.weights import read_weights, write_state
 STATE = "state.pt"
 
 
-def write_sharded(path: Path, state: dict[str, Any]) -> None:
-    """Write a nest of dicts, lists, numbers and tensors; called on every rank.
+def begin_sharded(path: Path, state: dict[str, Any]) -> Callable[[], None]:
+    """Begin to write a nest of dicts, lists, numbers and tensors; called on every rank.
+
+    Returns:
+        What ends it, in any thread: it returns once all is written, and raises UserError if a rank
+        could not write. The tensors were copied, and may change meanwhile.
 
     Raises:
-        UserError: A rank could not write.
+        UserError: The folder cannot be made.
     """
     temporary = path.with_name(f".{path.name}.part")
+    first = distributed.is_first()
     _by_first(lambda: begin_folder(path))
     tensors: dict[str, Tensor] = {}
 
@@ -35,14 +40,17 @@ def write_sharded(path: Path, state: dict[str, Any]) -> None:
         tensors[place] = tensor
         return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
 
-    around = _mapped(state, outline)
-    distributed.write_shards(temporary, tensors)
+    around = mapped(state, outline)
+    written = distributed.begin_shards(temporary, tensors)
 
     def finish() -> None:
-        write_state(temporary / STATE, around)
-        finish_folder(path)
+        written()
+        # The first rank's part is done once those of all others are.
+        if first:
+            write_state(temporary / STATE, around)
+            finish_folder(path)
 
-    _by_first(finish)
+    return finish
 
 
 def read_sharded(path: Path, layout: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -67,7 +75,7 @@ def read_sharded(path: Path, layout: Mapping[str, Tensor]) -> dict[str, Any]:
         )
         return tensors[place]
 
-    state: dict[str, Any] = _mapped(around, prepare)
+    state: dict[str, Any] = mapped(around, prepare)
     distributed.read_shards(path, tensors)
     return state
 
@@ -96,13 +104,13 @@ def _outline(path: Path) -> Any:
     return around
 
 
-def _mapped(nest: Any, function: Callable[[str, Tensor], Tensor], place: str = "") -> Any:
+def mapped(nest: Any, function: Callable[[str, Tensor], Tensor], place: str = "") -> Any:
     """Replace each tensor of a nest, given its place: keys and indices with slashes between."""
     if isinstance(nest, Tensor):
         return function(place.lstrip("/"), nest)
     if isinstance(nest, dict):
-        return {key: _mapped(value, function, f"{place}/{key}") for key, value in nest.items()}
+        return {key: mapped(value, function, f"{place}/{key}") for key, value in nest.items()}
     if isinstance(nest, list | tuple):
         items = enumerate(nest)
-        return type(nest)(_mapped(value, function, f"{place}/{index}") for index, value in items)
+        return type(nest)(mapped(value, function, f"{place}/{index}") for index, value in items)
     return nest

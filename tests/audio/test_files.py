@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from audiossl.audio.files import audio_info, read_audio, read_waveform
+from audiossl.audio.files import audio_info, read_audio, read_if_short, read_waveform
 from audiossl.errors import Skip, UserError
 
 FORMATS = {
@@ -131,6 +131,16 @@ def test_a_piece_equals_the_slice_of_the_whole(tmp_path, kind, capfd):
         piece = read_waveform(path, start=start, duration=duration)
         np.testing.assert_allclose(piece, whole[first:last], atol=1e-6)
     assert capfd.readouterr().err == ""  # libmpg123 complains after jumps
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_one_opening_gives_what_two_give(tmp_path, kind):
+    rate = 48_000 if kind == "opus" else 44_100
+    path = write(tmp_path / "sound", kind, music(rate, 2.0, channels=2), rate)
+    info, samples = read_if_short(path, sample_rate=16_000, longest=2.5)
+    assert info == audio_info(path)
+    np.testing.assert_array_equal(samples, read_waveform(path))
+    assert read_if_short(path, sample_rate=16_000, longest=1.5) == (info, None)
 
 
 @pytest.mark.parametrize("rate", [8_000, 11_025, 22_050, 44_099, 192_000])

@@ -1,8 +1,12 @@
+from copy import deepcopy
+
 import pytest
 import torch
 
 from audiossl.features.log_mel import LogMelConfig
 from audiossl.models.efficientnet import STRIDE, EfficientNet, EfficientNetConfig, round_channels
+from audiossl.nn.constant_weights import constant_weights
+from audiossl.pretrained.embed import embed
 
 NARROW = EfficientNetConfig(width=0.25, depth=0.5)
 
@@ -122,3 +126,29 @@ def test_padding_is_the_same_whether_gradients_are_asked_or_not():
     with torch.inference_mode():
         found = network(waveforms, lengths).clip
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_filters_that_are_kept_are_those_of_the_weights_and_kept_no_longer_than_asked():
+    network = _trained_a_little(NARROW)
+    waveforms, lengths = torch.randn(2, 16000), torch.tensor([16000, 12000])
+    with torch.no_grad():
+        before = network(waveforms, lengths).clip
+        with constant_weights(network):
+            assert torch.equal(network(waveforms, lengths).clip, before)
+        for parameter in network.parameters():
+            parameter.mul_(0.9)
+        after = network(waveforms, lengths).clip
+        assert not torch.allclose(after, before)
+        with constant_weights(network.train()):
+            network.eval()
+            assert torch.equal(network(waveforms, lengths).clip, after)
+
+
+def test_embedding_again_after_a_step_of_training_hears_the_new_weights():
+    network, clip = _trained_a_little(NARROW), [torch.randn(16000).numpy()]
+    before = embed(clip, network)
+    with torch.no_grad():
+        network.stem[1].weight.mul_(0.5)
+    changed = embed(clip, network)
+    assert not torch.allclose(changed, before)
+    assert torch.equal(changed, embed(clip, deepcopy(network)))
