@@ -42,9 +42,9 @@ def read_settings(
     """
     content: dict[str, Any] = {}
     for name, value in _pairs(sys.argv[1:] if words is None else words, kind, program):
-        new = _read(Path(value), program) if name == "config" else _nested(name, Word(value))
+        new = _read(Path(value)) if name == "config" else _nested(name, Word(value))
         content = merged(kind, content, renamed(new))
-    config: AnyConfig = from_plain(kind, content, program)
+    config: AnyConfig = from_plain(kind, content, "settings")
     return config
 
 
@@ -60,13 +60,13 @@ def _pairs(
             raise SystemExit(0)
         written, equals, value = word.partition("=")
         if not written.startswith("--"):
-            raise UserError(f"{program}: expected --setting value, found {word!r} (see --help)")
+            raise UserError(f"expected --setting value, found {word!r} (see --help)")
         name, is_flag = _setting(kind, written[2:])
         if not equals:
             if is_flag and (not rest or rest[0].startswith("--")):
                 rest.insert(0, "true")
             if not rest:
-                raise UserError(f"{program}: {word} has no value")
+                raise UserError(f"{word} has no value")
             value = rest.pop(0)
         yield name, value
 
@@ -93,13 +93,13 @@ def _nested(name: str, value: Any) -> dict[str, Any]:
     return {**value}
 
 
-def _read(path: Path, program: str) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Any]:
     try:
         content = read_yaml(path)
     except UserError as error:
-        raise UserError(f"{program}: --config {error}") from error
+        raise UserError(f"--config {error}") from error
     if not isinstance(content, dict | None):
-        raise UserError(f"{program}: --config {path}: expected settings, found {content!r:.80}")
+        raise UserError(f"--config {path}: expected settings, found {content!r:.80}")
     return content or {}
 
 

@@ -9,8 +9,9 @@ stop_stage=100
 dry_run=false
 corpus_dir=../download    # where the corpus is built, or lies
 compact_dir=              # write the training clips as Opus to this folder, and train on these: what fits through a wire
-processors=false          # store the targets and train on a few processors: batches of 40 s, no speeds, no mixtures
-steps=4000                # of 512 s of audio each; with `processors`, 1250 of 40 s are what ships
+processors=false          # store the targets and train on a few processors: batches of 40 s, varied sounds on disk
+initial=                  # encoder to go on from, as load_encoder takes it; empty: random weights
+steps=4000                # of 512 s of audio each; with `processors`, of 40 s
 seed=0
 jobs=2                    # processes that decode and render
 exp_dir=exp
@@ -35,8 +36,16 @@ if [[ -n $compact_dir ]]; then
   fi
 fi
 
+tables=$audio/labels.csv
+if $processors; then
+  tables+=", $audio/varied.csv"
+  if stage 1 "varied sounds: $audio -> $audio/varied.csv"; then
+    run $launch egs.debian_packages.local.vary "$audio" "$jobs"
+  fi
+fi
+
 if stage 2 "manifests: $audio -> $exp_dir/cuts"; then
-  run $launch recipes.prepare.folder --folder "$audio" --labels "[$audio/labels.csv]" \
+  run $launch recipes.prepare.folder --folder "$audio" --labels "[$tables]" \
     --only_labeled true --resources.workers "$jobs" --output "$exp_dir/cuts"
 fi
 
@@ -53,12 +62,13 @@ if $processors; then
     store ge2e --hours "{speech: 9}" --min_duration 0.5
     store aisfx --hours "{sounds: 9, music: 3, speech: 1}"
     store pocketsphinx --hours "{speech: 9}" --frame_rate 50
-    store musicnn --hours "{sounds: 9, music: 2.5}" --min_duration 0.3
+    store musicnn --hours "{sounds: 9, music: 3}" --min_duration 0.3
     store crepe --hours "{music: 1, speech: 1}" --frame_rate 25
   fi
   options=(--config conf/processors.yaml --targets)
   options+=("{$(for name in ge2e aisfx pocketsphinx musicnn crepe; do printf '%s: %s, ' $name "$targets/$name"; done)}")
 fi
+[[ -n $initial ]] && options+=(--config conf/continued.yaml --initial_weights "$initial")
 
 if stage 4 "distillation: $exp_dir/cuts -> $exp_dir/small"; then
   run $launch recipes.distillation.pretrain --config ../../../recipes/distillation/conf/small.yaml \
