@@ -60,7 +60,7 @@ if $processors; then
         --resources.workers "$jobs" --output "$targets/$name"
     }
     store ge2e --hours "{speech: 9}" --min_duration 0.5
-    store aisfx --hours "{sounds: 9, music: 3, speech: 1}"
+    store aisfx --hours "{sounds: 9, music: 3, speech: 1}" --max_skipped 0.05 # of sounds shorter than its frame
     store pocketsphinx --hours "{speech: 9}" --frame_rate 50
     store musicnn --hours "{sounds: 9, music: 3}" --min_duration 0.3
     store crepe --hours "{music: 1, speech: 1}" --frame_rate 25
