@@ -13,6 +13,7 @@ from audiossl.optim.build import AdamWConfig, build_optimizer
 from audiossl.pretrained.load import load_encoder
 from audiossl.pretrained.own import CONFIG, WEIGHTS, write_encoder
 from audiossl.pretrained.sources import SHIPPED, parse_source, paths_of
+from egs.debian_packages.small.average import average
 from egs.debian_packages.small.ship import ship
 from recipes.pretraining import take_weights
 
@@ -72,3 +73,16 @@ def test_a_rate_of_zero_freezes():
     trained = {id(p) for group in optimizer.param_groups for p in group["params"]}
     for name, parameter in encoder.named_parameters():
         assert parameter.requires_grad == (id(parameter) in trained) == ("stem" not in name), name
+
+
+def test_the_mean_of_two_encoders_lies_between_them(tmp_path):
+    encoder, shipped = load_encoder("audiossl:small"), load_encoder("audiossl:small").state_dict()
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter.add_(0.5)
+    write_encoder(tmp_path / "run", encoder, {"loop": {"steps": 3}})
+    average("audiossl:small", str(tmp_path / "run"), tmp_path / "mean")
+    mean = load_encoder(tmp_path / "mean")
+    for name, parameter in mean.named_parameters():
+        torch.testing.assert_close(parameter.detach(), shipped[name] + 0.25)
+    assert read_json(tmp_path / "mean" / CONFIG)["provenance"]["loop"] == {"steps": 3}

@@ -77,5 +77,10 @@ if stage 4 "distillation: $exp_dir/cuts -> $exp_dir/small"; then
 fi
 
 if stage 5 "as it ships, in half precision: $exp_dir/small -> $exp_dir/shipped"; then
-  run $launch egs.debian_packages.small.ship "$exp_dir/small" "$exp_dir/shipped"
+  final=$exp_dir/small
+  if [[ -n $initial ]]; then
+    final=$exp_dir/average
+    run $launch egs.debian_packages.small.average "$initial" "$exp_dir/small" "$final"
+  fi
+  run $launch egs.debian_packages.small.ship "$final" "$exp_dir/shipped"
 fi
