@@ -8,7 +8,6 @@ came from. One process and several then have the same loss and the same gradient
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -24,8 +23,6 @@ from torch.nn.parallel import DistributedDataParallel
 from audiossl.errors import UserError
 
 _MICRO_BATCH: ContextVar[tuple[int, int]] = ContextVar("micro_batch", default=(0, 1))
-
-
 _alone = False
 
 
@@ -309,31 +306,31 @@ def copy_whole(sharded: nn.Module, module: nn.Module) -> None:
 
 
 def begin_shards(folder: Path, tensors: dict[str, Tensor]) -> Callable[[], None]:
-    """Copy tensors, and begin to write them: every rank writes what only it holds.
+    """Copy tensors; return what writes them, of each rank what only it holds, in any thread.
 
-    Returns:
-        What waits for them, in any thread: it returns once all ranks have written, and raises
-        UserError if one could not.
+    It returns once all ranks have written, and raises UserError if one could not.
     """
     from torch.distributed.checkpoint.api import CheckpointException
     from torch.distributed.checkpoint.filesystem import FileSystemWriter
-    from torch.distributed.checkpoint.state_dict_saver import async_save
+    from torch.distributed.checkpoint.state_dict_saver import save
 
+    copies = {name: _on_host(tensor.detach()) for name, tensor in tensors.items()}
     single = world_size() == 1
-    _ignore_lone_process()
-    writing = async_save(
-        tensors, storage_writer=FileSystemWriter(folder), no_dist=single,
-        process_group=None if single else _beside(dist.group.WORLD),
-    )  # fmt: skip
-    assert isinstance(writing, Future)
+    group = None if single else _beside(dist.group.WORLD)
 
-    def written() -> None:
+    def write() -> None:
+        writer = FileSystemWriter(folder)
         try:
-            writing.result()
+            save(copies, storage_writer=writer, no_dist=single, process_group=group)
         except CheckpointException as error:
             raise UserError(f"{folder}: cannot be written ({_first_reason(error)})") from error
 
-    return written
+    _ignore_lone_process()
+    return write
+
+
+def _on_host(tensor: Tensor) -> Tensor:
+    return tensor.clone() if tensor.device.type == "cpu" else tensor.to("cpu")
 
 
 def read_shards(folder: Path, tensors: dict[str, Tensor]) -> None:

@@ -41,10 +41,10 @@ def begin_sharded(path: Path, state: dict[str, Any]) -> Callable[[], None]:
         return torch.empty(tensor.shape, dtype=tensor.dtype, device="meta")
 
     around = mapped(state, outline)
-    written = distributed.begin_shards(temporary, tensors)
+    write = distributed.begin_shards(temporary, tensors)
 
     def finish() -> None:
-        written()
+        write()
         # The first rank's part is done once those of all others are.
         if first:
             write_state(temporary / STATE, around)

@@ -74,6 +74,16 @@ def test_one_setting_of_a_union_can_be_changed_on_the_command_line(read):
     assert found.loop.steps == 3
 
 
+def test_items_of_a_dict_are_added_one_by_one_and_a_whole_one_replaces_it(read):
+    scales = "loop: {rate_scales: {encoder: 0.1, heads: 0.2}}"
+    words = ["--loop.rate_scales.heads", "0.5", "--loop.rate_scales.norms", "0"]
+    found = read(BASE, scales, words=words)
+    assert found.loop.rate_scales == {"encoder": 0.1, "heads": 0.5, "norms": 0.0}
+    assert read(BASE, words=words).loop.rate_scales == {"heads": 0.5, "norms": 0.0}
+    whole = read(BASE, scales, words=["--loop.rate_scales", "{norms: 1}"])
+    assert whole.loop.rate_scales == {"norms": 1.0}
+
+
 @pytest.mark.parametrize("words", [["--loop.optimizer.rat", "1"], ["--loop.stepz", "1"]])
 def test_an_unknown_setting_is_named(read, words):
     with pytest.raises(UserError, match="did you mean"):
