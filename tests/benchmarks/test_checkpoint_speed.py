@@ -19,7 +19,8 @@ def test_a_checkpoint_of_100_million_numbers(tmp_path):
     ratio = compare(
         "a step waits for a checkpoint of 400 MB, against torch.save and fsync",
         lambda: writer.write(1, state), lambda: write_state(whole, state),
-        rounds=5, goal=10, before=writer.wait, floor="the copy touches 400 MB of fresh memory, page by page",
+        rounds=5, goal=10, before=writer.wait,
+        floor="the copy touches 400 MB of fresh memory, page by page",
     )  # fmt: skip
     writer.close()
     assert ratio > 1
