@@ -10,16 +10,18 @@ from audiossl.python_objects import is_python, python_config
 def merged(kind: Any, old: Any, new: Any) -> Any:
     """Lay plain content over other plain content of the same type, config by config.
 
-    Configs in a dict are laid over those of the same name, and so are words of the command line:
-    --encoders.mine adds one. Other settings that are dicts or lists themselves are replaced, and so
-    is a config by one of another kind.
+    Configs in a dict are laid over those of the same name, and items that a command line names one
+    by one are added: --encoders.mine. Other settings that are dicts or lists themselves are
+    replaced, and so is a config by one of another kind.
     """
-    if isinstance(old, dict) and isinstance(new, dict) and _has_words(kind, new):
-        return {**old, **new}
-    if get_origin(kind) in (dict, Mapping) and configs_of(get_args(kind)[1]):
-        both = isinstance(old, dict) and isinstance(new, dict)
+    if get_origin(kind) in (dict, Mapping) and isinstance(new, dict):
         inner = get_args(kind)[1]
-        return {**old, **{k: merged(inner, old.get(k), v) for k, v in new.items()}} if both else new
+        one_by_one = any(isinstance(value, Word) for value in new.values())
+        if isinstance(old, Word) and one_by_one:
+            old = old.parsed()
+        if isinstance(old, dict) and (one_by_one or configs_of(inner)):
+            return {**old, **{k: merged(inner, old.get(k), v) for k, v in new.items()}}
+        return new
     if configs_of(kind):
         # A command line may give a config as a whole, and some of its settings one by one.
         old, new = (v.parsed() if isinstance(v, Word) else v for v in (old, new))
@@ -33,11 +35,6 @@ def merged(kind: Any, old: Any, new: Any) -> Any:
         return new
     laid = {name: merged(hints.get(name), old.get(name), item) for name, item in new.items()}
     return {**old, **laid}
-
-
-def _has_words(kind: Any, new: dict[Any, Any]) -> bool:
-    """Whether single items of a dict are given on a command line."""
-    return get_origin(kind) in (dict, Mapping) and any(isinstance(v, Word) for v in new.values())
 
 
 def _alternative(kind: Any, *values: Any) -> type | None:

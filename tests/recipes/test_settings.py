@@ -7,6 +7,7 @@ import pytest
 
 from audiossl.configs import configs_of
 from audiossl.errors import UserError
+from audiossl.methods.distillation import DistillationConfig, TeacherConfig
 from audiossl.models.build import EncoderConfig
 from audiossl.models.zipformer.config import ZipformerConfig
 from audiossl.optim.build import AdamWConfig, ScaledAdamConfig
@@ -80,8 +81,21 @@ def test_items_of_a_dict_are_added_one_by_one_and_a_whole_one_replaces_it(read):
     found = read(BASE, scales, words=words)
     assert found.loop.rate_scales == {"encoder": 0.1, "heads": 0.5, "norms": 0.0}
     assert read(BASE, words=words).loop.rate_scales == {"heads": 0.5, "norms": 0.0}
-    whole = read(BASE, scales, words=["--loop.rate_scales", "{norms: 1}"])
-    assert whole.loop.rate_scales == {"norms": 1.0}
+    whole = ["--loop.rate_scales", "{norms: 1}"]
+    assert read(BASE, scales, words=whole).loop.rate_scales == {"norms": 1.0}
+    both = read(BASE, scales, words=[*whole, "--loop.rate_scales.heads", "0.5"])
+    assert both.loop.rate_scales == {"norms": 1.0, "heads": 0.5}
+
+
+def test_a_word_for_one_config_of_a_dict_leaves_its_other_settings(tmp_path):
+    path = tmp_path / "teachers.yaml"
+    path.write_text("teachers: {a: {source: 'mfcc:', power: 0.5}, b: {source: 'mfcc:'}}")
+    words = ["--config", str(path), "--teachers.a", "{weight: 2}"]
+    found = read_settings(DistillationConfig, "program", words)
+    assert found.teachers == {
+        "a": TeacherConfig(source="mfcc:", power=0.5, weight=2.0),
+        "b": TeacherConfig(source="mfcc:"),
+    }
 
 
 @pytest.mark.parametrize("words", [["--loop.optimizer.rat", "1"], ["--loop.stepz", "1"]])
