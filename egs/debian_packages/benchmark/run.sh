@@ -17,6 +17,8 @@ launch="python -m"
 # shellcheck source-path=SCRIPTDIR source=../local/corpus.sh
 . ../local/corpus.sh
 
+if [[ -d $(from_caller "$encoder") ]]; then encoder=$(from_caller "$encoder"); fi
+
 if stage 0 "corpus: $corpus_dir"; then
   build_corpus
 fi

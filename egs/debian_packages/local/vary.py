@@ -2,10 +2,11 @@
 
     python -m egs.debian_packages.local.vary <corpus> [jobs]
 
-Teachers whose features are stored cannot hear what is changed in training; these are new sounds for
-them, too. Of each sound of the split `train`, up to 10 s: at 0.8 and 1.25 times its speed, with
-another sound, and with a stretch of music, up to 10 dB louder or softer. <corpus>/varied gets the
-files, <corpus>/varied.csv their labels: `recipes.prepare.folder` reads both tables.
+Stored features of teachers are those of files as they are, so that speeds and mixtures cannot be
+drawn while a student is trained: here they are files. Of each sound of the split `train`, up to
+10 s: at 0.8 and 1.25 times its speed, with another sound, and with a stretch of music, up to 10 dB
+louder or softer. <corpus>/varied gets the files, <corpus>/varied.csv their labels:
+`recipes.prepare.folder` reads both tables.
 """
 
 import csv
@@ -57,7 +58,7 @@ def _made(
     if len(waveform) < SHORTEST * RATE or not waveform.any():
         return
     for name, percent in SPEEDS.items():
-        # Heard as if it had been recorded at this rate.
+        # Resampled as if it had been recorded at this rate.
         yield name, resample_waveform(waveform, RATE * percent // 100, RATE)
     for name, other in (("sound", sound), ("music", music)):
         beside = np.resize(

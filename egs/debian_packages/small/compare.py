@@ -38,7 +38,7 @@ def main(cuts: Path, encoders: Sequence[str]) -> None:
         named = [place for place, row in enumerate(rows) if labels[row].get(task)]
         classes = np.array([labels[rows[place]][task] for place in named])
         groups = np.array([labels[rows[place]]["group"] for place in named])
-        # A class of few groups would have to be told without an example in some folds.
+        # A class of few groups would be scored without a training example in some folds.
         enough = np.array([len(set(groups[classes == name])) >= FOLDS for name in classes])
         chosen = np.flatnonzero(enough) if enough.any() else np.arange(len(classes))
         scores = [

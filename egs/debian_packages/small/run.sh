@@ -21,6 +21,8 @@ launch="python -m"
 # shellcheck source-path=SCRIPTDIR source=../local/corpus.sh
 . ../local/corpus.sh
 
+if [[ -d $(from_caller "$initial") ]]; then initial=$(from_caller "$initial"); fi
+
 if stage 0 "corpus: $corpus_dir"; then
   build_corpus
 fi
