@@ -79,7 +79,7 @@ def test_outputs_and_gradients_are_the_same(pair):
 
 
 def gradients(network, encode, inputs, lengths):
-    """Of the parameters that have one, by name."""
+    """Gradients of the parameters that have one, by name."""
     names = [name for name, weight in network.named_parameters() if weight.requires_grad]
     found = step_of(network, encode, inputs, lengths)()
     return {n: g for n, g in zip(names, found, strict=True) if g is not None}
