@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
 
 from audiossl import distributed
 from audiossl.atomic_files import write_json
+from audiossl.audio.presentation import Presentation
 from audiossl.batches import DataFacts
 from audiossl.configs import plain
 from audiossl.data.layout import MIXTURE
@@ -16,6 +17,7 @@ from audiossl.data.views import Views
 from audiossl.errors import UserError
 from audiossl.methods.model_contrast import ForgettingConfig, with_term
 from audiossl.models.description import FILE, described
+from audiossl.models.encoder import presentation_of
 from audiossl.nn.low_rank import merge_low_rank
 from audiossl.nn.weights import load_exactly
 from audiossl.pretrained.load import load_encoder
@@ -51,6 +53,9 @@ class InitialWeights:
     initial_weights: str | None = None
     """Encoder whose weights training begins with, as `load_encoder` takes it: audiossl:small, a
     folder of an earlier run, ...; of the same architecture as `encoder`. Null: random weights."""
+    presentation: Literal["of_crops", "initial"] = "of_crops"
+    """Presentation of clips to the encoder that is written: windows like the crops of training, or
+    that of `initial_weights`, which a short continuation does not unlearn."""
 
     forgetting: ForgettingConfig | None = None
     """Term that holds the encoder to its initial weights while it is trained on other audio; null:
@@ -92,23 +97,48 @@ def report_identical(views: Views, method: Any, stage: Stage) -> int:
     return count
 
 
-def take_weights(encoder: nn.Module, source: str) -> None:
+def take_weights(encoder: nn.Module, source: str) -> nn.Module:
     """Copy the weights of another encoder.
 
     Args:
         encoder: What receives them.
         source: What `load_encoder` takes.
 
+    Returns:
+        The other encoder.
+
     Raises:
         UserError: It is of another architecture; names the tensors that differ.
     """
+    other = load_encoder(source)
     try:
-        load_exactly(encoder, trainable(load_encoder(source), source).state_dict(), source)
+        load_exactly(encoder, trainable(other, source).state_dict(), source)
     except UserError as error:
         raise UserError(
             f"initial_weights: {error}: let `encoder` be of its architecture (the encoder of "
             "audiossl:small is recipes/distillation/conf/small.yaml)"
         ) from error
+    return other
+
+
+def begin(encoder: Any, config: InitialWeights, crops: Presentation | None) -> None:
+    """Give an encoder its first weights, and the presentation that it is written with.
+
+    Args:
+        encoder: What is trained.
+        config: Where the weights come from.
+        crops: Presentation of windows like the crops of training; None: clips are whole.
+
+    Raises:
+        UserError: The presentation of no weights is asked for, or they do not fit.
+    """
+    encoder.presentation = crops
+    if config.initial_weights:
+        other = take_weights(encoder, config.initial_weights)
+        if config.presentation == "initial":
+            encoder.presentation = presentation_of(other)
+    elif config.presentation == "initial":
+        raise UserError("presentation: initial is that of initial_weights: name some")
 
 
 def pretrain(
@@ -116,15 +146,18 @@ def pretrain(
 ) -> dict[str, Any]:
     """Train a `Method` and write its encoder; return the last figures for the record."""
     encoder: Any = method.encoder
+    # What embeds clips later presents them as training does.
+    crops = getattr(source, "presentation", None)
+    if isinstance(config, InitialWeights):
+        begin(encoder, config, crops)
+    else:
+        encoder.presentation = crops
     if initial := getattr(config, "initial_weights", None):
-        take_weights(encoder, initial)
         stage.log.info("initial weights: %s", initial)
     if forgetting := getattr(config, "forgetting", None):
         if not initial:
             raise UserError("forgetting holds an encoder to its initial_weights: name some")
         method = with_term(method, forgetting, getattr(source, "facts", None))
-    # What embeds clips later presents them as training does.
-    encoder.presentation = getattr(source, "presentation", None)
     if distributed.is_first():
         # The encoder of a run that is extended is not that of the run that is asked for.
         (stage.output / CONFIG).unlink(missing_ok=True)

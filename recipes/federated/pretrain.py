@@ -36,7 +36,7 @@ from audiossl.nn.weights import load_exactly, read_weights, write_weights
 from audiossl.pretrained.own import write_encoder
 from audiossl.training.loop import Place, train
 from audiossl.training.writers import read_metrics
-from recipes.pretraining import PretrainConfig, take_weights
+from recipes.pretraining import PretrainConfig, begin
 from recipes.record import digest
 from recipes.shards import Outcome, Task, run_shards
 from recipes.stage import Stage, main
@@ -183,10 +183,7 @@ def _method(config: Config, views: Views) -> nn.Module:
     """Make what every client begins the first round with."""
     torch.manual_seed(config.loop.seed)
     method = build_method(config.method, build_encoder(config.encoder), views.facts)
-    encoder: Any = method.encoder
-    encoder.presentation = views.presentation
-    if config.initial_weights:
-        take_weights(encoder, config.initial_weights)
+    begin(method.encoder, config, views.presentation)
     return method
 
 

@@ -70,6 +70,19 @@ def test_a_network_of_transformers_is_trained_further(folder, name):
     assert not torch.equal(held["projection.dense.weight"], two["projection.dense.weight"])
 
 
+def test_clips_are_presented_like_crops_or_as_to_the_initial_encoder(folder):
+    source = str(folder / "zipformer")
+    crops = load_encoder(str(_cola(folder, "crops", ZIPFORMER, "--initial_weights", source)))
+    words = ["--initial_weights", source, "--presentation", "initial"]
+    kept = load_encoder(str(_cola(folder, "kept", ZIPFORMER, *words)))
+    assert crops.presentation.window_samples == 8000
+    assert kept.presentation == load_encoder(source).presentation
+    assert kept.presentation.window_samples is None
+    torch.testing.assert_close(kept.state_dict(), crops.state_dict(), rtol=0, atol=0)
+    with pytest.raises(UserError, match="that of initial_weights: name some"):
+        _cola(folder, "refused_6", ZIPFORMER, "--presentation", "initial")
+
+
 def test_other_architectures_are_refused_by_name(folder):
     source = f"hf:{folder / 'wavlm-base'}"
     with pytest.raises(UserError, match=r"initial_weights: .*missing"):
