@@ -29,6 +29,7 @@ from audiossl.probing.heads import HeadPlan, train_heads
 from audiossl.probing.mlp import MlpConfig, fit_mlp
 from audiossl.probing.probe import Examples, Problem
 from audiossl.quantization.direct_sum import DirectSumQuantizer
+from audiossl.training.compilation import compile_units
 from recipes.benchmark.measures import Case
 
 RATE = 16_000
@@ -102,7 +103,7 @@ def cola(sizes: Sizes, device: torch.device, compiled: bool) -> Case:
     encoder = EfficientNet(sizes.efficientnet)
     method = Cola(encoder, ColaConfig())
     if compiled:
-        _compile([block for stage in encoder.stages for block in stage.children()], device)
+        _compile(encoder, device)
     count = sizes.pairs
     anchors, positives = (_noise(count, RATE, device) for _ in range(2))
     recordings = torch.arange(count, device=device)
@@ -204,7 +205,7 @@ def _spear(
     encoder = Zipformer(config)
     method = MaskedCodes(encoder, MaskedCodesConfig(), facts)
     if compiled:
-        _compile([encoder.encoder_embed, encoder.encoder], device)
+        _compile(encoder, device)
     samples, frames = int(sizes.cut_seconds * RATE), int(50 * sizes.cut_seconds)
     codes = torch.randint(256, (cuts, frames, 16), device=device)
     batch = CodeBatch(
@@ -235,12 +236,9 @@ def _training(
     return step
 
 
-def _compile(parts: list[nn.Module], device: torch.device) -> None:
-    """Compile modules; a rehearsal traces them only, which is what can go wrong on a CPU."""
-    # A layer is one function for all stacks, whose sizes differ.
-    torch._dynamo.config.recompile_limit = 64
-    for part in parts:
-        part.compile(dynamic=False, backend="eager" if device.type == "cpu" else "inductor")
+def _compile(encoder: nn.Module, device: torch.device) -> None:
+    """Compile an encoder; a rehearsal traces it only, which is what can go wrong on a CPU."""
+    compile_units(encoder, "eager" if device.type == "cpu" else "inductor")
 
 
 def _noise(rows: int, samples: int, device: torch.device) -> Tensor:
