@@ -22,12 +22,14 @@ from audiossl import distributed
 from audiossl.configs import Positive, Share
 from audiossl.errors import UserError
 from audiossl.features.log_mel import LogMel, LogMelConfig
+from audiossl.features.normalization import Normalization, normalized
 from audiossl.models.encoder import Context, FeatureEncoder
+from audiossl.nn.attentive_statistics import AttentiveStatistics
 from audiossl.nn.batch_norm import BatchNorm2d
 from audiossl.nn.frames import Frames
 from audiossl.nn.graphs import for_any_length
 from audiossl.nn.lengths import valid_mask
-from audiossl.nn.pooling import masked_max
+from audiossl.nn.pooling import POOLS
 
 #             kernel, repeats, channels, expansion, stride
 STAGES = (
@@ -61,6 +63,13 @@ class EfficientNetConfig:
     input_scale: Positive = 1.0 / 255.0
     """Factor of the log-mel image. 1/255 is what Keras does to pictures, and COLA inherited it: the
     first batch norm then starts with a standard deviation of about 0.06."""
+    normalization: Normalization = "none"
+    """Normalization of the log-mel image, a band of a clip at a time: subtract the mean over time
+    (mean), divide by the deviation, too (mean_std), or per-channel energy normalization (pcen,
+    whose values are of size 1: set `input_scale` to 1)."""
+    pooling: Literal["max", "mean", "mean_std", "attentive"] = "max"
+    """Clip vector: the maximum over frames (COLA), their mean, mean and standard deviation, or both
+    weighted by learned attention; the latter two have twice the values."""
     stochastic_depth: Share = 0.2
     """Probability of leaving out the last residual block for a sample; earlier ones less."""
 
@@ -107,11 +116,22 @@ class EfficientNet(FeatureEncoder):
             self.stages.append(stage)
         self.dim = round_channels(TOP_CHANNELS, config.width)
         self.top = _ConvNorm(channels, self.dim, kernel=1, stride=1, activation=True)
+        self.pool = AttentiveStatistics(self.dim) if config.pooling == "attentive" else None
         self.apply(_initialize)
         # Filters laid out as the images are: half the time of a training step on a CPU.
         for filters in self.parameters():
             if filters.dim() == 4:
                 filters.data = filters.data.to(memory_format=torch.channels_last)
+
+    @property
+    def clip_dim(self) -> int:
+        """Dimension of the vector of a clip."""
+        return self.dim * (1 if self.config.pooling in ("max", "mean") else 2)
+
+    @property
+    def units(self) -> tuple[nn.Module, ...]:
+        """The blocks."""
+        return tuple(block for stage in self.stages for block in stage.children())
 
     def features(
         self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
@@ -131,7 +151,8 @@ class EfficientNet(FeatureEncoder):
         front_end = self.config.front_end
         needed = (STRIDE - 1) * front_end.hop_length + front_end.window_length
         waveforms = F.pad(waveforms, (0, max(0, needed - waveforms.shape[1])))
-        return self.front_end(waveforms), self.front_end.lengths(lengths.clamp(min=needed))
+        frames = self.front_end.lengths(lengths.clamp(min=needed))
+        return normalized(self.front_end(waveforms), frames, self.config.normalization), frames
 
     def encode_features(
         self,
@@ -162,7 +183,7 @@ class EfficientNet(FeatureEncoder):
             lengths=valid,
             frame_rate=self.frame_rate,
             layers=tuple(layers),
-            pooled=masked_max(layers[-1], valid),
+            pooled=(self.pool or POOLS[self.config.pooling])(layers[-1], valid),
         )
 
 

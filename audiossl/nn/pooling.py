@@ -41,7 +41,10 @@ def masked_mean_std(
     """Concatenate the mean and the (biased) standard deviation over a sequence's frames."""
     mean = masked_mean(frames, lengths)
     variance = masked_mean((frames - mean[:, None]).square(), lengths)
-    return torch.cat([mean, variance.sqrt()], dim=1)
+    # At zero the root has no gradient.
+    varies = variance > 0
+    deviation = torch.where(varies, variance, 1.0).sqrt() * varies
+    return torch.cat([mean, deviation], dim=1)
 
 
 POOLS: dict[str, Pool] = {"mean": masked_mean, "max": masked_max, "mean_std": masked_mean_std}

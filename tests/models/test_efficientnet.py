@@ -1,4 +1,5 @@
 from copy import deepcopy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -61,8 +62,12 @@ def _trained_a_little(config: EfficientNetConfig) -> EfficientNet:
     return network.eval()
 
 
-def test_padding_never_changes_a_valid_frame():
-    network = _trained_a_little(NARROW)
+@pytest.mark.parametrize(
+    ("normalization", "pooling"),
+    [("none", "max"), ("mean", "mean"), ("mean_std", "mean_std"), ("pcen", "attentive")],
+)
+def test_padding_never_changes_a_valid_frame(normalization, pooling):
+    network = _trained_a_little(replace(NARROW, normalization=normalization, pooling=pooling))
     lengths = torch.tensor([20000, 5360, 300, 12345, 7001])
     waveforms = torch.randn(5, 20000)
     batch = network(waveforms, lengths)
