@@ -28,6 +28,9 @@ def write_weights(
     # safetensors refuses tensors that share memory; a copy of each is what the reader gets anyway.
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in state.items()}
     with atomic_write(path) as temporary:
+        # safetensors makes files that nobody else can read; whom the umask lets read may do so.
+        temporary.touch()
+        mode = temporary.stat().st_mode
         try:
             save_file(tensors, temporary, metadata=metadata)
         except SafetensorError as error:
@@ -35,6 +38,7 @@ def write_weights(
             if number is None:
                 raise
             raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+        temporary.chmod(mode)
         _sort_metadata(temporary)
 
 

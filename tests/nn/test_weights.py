@@ -1,3 +1,4 @@
+import os
 import pickle
 import subprocess
 import sys
@@ -24,6 +25,17 @@ def test_weights_come_back_bit_equal(tmp_path):
     state = read_weights(tmp_path / "w.safetensors")
     assert torch.equal(state["weight"], module.weight)
     assert torch.equal(read_weights(tmp_path / "w.pt")["model"]["bias"], module.bias)
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o027, 0o077])
+def test_weights_are_read_by_whom_the_umask_lets_read(tmp_path, mask):
+    before = os.umask(mask)
+    try:
+        write_weights(tmp_path / "w.safetensors", {"a": torch.zeros(2)})
+        (tmp_path / "plain").touch()
+    finally:
+        os.umask(before)
+    assert (tmp_path / "w.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 @pytest.mark.parametrize("write", [torch.save, lambda x, p: p.write_bytes(pickle.dumps(x))])
