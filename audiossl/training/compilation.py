@@ -22,7 +22,7 @@ def compile_units(method: nn.Module, backend: str = "inductor") -> list[nn.Modul
     Example:
         >>> from audiossl.models.efficientnet import EfficientNet, EfficientNetConfig
         >>> small = EfficientNet(EfficientNetConfig(width=0.25, depth=0.25))
-        >>> len(compile_units(small)) == len(small.units)  # compiled when they are first called
+        >>> len(compile_units(small, "eager")) == len(small.units)  # compiled when first called
         True
 
     Args:
