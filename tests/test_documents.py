@@ -175,4 +175,4 @@ def test_python(document, world):
         exec(code, known)
     if document == "README.md":
         assert known["frames"].vectors.shape[0] == 2
-        assert known["vectors"].shape == (11, 928)
+        assert known["vectors"].shape == (11, 1392)

@@ -1,12 +1,13 @@
-"""Several layers of a Zipformer side by side, standardized; a clip is their mean and deviation.
+"""Several layers of a Zipformer side by side, standardized; a clip is statistics of them over time.
 
 What a small network has learned is not in its last layer alone: speakers and instruments are read
-better from lower layers, and all of them from the deviation over time beside the mean. Frames are
-the outputs of chosen layers at 50 Hz, each dimension standardized by what training saw; the clip
-vector is their mean and deviation over time, standardized in the same way, so that no dimension
-outweighs the others in a distance or a cosine.
+better from lower layers, and all of them from how values vary beside their mean. Frames are the
+outputs of chosen layers at 50 Hz, each dimension standardized by what training saw; the clip vector
+is some of their statistics over time, standardized in the same way, so that no dimension outweighs
+the others in a distance or a cosine.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,6 +38,9 @@ _SHORTEST = 9 * 160 - 80
 """Samples of a frame: nine of the filter bank's, the last of them by half."""
 
 
+Statistic = Literal["mean", "deviation", "log_deviation", "log_change"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class LayeredConfig:
     """A Zipformer of which several layers are the output."""
@@ -46,6 +50,10 @@ class LayeredConfig:
     """Zipformer; its output is at 50 Hz."""
     layers: tuple[Whole, ...] = (0, 1)
     """Layers that are put side by side, counted from 1 across stacks; 0 is the filter bank."""
+    clip: tuple[Statistic, ...] = ("mean", "deviation")
+    """Statistics of each value of a frame that make the vector of a clip: its mean over time, its
+    standard deviation or the logarithm of that, and the logarithm of the root mean square of
+    differences from one frame to the next (log_change), which says how fast values vary."""
 
     def __post_init__(self) -> None:
         """Check that the layers exist.
@@ -59,6 +67,8 @@ class LayeredConfig:
                 f"layers {list(self.layers)}: the network has layers 1 to {most}, and 0 is its "
                 "filter bank; give at least one"
             )
+        if not self.clip:
+            raise UserError("clip: a clip's vector has no statistics: give at least one")
         if self.network.output_stride != 1:
             raise UserError("layers are side by side at 50 Hz: set network.output_stride to 1")
 
@@ -87,12 +97,12 @@ class Layered(FeatureEncoder):
         widths = [self._width(layer) for layer in config.layers]
         self.dim = sum(widths)
         self.norm = FrameNorm(self.dim, momentum=0.02)
-        self.clip_norm = FrameNorm(2 * self.dim, momentum=0.02)
+        self.clip_norm = FrameNorm(self.clip_dim, momentum=0.02)
 
     @property
     def clip_dim(self) -> int:
-        """Mean and deviation of each value of a frame."""
-        return 2 * self.dim
+        """Statistics of each value of a frame."""
+        return len(self.config.clip) * self.dim
 
     @property
     def units(self) -> tuple[nn.Module, ...]:
@@ -127,7 +137,9 @@ class Layered(FeatureEncoder):
         chosen = [bank if layer == FILTER_BANK else frames.layers[layer - 1]
                   for layer in self.config.layers]  # fmt: skip
         vectors = self.norm(torch.cat(chosen, dim=2).float(), valid_mask(frames.lengths, size))
-        clips = _mean_and_deviation(vectors, frames.lengths)
+        clips = torch.cat(
+            [STATISTICS[name](vectors, frames.lengths) for name in self.config.clip], dim=1
+        )
         whole = (frames.lengths > 0)[:, None]
         return Frames(
             vectors,
@@ -167,13 +179,31 @@ def _of_a_frame(
     return F.pad(silent, (0, missing)), torch.where(lengths > 0, lengths.clamp(min=_SHORTEST), 0)
 
 
-def _mean_and_deviation(
+def _deviation(
     vectors: Float[Tensor, "batch frames dim"], lengths: Int[Tensor, " batch"]
-) -> Float[Tensor, "batch two_dims"]:
+) -> Float[Tensor, "batch dim"]:
     mean = masked_mean(vectors, lengths)
     variance = masked_mean((vectors - mean[:, None]).square(), lengths)
     # Of a single frame the deviation is 0, where the root has no gradient.
-    return torch.cat([mean, (variance + _LEAST_VARIANCE).sqrt()], dim=1)
+    return (variance + _LEAST_VARIANCE).sqrt()
+
+
+def _log_change(
+    vectors: Float[Tensor, "batch frames dim"], lengths: Int[Tensor, " batch"]
+) -> Float[Tensor, "batch dim"]:
+    steps = (lengths - 1).clamp(min=0)
+    # A row of one frame has no step; the mean over none is 0.
+    changes = F.pad(vectors, (0, 0, 0, 1)).diff(dim=1).square()
+    return 0.5 * (masked_mean(changes, steps) + _LEAST_VARIANCE).log()
+
+
+STATISTICS: dict[Statistic, Callable[[Tensor, Tensor], Tensor]] = {
+    "mean": masked_mean,
+    "deviation": _deviation,
+    "log_deviation": lambda vectors, lengths: _deviation(vectors, lengths).log(),
+    "log_change": _log_change,
+}
+"""What each statistic of `LayeredConfig.clip` is, given frames and their numbers."""
 
 
 def _bank_at_frames(

@@ -40,7 +40,7 @@ def embed(
 
     >>> import numpy as np
     >>> embed(np.zeros(16000)).shape
-    torch.Size([1, 928])
+    torch.Size([1, 1392])
     >>> embed(np.zeros((2, 8000)), "log_mel:40", sample_rate=8000, lengths=[8000, 5000]).shape
     torch.Size([2, 40])
 

@@ -73,8 +73,8 @@ SCHEMES: dict[str, Scheme] = {
     "python": Scheme("audiossl.pretrained.python:load"),
 }
 """Every kind, in the order in which messages list them."""
-SHIPPED = {"small": Path(__file__).parent / "weights" / "small"}
-"""Encoders that come with this package: `audiossl:small`; each folder has its model card."""
+SHIPPED = {name: Path(__file__).parent / "weights" / name for name in ("small", "music")}
+"""Encoders that come with this package, as `audiossl:small`; each folder has its model card."""
 SUFFIXES = {".onnx": "onnx"}
 """Kind of a file by its suffix, which may stand without the kind."""
 ALIASES = {"log-mel": "log_mel_statistics"}

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -59,6 +60,24 @@ def test_clips_are_means_and_deviations_whatever_the_padding():
             torch.testing.assert_close(deviations, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_statistics_of_a_clip_are_those_of_numpy_whatever_the_padding():
+    names = ("log_change", "mean", "log_deviation")
+    encoder = build_encoder(LayeredConfig(network=NETWORK, layers=(0, 3), clip=names)).eval()
+    waveforms, lengths = _batch()
+    batch = encoder(waveforms, lengths)
+    assert batch.clip.shape == (3, encoder.clip_dim) == (3, 3 * (20 + 16))
+    for row, valid in enumerate(batch.lengths.tolist()[:2]):
+        frames = batch.vectors[row, :valid].detach().numpy().astype(np.float64)
+        expected = [
+            0.5 * np.log(np.square(np.diff(frames, axis=0)).mean(0) + 1e-4),
+            frames.mean(0),
+            0.5 * np.log(frames.var(0) + 1e-4),
+        ]
+        np.testing.assert_allclose(
+            batch.clip[row].detach(), np.concatenate(expected), rtol=1e-3, atol=1e-4
+        )
+
+
 def test_training_standardizes_and_evaluation_remembers():
     encoder = _encoder()
     waveforms, lengths = _batch()
@@ -77,8 +96,9 @@ def test_training_standardizes_and_evaluation_remembers():
     assert (means.median() - 0.5**0.5).abs() < 0.05
 
 
-def test_gradients_are_finite_where_a_clip_is_one_frame():
-    encoder = _encoder()
+@pytest.mark.parametrize("statistic", ["deviation", "log_deviation", "log_change"])
+def test_gradients_are_finite_where_a_clip_is_one_frame(statistic):
+    encoder = build_encoder(LayeredConfig(network=NETWORK, layers=(0, 1), clip=(statistic,)))
     frames = encoder(0.1 * torch.randn(2, 16000), torch.tensor([16000, 1500]))
     assert frames.lengths[1] == 1
     frames.clip.sum().backward()
