@@ -23,6 +23,8 @@ from audiossl.features.bands import blocks, in_bands, triangles
 from audiossl.nn.graphs import for_any_length
 
 FLOOR = 1e-5
+TINY = 1e-38
+"""Least power of a bin, far below what the floor of a band lets through."""
 CEILING = 1e8
 CACHED_FRAMES = 256
 """Frames that a CPU works on at once."""
@@ -96,7 +98,8 @@ class LogMel(nn.Module):
         self, windows: Float[Tensor, "batch frames fft"]
     ) -> Float[Tensor, "batch frames bands"]:
         squares = torch.view_as_real(torch.fft.rfft(windows * self.window)).square()
-        magnitudes = (squares[..., 0] + squares[..., 1]).sqrt()
+        # At zero, in silence, the root has no gradient; what is so small ends at the floor.
+        magnitudes = (squares[..., 0] + squares[..., 1]).clamp_(min=TINY).sqrt()
         return in_bands(magnitudes, self.bands, self._blocks).clamp_(FLOOR, CEILING).log_()
 
     def lengths(self, lengths: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:

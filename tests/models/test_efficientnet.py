@@ -6,6 +6,7 @@ import torch
 
 from audiossl.features.log_mel import LogMelConfig
 from audiossl.models.efficientnet import STRIDE, EfficientNet, EfficientNetConfig, round_channels
+from audiossl.models.properties import check_encoder
 from audiossl.nn.constant_weights import constant_weights
 from audiossl.pretrained.embed import embed
 
@@ -78,6 +79,18 @@ def test_padding_never_changes_a_valid_frame(normalization, pooling):
         for one, many in zip(alone.layers, batch.layers, strict=True):
             torch.testing.assert_close(many[row, :count], one[0, :count], rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(batch.clip[row], alone.clip[0], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("normalization", "pooling"),
+    [("none", "max"), ("mean", "mean"), ("mean_std", "mean_std"), ("pcen", "attentive")],
+)
+def test_it_keeps_what_every_encoder_promises(normalization, pooling):
+    config = EfficientNetConfig(
+        width=0.05, depth=0.1, normalization=normalization, pooling=pooling, input_scale=0.1
+    )
+    findings = list(check_encoder(_trained_a_little(config)))
+    assert [f"{f.name}: {f.details}" for f in findings if f.holds is False] == []
 
 
 @pytest.mark.parametrize("level", ["l2", "rms"])

@@ -15,11 +15,14 @@ from torch.testing import assert_close
 
 from audiossl import embed, load_encoder
 from audiossl.cli import main
+from audiossl.models.build import build_encoder
+from audiossl.models.efficientnet import EfficientNetConfig
 from audiossl.models.encoder import presentation_of
 from audiossl.pretrained.embed import embed_files
 from audiossl.pretrained.exports.features import read_matrix
 from audiossl.pretrained.exports.forms import FORMS
 from audiossl.pretrained.exports.mteb import embed_batches
+from audiossl.pretrained.own import write_encoder
 from tests.pretrained.exports.exported import (
     KINDS,
     export,
@@ -32,6 +35,11 @@ from tests.teachers.tiny import networks, save
 SIZES = ([71234, 20000, 300], [40001])
 """Of batches whose graphs were traced with other sizes."""
 SOUND = 0.1 * torch.randn(2, 50000, generator=torch.Generator().manual_seed(1))
+
+
+PCEN = EfficientNetConfig(
+    width=0.05, depth=0.1, normalization="pcen", pooling="attentive", input_scale=1.0
+)
 
 
 @pytest.fixture(scope="module")
@@ -210,6 +218,7 @@ def test_programs_of_torch_hold_for_any_batch_and_duration(encoders, tmp_path, s
     "source",
     [
         "log_mel:8",  # eight seconds of one core, most of them imports
+        "pcen",  # energies normalized by their past, frames pooled by attention
         pytest.param("zipformer", marks=pytest.mark.long),
         pytest.param("wav2vec2-base", marks=pytest.mark.long),
     ],
@@ -218,6 +227,9 @@ def test_onnx_comes_back_as_the_encoder_at_durations_beyond_the_example(encoders
     place = f"random:{encoders / source}#1" if source in KINDS else source
     if source == "wav2vec2-base":
         place = f"hf:{save(networks()[source], tmp_path / source)}"
+    if source == "pcen":
+        place = str(tmp_path / source)
+        write_encoder(tmp_path / source, build_encoder(PCEN).eval(), {})
     (difference,) = export_apart([(place, tmp_path / "out", "onnx")])
     assert difference < 1e-3
     encoder, again = load_encoder(place), load_encoder(tmp_path / "out" / "model.onnx")
@@ -233,7 +245,7 @@ def test_onnx_comes_back_as_the_encoder_at_durations_beyond_the_example(encoders
             wanted = expected.vectors[row, :count]
             assert_close(found.vectors[row, :count], wanted, rtol=1e-2, atol=2e-3)
     assert b"site-packages" not in (tmp_path / "out" / "model.onnx").read_bytes()
-    if source != "log_mel:8":
+    if source not in ("log_mel:8", "pcen"):
         rough = load_encoder(tmp_path / "out" / "model.int8.onnx")
         assert rough.presentation == again.presentation
         assert_close(rough(SOUND).clip, encoder(SOUND).clip, rtol=0.1, atol=0.1)
