@@ -56,14 +56,14 @@ def test_every_file_is_a_rung_whose_settings_exist(plans, effort):
     assert len(trained(plans[effort])) == 3 * len(own)
 
 
-def test_rungs_of_a_family_hear_as_much_audio(plans):
-    heard = {}
+def test_rungs_of_a_family_are_trained_on_as_much_audio(plans):
+    seconds_of = {}
     for name, config in trained(plans["minutes"]).items():
         if not name.startswith(UNEQUAL):
             recipe = type(config).__module__
-            heard.setdefault(recipe, set()).add(seconds_a_step(config) * config.loop.steps)
-    assert {len(seconds) for seconds in heard.values()} == {1}
-    assert len(heard) == 2
+            seconds_of.setdefault(recipe, set()).add(seconds_a_step(config) * config.loop.steps)
+    assert {len(seconds) for seconds in seconds_of.values()} == {1}
+    assert len(seconds_of) == 2
 
 
 def test_no_item_of_the_test_split_is_trained_on_or_embedded(plans):

@@ -44,7 +44,9 @@ fi
 encoders=""
 for seed in $seeds; do
   if stage 3 "$arm: $exp_dir/cuts, $exp_dir/stems -> $exp_dir/${arm}_$seed"; then
-    options=(--config conf/base.yaml --config "conf/arms/$arm.yaml" --loop.seed "$seed")
+    options=(--config conf/base.yaml)
+    [[ $arm == music ]] && options+=(--config ../../../recipes/distillation/conf/small.yaml)
+    options+=(--config "conf/arms/$arm.yaml" --loop.seed "$seed")
     [[ -n $steps ]] && options+=(--loop.steps "$steps")
     run $launch recipes.source_association.pretrain "${options[@]}" --cuts "$exp_dir/cuts" \
       --stems "$exp_dir/stems" --output "$exp_dir/${arm}_$seed"
