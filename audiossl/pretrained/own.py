@@ -13,7 +13,7 @@ from torch import Tensor
 
 from audiossl.atomic_files import read_object, write_json
 from audiossl.digests import sha256_of
-from audiossl.errors import UserError
+from audiossl.errors import UserError, did_you_mean
 from audiossl.models.description import FILE, build_described, described
 from audiossl.models.encoder import FeatureEncoder
 from audiossl.nn.weights import load_exactly, read_weights, write_weights
@@ -111,7 +111,10 @@ def _read_content(place: str, path: Path) -> dict[str, Any]:
                 f"{place}: its pretraining has not finished: run the stage again, which goes on, "
                 f"or load its last checkpoint with run:{place}"
             )
-        finished = "" if Path(place).is_dir() else ", which is no folder"
+        finished = ""
+        if not Path(place).is_dir():
+            known = ", ".join(f"audiossl:{name}" for name in SHIPPED)
+            finished = f", which is no folder{did_you_mean(place, SHIPPED)} (shipped: {known})"
         raise UserError(
             f"{place}{finished}: no {CONFIG} in it: give the output of a pretrain stage that has "
             "finished, or kind:path for other encoders"

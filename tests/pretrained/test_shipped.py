@@ -54,6 +54,11 @@ def test_its_name_needs_no_folder_and_wins_over_one(tmp_path, monkeypatch):
     assert paths_of("audiossl:small") == [SHIPPED["small"]]
 
 
+def test_a_name_that_does_not_ship_is_told_from_those_that_do():
+    with pytest.raises(UserError, match=r"musc, which is no folder; did you mean 'music'.*:small"):
+        load_encoder("audiossl:musc")
+
+
 def test_pretraining_goes_on_from_its_weights_if_the_network_is_the_same():
     shipped = load_encoder("audiossl:small")
     assert isinstance(shipped, Layered)

@@ -15,15 +15,17 @@ from audiossl.atomic_files import read_json
 from audiossl.data.corpus import Corpus
 from audiossl.data.layout import RECORDING
 from audiossl.models.build import build_encoder
-from audiossl.models.layered import Layered
+from audiossl.models.layered import STATISTICS, Layered
 from audiossl.pretrained.embed import embed
 from audiossl.pretrained.load import load_encoder
 from audiossl.pretrained.own import CONFIG, write_encoder
+from audiossl.pretrained.sources import parse_source
 
 DOMAINS = ("speech", "music", "sounds")
 CLIPS = 400
 """Number of clips of each domain that are measured."""
 LONGEST = 10 * 16_000
+"""Samples of a clip that are measured."""
 
 
 def restated(encoder: Layered, clips: list[np.ndarray], names: tuple[str, ...]) -> Layered:
@@ -66,9 +68,12 @@ if __name__ == "__main__":
         sys.exit(f"usage: python -m {__spec__.name} <encoder> <cuts> <folder> <statistic> ...")
     torch.set_num_threads(1)
     source, cuts, folder, *names = sys.argv[1:]
+    if unknown := [name for name in names if name not in STATISTICS]:
+        sys.exit(f"{unknown[0]}: no statistic of clips (known: {', '.join(STATISTICS)})")
     encoder = load_encoder(source)
-    assert isinstance(encoder, Layered)
-    provenance = read_json(Path(source) / CONFIG)["provenance"]
+    if not isinstance(encoder, Layered):
+        sys.exit(f"{source}: is no encoder of kind layered, which has statistics to choose")
+    provenance = read_json(Path(parse_source(source).place) / CONFIG)["provenance"]
     write_encoder(
         Path(folder), restated(encoder, training_clips(Path(cuts)), tuple(names)), provenance
     )
