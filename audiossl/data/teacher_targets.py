@@ -9,13 +9,13 @@ what a crop of it is part of.
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from audiossl.atomic_files import read_json, write_json
+from audiossl.atomic_files import read_object, write_json
 from audiossl.batches import TeacherFacts
+from audiossl.configs import from_plain
 from audiossl.data.columns import join_parts, open_columns, write_part
 from audiossl.data.layout import part_file
 from audiossl.errors import UserError
@@ -85,18 +85,19 @@ class TeacherTargets:
         """Map the columns of a folder to memory.
 
         Raises:
-            UserError: It is unfinished, or of other cuts.
+            UserError: It is unfinished, damaged, or of other cuts.
         """
         self.folder = folder
         if not (folder / DESCRIPTION).exists():
             raise UserError(
                 f"{folder}: no finished targets in it: run `python -m recipes.distillation.targets`"
             )
-        content: dict[str, Any] = read_json(folder / DESCRIPTION)
+        path = folder / DESCRIPTION
+        content = read_object(path, teacher=dict, cuts=str)
         if content["cuts"] != cuts:
             raise UserError(f"{folder}: targets are of other cuts: run their stage on these")
-        self.facts = TeacherFacts(**content["teacher"])
-        self.columns = open_columns(folder, NAME)
+        self.facts: TeacherFacts = from_plain(TeacherFacts, content["teacher"], str(path))
+        self.columns = _whole_columns(folder, self.facts)
         keys = zip(*(self.columns[name].tolist() for name in _KEY), strict=True)
         self.rows = {Excerpt(*key): row for row, key in enumerate(keys)}
         self.ends: Int[np.ndarray, " excerpts"] = np.cumsum(self.columns["num_frames"])
@@ -118,3 +119,25 @@ class TeacherTargets:
 
 
 _KEY = ("cut", "start", "num_samples")
+
+
+def _whole_columns(folder: Path, facts: TeacherFacts) -> dict[str, np.ndarray]:
+    """Map columns to memory, of which all must be as long as the others say.
+
+    A column that is too short has a target for each excerpt all the same: another's.
+    """
+    columns = open_columns(folder, NAME)
+    rows = len(columns.get("cut", ()))
+    counts = columns.get("num_frames", np.zeros(0))
+    total = int(counts.sum()) if counts.dtype.kind == "i" else 0
+    expected = {name: ("i", (rows,)) for name in (*_KEY, "num_frames")}
+    expected |= {"clips": ("f", (rows, facts.clip_dim)), "frames": ("f", (total, facts.dim))}
+    for name, (kind, shape) in expected.items():
+        column = columns.get(name)
+        if column is None or column.dtype.kind != kind or column.shape != shape:
+            found = "missing" if column is None else f"{column.dtype} of shape {column.shape}"
+            raise UserError(
+                f"{folder}: column {name!r} is {found}, expected shape {shape}: damaged: run "
+                "`python -m recipes.distillation.targets` again"
+            )
+    return columns

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from audiossl.atomic_files import read_object, write_json
 from audiossl.configs import from_plain, plain
 from audiossl.data.pair_corpus import ModalityFacts
+from audiossl.digests import sha256_of
 from audiossl.earlier_names import renamed
 from audiossl.errors import UserError, did_you_mean
 from audiossl.methods.build import PairMethodConfig, build_method, read_method_config
@@ -19,6 +20,7 @@ from audiossl.models.encoder import Encoder
 from audiossl.models.modality_encoders import ModalityConfig, build_modality_encoder
 from audiossl.nn.frames import Frames
 from audiossl.nn.weights import load_exactly, read_weights, write_weights
+from audiossl.pretrained.own import DIGEST, check_digest
 
 FORMAT = 2
 WEIGHTS, CONFIG = "code_matching.safetensors", "config.json"
@@ -69,14 +71,15 @@ def write_matching(
         "method": plain(matching.method.config),
         "provenance": provenance,
     }
-    write_json(folder / CONFIG, content)
+    write_json(folder / CONFIG, content | {DIGEST: sha256_of(folder / WEIGHTS)})
 
 
 def load_matching(folder: Path) -> Matching:
     """Load a method, in evaluation mode.
 
     Raises:
-        UserError: There is none, it is of a newer format, or weights and config do not fit.
+        UserError: There is none, it is of a newer format, weights and config do not fit, or the
+            weights are not those that were written.
     """
     path = folder / CONFIG
     if not (folder / WEIGHTS).exists() or not path.exists():
@@ -84,8 +87,8 @@ def load_matching(folder: Path) -> Matching:
             f"{folder}: holds no {WEIGHTS} with its {CONFIG}: give the output of a finished "
             "recipes.code_matching.pretrain"
         )
-    content = renamed(read_object(path))
-    if content.get("format", 0) > FORMAT or "encoders" not in content:
+    content = renamed(read_object(path, format=int))
+    if content["format"] > FORMAT or "encoders" not in content:
         raise UserError(f"{path}: not a format that this version reads (up to {FORMAT})")
     source = str(path)
     facts = {
@@ -97,6 +100,7 @@ def load_matching(folder: Path) -> Matching:
     }
     config = read_method_config(content["method"], source)
     method = build_matching(facts, encoders, config)
+    check_digest(folder / WEIGHTS, content)
     load_exactly(method, read_weights(folder / WEIGHTS), str(folder / WEIGHTS))
     return Matching(method.eval(), facts)
 

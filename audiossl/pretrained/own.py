@@ -48,14 +48,22 @@ def load(place: str) -> FeatureEncoder:
     content = _read_content(place, Path(place) / CONFIG)
     encoder = build_described(content, str(Path(place) / CONFIG))
     weights = Path(place) / WEIGHTS
-    _check_digest(weights, content)
+    check_digest(weights, content)
     state = _weights_of_base(content.get("base"), place) | read_weights(weights)
     load_exactly(encoder, state, str(weights))
     return encoder
 
 
-def _check_digest(weights: Path, content: dict[str, Any]) -> None:
-    """Refuse weights of which a bit has flipped; configs of earlier versions do not tell."""
+def check_digest(weights: Path, content: dict[str, Any]) -> None:
+    """Refuse weights of which a bit has flipped; configs of earlier versions do not tell.
+
+    Args:
+        weights: File of weights, beside its config.
+        content: Of the config.
+
+    Raises:
+        UserError: The file has changed since the config was written.
+    """
     expected = content.get(DIGEST)
     if expected is not None and weights.is_file() and sha256_of(weights) != expected:
         raise UserError(

@@ -644,6 +644,8 @@ READERS: dict[str, tuple[str, ...]] = {
     "fitted/stage.json": ("report",),
     "codes/corpus.json": ("spear",),
     "pairs/pairs.json": ("matching",),
+    "targets/targets.json": ("distilled",),
+    "matching/config.json": ("evaluated",),
     "sample/stage.json": ("quantizer",),
     "quantizer/stage.json": ("codes",),
 }
@@ -731,6 +733,23 @@ SPOILT: dict[str, tuple[str, str, Callable[[Path], None]]] = {
     "no codes": ("spear", "codes/shar/speech.000000.tar", lambda p: p.unlink()),
     "no list of pairs": ("matching", "pairs/pairs.jsonl", lambda p: p.unlink()),
     "a list of pairs cut off": ("matching", "pairs/pairs.jsonl", _cut_off),
+    "targets cut off": ("distilled", "targets/columns/targets/frames.npy", _cut_off),
+    "no targets": ("distilled", "targets/columns/targets/frames.npy", lambda p: p.unlink()),
+    "too few targets": ("distilled", "targets/columns/targets/frames.npy",
+                        lambda p: _npy(p, np.zeros((3, 20), np.float16))),
+    "targets of another dimension": ("distilled", "targets/columns/targets/frames.npy",
+                                     lambda p: _npy(p, np.zeros((2000, 7), np.float16))),
+    "targets of objects": ("distilled", "targets/columns/targets/frames.npy",
+                           lambda p: _npy(p, np.array([Bomb()] * 9, object))),
+    "excerpts beyond a corpus": ("distilled", "targets/columns/targets/cut.npy",
+                                 lambda p: _npy(p, np.full(24, 10**6))),
+    "too few excerpts": ("distilled", "targets/columns/targets/start.npy",
+                         lambda p: _npy(p, np.zeros(2, np.int64))),
+    "stems cut off": ("privileged", "stems/shar/low.000000.tar", _cut_off),
+    "the weights of a run to evaluate cut off": ("evaluated", "matching/code_matching.safetensors",
+                                                 _cut_off),
+    "the weights of a run to evaluate with a flipped bit": (
+        "evaluated", "matching/code_matching.safetensors", _flipped),
 }  # fmt: skip
 
 

@@ -5,6 +5,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.contracts import ENCODERS
 from tests.experiment import TASKS, TINY, write_audio
 from tests.trust.forks import call, forked
 
@@ -25,6 +26,12 @@ MATCHING = [
     "--method", "{embedding_dim: 12, codebook: {codebook_size: 10, dim: 6}}",
     "--batch_size", "4",
 ]  # fmt: skip
+CROPS = ["--crops.label", "kind", "--crops.lengths", "[0.5]", "--crops.batch_duration", "2"]
+FEDERATED = [
+    *TINY, "--loop.steps", "2", "--views.crop_samples", "8000", "--batch_size", "4",
+    "--clients.label", "kind", "--rounds", "3",
+]  # fmt: skip
+CLASSES = ["--train", "{label: kind, where: {split: [train]}}", "--plan.batch_size", "4"]
 
 
 @dataclass(frozen=True)
@@ -97,6 +104,38 @@ COMMANDS: dict[str, Command] = {
         'stem: {kind: sound, encoder: "log_mel:20"}}', "--shard_size", "6",
     ),
     "matching": _stage("code_matching.pretrain", "--pairs", "{here}/pairs", *MATCHING, *LOOP),
+    "evaluated": _stage(
+        "code_matching.evaluate", "--pairs", "{here}/pairs", "--runs", "[{here}/matching]",
+        "--cuts", "[{here}/cuts,{here}/stems]",
+    ),
+    "targets": _stage(
+        "distillation.targets", *CUTS, "--teacher", "log_mel:20", "--label", "kind",
+        "--hours", "{tone: 1, noise: 1}", "--spread", "split", "--frame_rate", "50",
+    ),
+    "distilled": _stage(
+        "distillation.pretrain", *LOOP, *CUTS, *CROPS, "--crops.shares", "{tone: 1, noise: 1}",
+        "--encoder", ENCODERS["layered"], "--targets", "{mel: {here}/targets}",
+        "--method.teachers", "{mel: {source: 'log_mel:20'}}",
+    ),
+    "waveforms": _stage(
+        "waveforms.pretrain", *LOOP, *CUTS, "--encoder", ENCODERS["patch_transformer"],
+        "--plan", "{batch_size: 4, num_buckets: 1}",
+    ),
+    "privileged": _stage(
+        "privileged.pretrain", *LOOP, *CUTS, "--stems", "{here}/stems", *CROPS,
+        "--crops.shares", "{song: 1}", "--teacher", "{here}/cola",
+        "--encoder", ENCODERS["patch_transformer"],
+    ),
+    "federated": _stage("federated.pretrain", *FEDERATED, *CUTS),
+    "tuned": _stage(
+        "finetune", *LOOP, *CUTS, *CLASSES, "--encoder", "{here}/cola", "--target", "classes",
+        "--method.input", "output",
+    ),
+    "heads": _stage(
+        "probe.sequence", *CUTS, "--encoders", "{mel: 'log_mel:8'}", "--tasks",
+        "[{name: kind, target: classes, train: {label: kind, where: {split: [train]}}, "
+        "plan: {batch_size: 4}, loop: {steps: 4}}]",
+    ),
     "embeddings": _stage(
         "probe.embed", *CUTS, "--encoders", "{cola: {here}/cola, source: {here}/source}"
     ),
