@@ -130,6 +130,7 @@ def _whole_columns(folder: Path, facts: TeacherFacts) -> dict[str, np.ndarray]:
     rows = len(columns.get("cut", ()))
     counts = columns.get("num_frames", np.zeros(0))
     total = int(counts.sum()) if counts.dtype.kind == "i" else 0
+    expected: dict[str, tuple[str, tuple[int, ...]]]
     expected = {name: ("i", (rows,)) for name in (*_KEY, "num_frames")}
     expected |= {"clips": ("f", (rows, facts.clip_dim)), "frames": ("f", (total, facts.dim))}
     for name, (kind, shape) in expected.items():

@@ -182,6 +182,7 @@ class Supervised(nn.Module):
             add_low_rank(
                 encoder, rank=adaptation.rank, alpha=adaptation.alpha, layers=adaptation.layers
             )
+            encoder.freeze_unread()
 
     def forward(
         self, batch: LabelBatch | LayerBatch, step: int, generator: torch.Generator

@@ -1,6 +1,7 @@
 """What every encoder is: waveforms in, Frames out; and what methods need of one that they train."""
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -107,6 +108,21 @@ class FeatureEncoder(nn.Module):
         Without any, all parameters are gathered together.
         """
         return ()
+
+    def unread_parameters(self) -> Iterator[nn.Parameter]:
+        """List those on which no output depends: they have no gradient and are never trained."""
+        return iter(())
+
+    def requires_grad_(self, requires_grad: bool = True) -> "FeatureEncoder":
+        """Train all weights on which an output depends, or none."""
+        super().requires_grad_(requires_grad)
+        self.freeze_unread()
+        return self
+
+    def freeze_unread(self) -> None:
+        """Train nothing that has no gradient: several ranks would wait for it."""
+        for parameter in self.unread_parameters():
+            parameter.requires_grad_(False)
 
     @abstractmethod
     def features(

@@ -7,9 +7,9 @@ is some of their statistics over time, standardized in the same way, so that no 
 the others in a distance or a cosine.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -22,6 +22,7 @@ from audiossl.models.chunking import encode_in_chunks, is_long
 from audiossl.models.encoder import Context, FeatureEncoder
 from audiossl.models.zipformer.config import ZipformerConfig
 from audiossl.models.zipformer.model import Zipformer
+from audiossl.models.zipformer.stack import DownsampledStack
 from audiossl.nn.batch_norm import FrameNorm
 from audiossl.nn.frames import Frames
 from audiossl.nn.graphs import for_any_length
@@ -98,6 +99,7 @@ class Layered(FeatureEncoder):
         self.dim = sum(widths)
         self.norm = FrameNorm(self.dim, momentum=0.02)
         self.clip_norm = FrameNorm(self.clip_dim, momentum=0.02)
+        self.requires_grad_(True)
 
     @property
     def clip_dim(self) -> int:
@@ -108,6 +110,12 @@ class Layered(FeatureEncoder):
     def units(self) -> tuple[nn.Module, ...]:
         """Those of the network."""
         return self.network.units
+
+    def unread_parameters(self) -> Iterator[nn.Parameter]:
+        """List those of the network, and those behind the highest layer that is read."""
+        yield from self.network.unread_parameters()
+        for module in _behind(self.network, max(self.config.layers)):
+            yield from module.parameters()
 
     def features(
         self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
@@ -166,6 +174,23 @@ class Layered(FeatureEncoder):
     def _width(self, layer: int) -> int:
         network = self.config.network
         return network.num_bins if layer == FILTER_BANK else network.dim
+
+
+def _behind(network: Zipformer, highest: int) -> Iterator[nn.Module]:
+    """List the modules that no layer up to the highest one depends on."""
+    if highest == FILTER_BANK:
+        yield network
+    below = 0
+    for stack in network.encoder.encoders:
+        inner: Any = stack.encoder if isinstance(stack, DownsampledStack) else stack
+        layers: nn.ModuleList = inner.layers
+        yield from layers[max(0, highest - below) :]
+        if isinstance(stack, DownsampledStack):
+            if highest <= below:
+                yield stack.downsample
+            if highest <= below + len(layers):
+                yield stack.out_combiner
+        below += len(layers)
 
 
 def _of_a_frame(

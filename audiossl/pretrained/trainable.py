@@ -6,7 +6,7 @@ unless the learning rate of `encoder.network.feature_extractor` says otherwise.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -51,13 +51,11 @@ class Wav2Vec2(FeatureEncoder):
         self.dim = self.num_bins = self.network.dim
         self.feature_rate = self.frame_rate
 
-    def requires_grad_(self, requires_grad: bool = True) -> "Wav2Vec2":
-        """Train all weights, or none; the vector of masked frames has no use here."""
-        super().requires_grad_(requires_grad)
+    def unread_parameters(self) -> Iterator[nn.Parameter]:
+        """List the vector of masked frames, which has no use here."""
         for name, parameter in self.named_parameters():
             if name.endswith("masked_spec_embed"):
-                parameter.requires_grad_(False)
-        return self
+                yield parameter
 
     def features(
         self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]

@@ -125,10 +125,11 @@ def content(folder: Path) -> dict[str, str]:
     A stop writes a checkpoint of its own, which takes the place of an older one: the newest counts.
     """
     found = {}
-    older = sorted((folder / "checkpoints").glob("step-*"))[:-1]
+    runs = folder.rglob("checkpoints")
+    older = [path for run in runs for path in sorted(run.glob("step-*"))[:-1]]
     for path in sorted(folder.rglob("*")):
         name = str(path.relative_to(folder))
-        if path.is_dir() or path.name in PASSED_OVER or name.startswith("tensorboard/"):
+        if path.is_dir() or path.name in PASSED_OVER or path.parent.name == "tensorboard":
             continue
         if path in older:
             continue

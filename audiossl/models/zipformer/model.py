@@ -6,6 +6,7 @@ numerically equal to the authors' network, and names of parameters are theirs.
 """
 
 import math
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -21,6 +22,7 @@ from audiossl.models.encoder import Context, FeatureEncoder
 from audiossl.models.zipformer.config import ZipformerConfig
 from audiossl.models.zipformer.downsampling import Downsample
 from audiossl.models.zipformer.initialization import initialize
+from audiossl.models.zipformer.layer import Layer
 from audiossl.models.zipformer.positions import relative_positions
 from audiossl.models.zipformer.stack import DownsampledStack, Outputs, Stack, StackContext
 from audiossl.models.zipformer.training.sampling import sample_step
@@ -70,6 +72,12 @@ class Zipformer(FeatureEncoder):
     def units(self) -> tuple[nn.Module, ...]:
         """The front end and the stacks: as `checkpoint_stacks`, sharding is by stack."""
         return (self.encoder_embed, *self.encoder.encoders)
+
+    def unread_parameters(self) -> Iterator[nn.Parameter]:
+        """List those that only public checkpoints have a place for."""
+        for module in self.modules():
+            if isinstance(module, Layer):
+                yield module.bypass_scale
 
     def features(
         self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
