@@ -9,7 +9,7 @@ stop_stage=100
 dry_run=false
 corpus_dir=../download    # where the corpus is built, or lies
 compact_dir=              # write the training clips as Opus to this folder, and train on these: what fits through a wire
-processors=false          # store the targets and train on a few processors: batches of 40 s, varied sounds on disk
+processors=false          # store the targets and train on a few processors: batches of 40 s, varied clips on disk
 initial=                  # encoder to go on from, as load_encoder takes it; empty: random weights
 steps=4000                # of 512 s of audio each; with `processors`, of 40 s
 seed=0
@@ -41,7 +41,7 @@ fi
 tables=$audio/labels.csv
 if $processors; then
   tables+=", $audio/varied.csv"
-  if stage 1 "varied sounds: $audio -> $audio/varied.csv"; then
+  if stage 1 "varied clips: $audio -> $audio/varied.csv"; then
     run $launch egs.debian_packages.local.vary "$audio" "$jobs"
   fi
 fi
@@ -62,10 +62,11 @@ if $processors; then
         --resources.workers "$jobs" --output "$targets/$name"
     }
     store ge2e --hours "{speech: 9}" --min_duration 0.5
-    store aisfx --hours "{sounds: 9, music: 3, speech: 1}" --max_skipped 0.05 # of sounds shorter than its frame
+    music=(--spread collection) # rendered scores, and their stems, as often as recordings
+    store aisfx --hours "{sounds: 9, music: 5, speech: 1}" "${music[@]}" --max_skipped 0.05 # of sounds shorter than its frame
     store pocketsphinx --hours "{speech: 9}" --frame_rate 50
-    store musicnn --hours "{sounds: 9, music: 3}" --min_duration 0.3
-    store crepe --hours "{music: 1, speech: 1}" --frame_rate 25
+    store musicnn --hours "{sounds: 9, music: 5}" "${music[@]}" --min_duration 0.3
+    store crepe --hours "{music: 3, speech: 2}" "${music[@]}" --frame_rate 25
   fi
   options=(--config conf/processors.yaml --targets)
   options+=("{$(for name in ge2e aisfx pocketsphinx musicnn crepe; do printf '%s: %s, ' $name "$targets/$name"; done)}")
