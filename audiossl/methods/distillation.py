@@ -94,6 +94,18 @@ class _Crops:
     """Seconds from the first sample that the teacher encoded to that of the crop."""
 
 
+@dataclass(frozen=True)
+class _Term:
+    """The loss of predicting a teacher's frames, or its clip vectors."""
+
+    weight: float
+    loss: Float[Tensor, ""]
+    """Mean over the items of this rank."""
+    cosine: Float[Tensor, ""]
+    count: Float[Tensor, ""]
+    """Number of those items."""
+
+
 class Distillation(nn.Module):
     """A student, and linear heads for each teacher."""
 
@@ -152,15 +164,16 @@ class Distillation(nn.Module):
                 for name in self.facts
             }
         frames = self._student(waveforms, lengths, context_of(step, self.data, generator))
-        total = waveforms.new_zeros(())
-        metrics: dict[str, Tensor] = {}
-        for name, targets in crops.items():
-            loss, cosines = self.heads[name](
-                frames, targets, self.config, self.config.teachers[name]
-            )
-            total = total + loss
-            metrics |= {f"{name}/{kind}_cosine": value for kind, value in cosines.items()}
-        return Losses(total, float(len(waveforms)), metrics)
+        terms = [
+            term
+            for name, targets in crops.items()
+            for term in self.heads[name](frames, targets, self.config, self.config.teachers[name])
+        ]
+        total = torch.stack([term.weight * term.loss for term in terms]) @ _shares(terms)
+        names = [f"{name}/{kind}_cosine" for name in crops for kind in self.heads[name].kinds]
+        cosines = {name: term.cosine for name, term in zip(names, terms, strict=True)}
+        counts = {name: term.count for name, term in zip(names, terms, strict=True)}
+        return Losses(total, float(len(waveforms)), cosines, counts)
 
     def _played(
         self, batch: CropBatch, step: int
@@ -263,38 +276,45 @@ class TeacherHeads(nn.Module):
         if clip_dim:
             self.clip, self.clip_norm = nn.Linear(sizes[1], clip_dim), FrameNorm(clip_dim)
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Name what is predicted."""
+        return ("frame", "clip") if hasattr(self, "clip") else ("frame",)
+
     def forward(
         self, student: Frames, targets: _Crops, config: DistillationConfig, teacher: TeacherConfig
-    ) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
-        """Compute the loss of the crops that have targets, and mean cosines for the log."""
+    ) -> list[_Term]:
+        """Compute the losses of the crops that have targets, of each of `kinds`."""
         given, rows = targets.frames, targets.rows
         valid = valid_mask(student.lengths[rows], student.vectors.shape[1])
         valid = valid & (given.lengths > 0)[:, None]
-        times = student.times + targets.offsets[:, None]
-        vectors = self.frame_norm(_signed_power(vectors_at(given, times), teacher.power), valid)
-        loss, cosine = feature_matching(
-            self.frames(student.vectors[rows]), vectors, valid,
-            distance=config.distance, angle_weight=config.angle_weight,
-        )  # fmt: skip
-        loss, cosines = teacher.weight * loss, {"frame": cosine}
-        if given.pooled is not None or hasattr(self, "clip"):
-            clip_loss, cosines["clip"] = self._clip_loss(student, targets, config, teacher)
-            loss = loss + teacher.clip_weight * clip_loss
-        return loss, cosines
-
-    def _clip_loss(
-        self, student: Frames, targets: _Crops, config: DistillationConfig, teacher: TeacherConfig
-    ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        valid = (targets.frames.lengths > 0)[:, None]
-        pooled = targets.frames.pooled
+        vectors = vectors_at(given, student.times + targets.offsets[:, None])
+        vectors = self.frame_norm(_signed_power(vectors, teacher.power), valid)
+        frames = _term(teacher.weight, config, self.frames(student.vectors[rows]), vectors, valid)
+        if not hasattr(self, "clip"):
+            return [frames]
+        pooled = given.pooled
         if pooled is None:  # no crop was long enough
             pooled = student.clip.new_zeros(0, self.clip.out_features)
+        valid = (given.lengths > 0)[:, None]
         vectors = self.clip_norm(_signed_power(pooled.float(), teacher.power)[:, None], valid)
-        predictions = self.clip(student.clip[targets.rows])[:, None]
-        return feature_matching(
-            predictions, vectors, valid,
-            distance=config.distance, angle_weight=config.angle_weight,
-        )  # fmt: skip
+        predictions = self.clip(student.clip[rows])[:, None]
+        return [frames, _term(teacher.clip_weight, config, predictions, vectors, valid)]
+
+
+def _term(
+    weight: float, config: DistillationConfig, predictions: Tensor, vectors: Tensor, valid: Tensor
+) -> _Term:
+    loss, cosine = feature_matching(
+        predictions, vectors, valid, distance=config.distance, angle_weight=config.angle_weight
+    )
+    return _Term(weight, loss, cosine, valid.sum().float())
+
+
+def _shares(terms: Sequence[_Term]) -> Float[Tensor, " terms"]:
+    """Compute the factors by which means over the items of a rank add up to those of all ranks."""
+    counts = torch.stack([term.count for term in terms])
+    return counts * distributed.world_size() / distributed.total(counts).clamp(min=1.0)
 
 
 def vectors_at(

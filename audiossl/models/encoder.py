@@ -166,3 +166,9 @@ def check_has_frames(encoder: nn.Module, method: str) -> None:
             f"method {method} needs an encoder with frames, and {type(encoder).__name__} has clip "
             "vectors alone (its frame_rate is 0): choose another --encoder.kind or --method.kind"
         )
+
+
+def units_of(module: nn.Module) -> list[nn.Module]:
+    """List the units of all encoders in a module; one that holds another has the units of that."""
+    encoders = [one for one in module.modules() if isinstance(one, FeatureEncoder)]
+    return list(dict.fromkeys(unit for encoder in encoders for unit in encoder.units))

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from audiossl.errors import UserError
-from audiossl.models.encoder import FeatureEncoder
+from audiossl.models.encoder import units_of
 
 SHAPES = 64
 """Number of shapes for which a function is compiled; units of one kind share theirs."""
@@ -35,9 +35,7 @@ def compile_units(method: nn.Module, backend: str = "inductor") -> list[nn.Modul
     Raises:
         UserError: An encoder has no units.
     """
-    encoders = [module for module in method.modules() if isinstance(module, FeatureEncoder)]
-    # An encoder that holds another has the units of that.
-    units = list(dict.fromkeys(unit for encoder in encoders for unit in encoder.units))
+    units = units_of(method)
     if not units:
         raise UserError(
             f"loop.compile: {type(method).__name__} has no encoder with units to compile: set it "

@@ -24,7 +24,7 @@ from audiossl.data.plan import Position
 from audiossl.earlier_names import renamed
 from audiossl.errors import UserError
 from audiossl.methods.method import AfterUpdate, ContrastsBatch, Losses
-from audiossl.models.encoder import FeatureEncoder
+from audiossl.models.encoder import units_of
 from audiossl.nn.weights import write_state
 from audiossl.optim.build import SHAPED_STATE, AdamWConfig, OptimizerConfig, build_optimizer
 from audiossl.optim.schedules import CosineConfig, HalvedConfig, rate_factor
@@ -156,8 +156,7 @@ def _placed(method: nn.Module, place: Place) -> nn.Module:
         return method.to(place.device)
     # The method itself waits where it is, and is given the trained weights in the end.
     spread = copy.deepcopy(method)
-    encoders = [module for module in spread.modules() if isinstance(module, FeatureEncoder)]
-    distributed.shard(spread, [unit for one in encoders for unit in one.units], place.device)
+    distributed.shard(spread, units_of(spread), place.device)
     return spread
 
 

@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from audiossl import distributed
 from audiossl.batches import CropBatch, DataFacts, micro_batches
 from audiossl.errors import UserError
 from audiossl.methods.distillation import (
@@ -11,10 +12,11 @@ from audiossl.methods.distillation import (
     vectors_at,
 )
 from audiossl.methods.distortions import DistortionsConfig
-from audiossl.models.encoder import Context
+from audiossl.models.encoder import Context, units_of
 from audiossl.models.layered import Layered, LayeredConfig
 from audiossl.nn.frames import Frames
 from audiossl.teachers.teacher import FrozenTeacher
+from audiossl.training.running_means import RunningMeans
 from tests.methods.codes import SMALL
 
 DOMAINS = ("speech", "music")
@@ -171,3 +173,62 @@ def test_teachers_are_no_part_of_the_state_and_have_no_gradient():
 def test_unknown_domains_are_named(settings):
     with pytest.raises(UserError, match=r"'speechs'.*did you mean"):
         _method(**settings)
+
+
+def _loss_and_gradients(*, sharded=False):
+    """The gradient of a batch of which ranks have a share; the first has all of the speech."""
+    teachers = {
+        "all": TeacherConfig(source=""),
+        "speech": TeacherConfig(source="", domains=("speech",), weight=3.0, clip_weight=2.0),
+        "long": TeacherConfig(source="", shortest=0.9),
+    }
+    method = _method({name: Levels() for name in teachers}, teachers=teachers)
+    whole = _batch()
+    lengths = torch.tensor([16000, 16000, 12000, 16000, 12000, 12000, 16000, 12000])
+    domains = torch.tensor([0, 0, 0, 1, 1, 1, 1, 1])
+    own = [distributed.own_rows(values) for values in (whole.waveforms, lengths, domains)]
+    if sharded:
+        distributed.shard(method, units_of(method), torch.device("cpu"))
+    losses = method(CropBatch(*own), 0, _generator())
+    losses.total.backward()
+    means = RunningMeans()
+    for name, value in losses.metrics.items():
+        means.add(name, value, losses.metric_weights[name])
+    if sharded:
+        distributed.average_whole(method)
+        gradients = [distributed.norm([p.grad for p in method.parameters() if p.requires_grad])]
+    else:
+        gradients = [distributed.mean(p.grad) for p in method.parameters() if p.requires_grad]
+    return float(distributed.mean(losses.total)), means.take(), gradients
+
+
+def _sharded():
+    return _loss_and_gradients(sharded=True)
+
+
+def test_one_process_and_two_agree_where_ranks_have_unequal_shares_of_targets(two_processes):
+    loss, cosines, gradients = _loss_and_gradients()
+    for other, figures, others in two_processes.run(_loss_and_gradients):
+        assert other == pytest.approx(loss, rel=1e-5)
+        assert figures == pytest.approx(cosines, abs=1e-5)
+        for mine, theirs in zip(gradients, others, strict=True):
+            torch.testing.assert_close(theirs, mine, rtol=1e-3, atol=1e-5)
+
+
+def test_an_encoder_that_holds_another_is_sharded_once(two_processes):
+    loss, cosines, gradients = _loss_and_gradients()
+    norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
+    for other, figures, (norm_of_shards,) in two_processes.run(_sharded):
+        assert other == pytest.approx(loss, rel=1e-5)
+        assert figures == pytest.approx(cosines, abs=1e-5)
+        torch.testing.assert_close(norm_of_shards, norm, rtol=1e-4, atol=0.0)
+
+
+def test_a_batch_without_targets_of_a_teacher_has_no_part_in_its_figures():
+    config = {"music": TeacherConfig(source="", domains=("music",))}
+    method, batch = _method({"music": Levels()}, teachers=config), _batch()
+    found = method(
+        CropBatch(batch.waveforms, batch.lengths, torch.zeros_like(batch.domains)), 0, _generator()
+    )
+    assert float(found.metric_weights["music/frame_cosine"]) == 0.0
+    assert float(found.total.detach()) == 0.0
