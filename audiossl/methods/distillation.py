@@ -169,7 +169,8 @@ class Distillation(nn.Module):
             for name, targets in crops.items()
             for term in self.heads[name](frames, targets, self.config, self.config.teachers[name])
         ]
-        total = torch.stack([term.weight * term.loss for term in terms]) @ _shares(terms)
+        losses = torch.stack([term.weight * term.loss for term in terms])
+        total = (losses * _shares(terms)).sum()
         names = [f"{name}/{kind}_cosine" for name in crops for kind in self.heads[name].kinds]
         cosines = {name: term.cosine for name, term in zip(names, terms, strict=True)}
         counts = {name: term.count for name, term in zip(names, terms, strict=True)}

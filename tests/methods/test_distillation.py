@@ -232,3 +232,9 @@ def test_a_batch_without_targets_of_a_teacher_has_no_part_in_its_figures():
     )
     assert float(found.metric_weights["music/frame_cosine"]) == 0.0
     assert float(found.total.detach()) == 0.0
+
+
+def test_the_loss_is_added_up_in_single_precision_under_autocast():
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = _method()(_batch(), 0, _generator())
+    assert losses.total.dtype == torch.float32
