@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 stage=0
 stop_stage=100
 dry_run=false
-arm=music                 # a file of conf/arms: cola, source, stems, remix, ..., or music, which goes on from audiossl:small
+arm=music                 # files of conf/arms: "cola remix alone", ..., or music, which goes on from audiossl:small
 seeds=0
 steps=                    # by default those of conf
 corpus_dir=../download    # where the corpus is built, or lies: its music is enough
@@ -42,24 +42,28 @@ if stage 2 "items of the benchmark: $corpus_dir -> $exp_dir/items"; then
 fi
 
 encoders=""
-for seed in $seeds; do
-  if stage 3 "$arm: $exp_dir/cuts, $exp_dir/stems -> $exp_dir/${arm}_$seed"; then
-    options=(--config conf/base.yaml)
-    [[ $arm == music ]] && options+=(--config ../../../recipes/distillation/conf/small.yaml)
-    options+=(--config "conf/arms/$arm.yaml" --loop.seed "$seed")
-    [[ -n $steps ]] && options+=(--loop.steps "$steps")
-    run $launch recipes.source_association.pretrain "${options[@]}" --cuts "$exp_dir/cuts" \
-      --stems "$exp_dir/stems" --output "$exp_dir/${arm}_$seed"
-  fi
-  encoders+="$arm#$seed: $exp_dir/${arm}_$seed, "
+for each in $arm; do
+  for seed in $seeds; do
+    if stage 3 "$each: $exp_dir/cuts, $exp_dir/stems -> $exp_dir/${each}_$seed"; then
+      options=(--config conf/base.yaml)
+      [[ $each == music ]] && options+=(--config ../../../recipes/distillation/conf/small.yaml)
+      options+=(--config "conf/arms/$each.yaml" --loop.seed "$seed")
+      [[ -n $steps ]] && options+=(--loop.steps "$steps")
+      run $launch recipes.source_association.pretrain "${options[@]}" --cuts "$exp_dir/cuts" \
+        --stems "$exp_dir/stems" --output "$exp_dir/${each}_$seed"
+    fi
+    encoders+="$each#$seed: $exp_dir/${each}_$seed, "
+  done
 done
+arms=${arm// /_}
 
-if stage 4 "cross-validation: $exp_dir/items -> $exp_dir/scores/$arm.json"; then
+if stage 4 "cross-validation: $exp_dir/items -> $exp_dir/scores/$arms.json"; then
   run $launch recipes.probe.embed --encoders "{${encoders}small: audiossl:small}" --cuts "$exp_dir/items" \
     --where "{split: [train, valid]}" --resources.cache "$exp_dir/cache" --resources.workers "$jobs" \
-    --output "$exp_dir/embeddings/$arm"
-  run python ../../mini/local/cross_validate.py "$exp_dir/items" "$exp_dir/embeddings/$arm" "$exp_dir/scores/$arm.json" \
+    --output "$exp_dir/embeddings/$arms"
+  run python ../../mini/local/cross_validate.py "$exp_dir/items" "$exp_dir/embeddings/$arms" "$exp_dir/scores/$arms.json" \
     --config conf/tasks.yaml --processes "$jobs"
+  run python -m audiossl compare "$exp_dir/scores/$arms" --reference "${arm%% *}" --probe linear
 fi
 
 if [[ $arm == music ]] && stage 5 "as it ships: $exp_dir/music_0 -> $exp_dir/shipped"; then
