@@ -4,10 +4,10 @@
 #   cola_options, source_options    of the two arms: settings of encoder, views, loop
 #   probe_cuts, tasks               what is probed
 #   embed_options, fit_options      how
-# Besides, if they are set: at_once=true, all arms of a seed run at the same time, with one thread each; further_encoders,
-# more rows of the tables; random_seeds, a list; further_arm, a function that runs a further arm with a seed.
+# Besides, if they are set: at_once=true, both arms of a seed run at the same time, with one thread each; further_encoders,
+# more rows of the tables; random_seeds, a list.
 
-# Runs a command, beside others if all arms are to run at once.
+# Runs a command, beside others if both arms are to run at once.
 arm() {
   if [[ ${at_once:-false} == true && ${dry_run:-false} == false ]]; then
     OMP_NUM_THREADS=1 run "$@" &
@@ -30,14 +30,13 @@ for seed in $seeds; do
     arm $launch recipes.source_association.pretrain "${source_options[@]}" --loop.seed "$seed" \
       --cuts "$exp_dir/cuts" --stems "$exp_dir/stems" --output "$exp_dir/source_$seed"
   fi
-  encoders+="cola#$seed: $exp_dir/cola_$seed, source#$seed: $exp_dir/source_$seed, "
-  if declare -F further_arm > /dev/null; then further_arm; fi
-  # Processes in the background do not get Ctrl-C, and one that fails ends the recipe and the others.
+  # Processes in the background do not get Ctrl-C, and one that fails ends the recipe and the other.
   trap 'kill "${arms[@]}" 2>/dev/null || true' EXIT
   for process in "${arms[@]}"; do
     wait "$process"
   done
   trap - EXIT
+  encoders+="cola#$seed: $exp_dir/cola_$seed, source#$seed: $exp_dir/source_$seed, "
   [[ -z $runs ]] && runs="cola: $exp_dir/cola_$seed, source: $exp_dir/source_$seed"
 done
 

@@ -42,20 +42,20 @@ fi
   fit_options=()
   [[ $effort == smoke ]] && fit_options=(--config conf/fit_smoke.yaml)
   at_once=true
+  further_encoders=""
 }
 continued_options=(--config ../../../recipes/distillation/conf/small.yaml --config conf/continued.yaml)
 [[ $effort == smoke ]] && continued_options+=(--config conf/smoke.yaml)
 # Two architectures have random copies here, and those of the larger one cost minutes.
 # shellcheck disable=SC2034
 [[ $effort == hour ]] || random_seeds="[0]"
-further_encoders="small: audiossl:small"
-# shellcheck disable=SC2086 # $launch is several words
-further_arm() {
+for seed in $seeds; do
   if stage 3 "the shipped encoder: audiossl:small, $exp_dir/cuts -> $exp_dir/continued_$seed"; then
-    arm $launch recipes.cola.pretrain "${continued_options[@]}" --loop.seed "$seed" \
+    run $launch recipes.cola.pretrain "${continued_options[@]}" --loop.seed "$seed" \
       --cuts "$exp_dir/cuts" --output "$exp_dir/continued_$seed"
   fi
-  encoders+="continued#$seed: $exp_dir/continued_$seed, "
-}
+  further_encoders+="continued#$seed: $exp_dir/continued_$seed, "
+done
+further_encoders+="small: audiossl:small"
 # shellcheck source-path=SCRIPTDIR source=../../utils/cola_source.sh
 . ../../utils/cola_source.sh
