@@ -98,6 +98,7 @@ class _Crops:
 class _Term:
     """The loss of predicting a teacher's frames, or its clip vectors."""
 
+    kind: Literal["frame", "clip"]
     weight: float
     loss: Float[Tensor, ""]
     """Mean over the items of this rank."""
@@ -165,15 +166,14 @@ class Distillation(nn.Module):
             }
         frames = self._student(waveforms, lengths, context_of(step, self.data, generator))
         terms = [
-            term
+            (name, term)
             for name, targets in crops.items()
             for term in self.heads[name](frames, targets, self.config, self.config.teachers[name])
         ]
-        losses = torch.stack([term.weight * term.loss for term in terms])
-        total = (losses * _shares(terms)).sum()
-        names = [f"{name}/{kind}_cosine" for name in crops for kind in self.heads[name].kinds]
-        cosines = {name: term.cosine for name, term in zip(names, terms, strict=True)}
-        counts = {name: term.count for name, term in zip(names, terms, strict=True)}
+        losses = torch.stack([term.weight * term.loss for _, term in terms])
+        total = (losses * _shares([term.count for _, term in terms])).sum()
+        cosines = {f"{name}/{term.kind}_cosine": term.cosine for name, term in terms}
+        counts = {f"{name}/{term.kind}_cosine": term.count for name, term in terms}
         return Losses(total, float(len(waveforms)), cosines, counts)
 
     def _played(
@@ -277,21 +277,18 @@ class TeacherHeads(nn.Module):
         if clip_dim:
             self.clip, self.clip_norm = nn.Linear(sizes[1], clip_dim), FrameNorm(clip_dim)
 
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """Name what is predicted."""
-        return ("frame", "clip") if hasattr(self, "clip") else ("frame",)
-
     def forward(
         self, student: Frames, targets: _Crops, config: DistillationConfig, teacher: TeacherConfig
     ) -> list[_Term]:
-        """Compute the losses of the crops that have targets, of each of `kinds`."""
+        """Compute the losses of the crops that have targets: of frames, and of clips if it can."""
         given, rows = targets.frames, targets.rows
         valid = valid_mask(student.lengths[rows], student.vectors.shape[1])
         valid = valid & (given.lengths > 0)[:, None]
         vectors = vectors_at(given, student.times + targets.offsets[:, None])
         vectors = self.frame_norm(_signed_power(vectors, teacher.power), valid)
-        frames = _term(teacher.weight, config, self.frames(student.vectors[rows]), vectors, valid)
+        predictions = self.frames(student.vectors[rows])
+        loss, cosine = _matched(config, predictions, vectors, valid)
+        frames = _Term("frame", teacher.weight, loss, cosine, valid.sum().float())
         if not hasattr(self, "clip"):
             return [frames]
         pooled = given.pooled
@@ -300,22 +297,22 @@ class TeacherHeads(nn.Module):
         valid = (given.lengths > 0)[:, None]
         vectors = self.clip_norm(_signed_power(pooled.float(), teacher.power)[:, None], valid)
         predictions = self.clip(student.clip[rows])[:, None]
-        return [frames, _term(teacher.clip_weight, config, predictions, vectors, valid)]
+        loss, cosine = _matched(config, predictions, vectors, valid)
+        return [frames, _Term("clip", teacher.clip_weight, loss, cosine, valid.sum().float())]
 
 
-def _term(
-    weight: float, config: DistillationConfig, predictions: Tensor, vectors: Tensor, valid: Tensor
-) -> _Term:
-    loss, cosine = feature_matching(
+def _matched(
+    config: DistillationConfig, predictions: Tensor, vectors: Tensor, valid: Tensor
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    return feature_matching(
         predictions, vectors, valid, distance=config.distance, angle_weight=config.angle_weight
     )
-    return _Term(weight, loss, cosine, valid.sum().float())
 
 
-def _shares(terms: Sequence[_Term]) -> Float[Tensor, " terms"]:
+def _shares(counts: Sequence[Float[Tensor, ""]]) -> Float[Tensor, " terms"]:
     """Compute the factors by which means over the items of a rank add up to those of all ranks."""
-    counts = torch.stack([term.count for term in terms])
-    return counts * distributed.world_size() / distributed.total(counts).clamp(min=1.0)
+    here = torch.stack(list(counts))
+    return here * distributed.world_size() / distributed.total(here).clamp(min=1.0)
 
 
 def vectors_at(
