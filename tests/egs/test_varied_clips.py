@@ -97,3 +97,15 @@ def test_half_of_speech_is_played_at_another_speed(tmp_path):
     assert 10 <= len(rows) <= 30
     durations = {round(audio_info(tmp_path / row["path"]).duration, 2) for row in rows}
     assert durations == {round(1 / 0.85, 2), round(1 / 1.18, 2)}
+
+
+def test_speech_too_short_to_be_encoded_is_left_as_it_is(tmp_path):
+    """Fewer than 0.1 s, of which half would be drawn."""
+    names = [f"{number}.wav" for number in range(10)]
+    for number, name in enumerate(names):
+        _noise(tmp_path / name, number, 0.05)
+    _noise(tmp_path / "bell.wav", 0, 1.0)
+    rows = _varied(
+        tmp_path, [("bell.wav", "sounds", "train")] + [(name, "speech", "train") for name in names]
+    )
+    assert {row["domain"] for row in rows} == {"sounds"}

@@ -109,11 +109,12 @@ def _of_stems(corpus: Corpus, row: Row, generator: random.Random) -> Made:
 
 
 def _of_speech(corpus: Corpus, row: Row, generator: random.Random) -> Made:
-    if generator.random() < 0.5:
-        yield "speed", _at_speed(_beginning(corpus, row), generator.choice(SPEECH_SPEEDS))
+    if generator.random() < 0.5 and (waveform := _beginning(corpus, row)).any():
+        yield "speed", _at_speed(waveform, generator.choice(SPEECH_SPEEDS))
 
 
 def _beginning(corpus: Corpus, row: Row) -> np.ndarray:
+    """Read as much of a clip as is varied: nothing of one that is too short."""
     waveform = read_waveform(corpus.folder / row["path"], sample_rate=RATE)
     return waveform[: round(LONGEST * RATE)] if len(waveform) >= SHORTEST * RATE else waveform[:0]
 
