@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from audiossl.audio.files import read_waveform
-from egs.debian_packages.local.clips import write_flac
+from egs.debian_packages.local.clips import loudest, write_flac
 from egs.debian_packages.local.midi import Score
 from egs.debian_packages.local.render import Synthesizer
 
@@ -215,11 +215,7 @@ def _read_clip(path: Path, item: Item) -> np.ndarray:
 def _read_stem(path: Path, item: Item) -> np.ndarray:
     """Read the loudest stretch of a stem."""
     samples = read_waveform(path / f"{item.file}.flac", sample_rate=RATE)
-    size = round(item.duration * RATE)
-    energy = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
-    starts = np.arange(0, max(1, len(samples) - size + 1), RATE // 2)
-    start = int(starts[np.argmax(energy[np.minimum(starts + size, len(samples))] - energy[starts])])
-    return samples[start : start + size]
+    return loudest(samples, round(item.duration * RATE), RATE // 2)
 
 
 if __name__ == "__main__":

@@ -31,3 +31,17 @@ def write_flac(path: Path, samples: np.ndarray, rate: int) -> None:
     temporary = path.with_suffix(".part")
     soundfile.write(temporary, np.clip(samples, -1, 1), rate, format="FLAC", subtype="PCM_16")
     temporary.replace(path)
+
+
+def loudest(samples: np.ndarray, size: int, step: int) -> np.ndarray:
+    """Return the `size` samples of the most energy, begun at a multiple of `step`; all if fewer.
+
+    Example:
+        >>> loudest(np.array([1.0, 0.0, 3.0, 2.0, 0.0]), 2, 1)
+        array([3., 2.])
+    """
+    energy = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
+    starts = np.arange(0, max(1, len(samples) - size + 1), step)
+    ends = np.minimum(starts + size, len(samples))
+    start = int(starts[np.argmax(energy[ends] - energy[starts])])
+    return samples[start : start + size]

@@ -29,6 +29,7 @@ import soundfile
 from audiossl.audio.files import audio_info, read_waveform
 from audiossl.audio.resampling import num_resampled, resample_waveform
 from audiossl.errors import Skip
+from egs.debian_packages.local.clips import loudest
 from egs.utils.tables import write_table
 
 RATE, LONGEST, SHORTEST, APART = 16000, 10.0, 0.1, 10.0
@@ -44,7 +45,7 @@ Row = dict[str, str]
 Made = Iterator[tuple[str, np.ndarray]]
 
 
-class Corpus:
+class TrainingClips:
     """The training rows of each kind, and how each is varied."""
 
     def __init__(self, folder: Path, rows: Sequence[Row]) -> None:
@@ -65,13 +66,13 @@ class Corpus:
         return [(kind, number) for kind in kinds for number in range(len(getattr(self, kind)))]
 
 
-def varied(corpus: Corpus, work: tuple[str, int]) -> list[Row]:
+def varied(clips: TrainingClips, work: tuple[str, int]) -> list[Row]:
     """Write what is made of one row; return the labels."""
     kind, number = work
-    row, generator = getattr(corpus, kind)[number], random.Random(number)
+    row, generator = getattr(clips, kind)[number], random.Random(number)
     make = {"sounds": _of_sound, "stems": _of_stems, "speech": _of_speech}[kind]
     try:
-        made = list(make(corpus, row, generator))
+        made = list(make(clips, row, generator))
     except Skip:
         return []  # `recipes.prepare.folder` names those that cannot be read
     labels = {name: row[name] for name in COPIED if name in row}
@@ -79,28 +80,28 @@ def varied(corpus: Corpus, work: tuple[str, int]) -> list[Row]:
     for name, waveform in made:
         path = f"varied/{kind}-{number:05}-{name}.flac"
         peak = max(1.0, np.abs(waveform).max())
-        soundfile.write(corpus.folder / path, waveform / peak, RATE)
+        soundfile.write(clips.folder / path, waveform / peak, RATE)
         rows.append({**labels, "path": path})
     return rows
 
 
-def _of_sound(corpus: Corpus, row: Row, generator: random.Random) -> Made:
-    waveform = _beginning(corpus, row)
+def _of_sound(clips: TrainingClips, row: Row, generator: random.Random) -> Made:
+    waveform = _beginning(clips, row)
     if not waveform.any():
         return
     for name, percent in SPEEDS.items():
         yield name, _at_speed(waveform, percent)
-    others = {"sound": generator.choice(corpus.sounds)}
-    if corpus.music:
-        others["music"] = generator.choice(corpus.music)
+    others = {"sound": generator.choice(clips.sounds)}
+    if clips.music:
+        others["music"] = generator.choice(clips.music)
     for name, other in others.items():
-        stretch = _stretch(corpus.folder / other["path"], len(waveform), generator)
+        stretch = _stretch(clips.folder / other["path"], len(waveform), generator)
         yield name, _mixed(waveform, np.resize(stretch, len(waveform)), generator)
 
 
-def _of_stems(corpus: Corpus, row: Row, generator: random.Random) -> Made:
-    others = generator.choices(corpus.stems, k=generator.choice((1, 2)))
-    alone, mixture, *stems = [_stem(corpus, one, generator) for one in (row, row, *others)]
+def _of_stems(clips: TrainingClips, row: Row, generator: random.Random) -> Made:
+    others = generator.choices(clips.stems, k=generator.choice((1, 2)))
+    alone, mixture, *stems = [_stem(clips, one, generator) for one in (row, row, *others)]
     yield "alone", _at_speed(alone, generator.choice(STEM_SPEEDS))
     for stem in stems:
         length = min(len(mixture), len(stem))
@@ -108,26 +109,21 @@ def _of_stems(corpus: Corpus, row: Row, generator: random.Random) -> Made:
     yield "remix", mixture
 
 
-def _of_speech(corpus: Corpus, row: Row, generator: random.Random) -> Made:
-    if generator.random() < 0.5 and (waveform := _beginning(corpus, row)).any():
+def _of_speech(clips: TrainingClips, row: Row, generator: random.Random) -> Made:
+    if generator.random() < 0.5 and (waveform := _beginning(clips, row)).any():
         yield "speed", _at_speed(waveform, generator.choice(SPEECH_SPEEDS))
 
 
-def _beginning(corpus: Corpus, row: Row) -> np.ndarray:
+def _beginning(clips: TrainingClips, row: Row) -> np.ndarray:
     """Read as much of a clip as is varied: nothing of one that is too short."""
-    waveform = read_waveform(corpus.folder / row["path"], sample_rate=RATE)
+    waveform = read_waveform(clips.folder / row["path"], sample_rate=RATE)
     return waveform[: round(LONGEST * RATE)] if len(waveform) >= SHORTEST * RATE else waveform[:0]
 
 
-def _stem(corpus: Corpus, row: Row, generator: random.Random) -> np.ndarray:
+def _stem(clips: TrainingClips, row: Row, generator: random.Random) -> np.ndarray:
     """Read the loudest stretch of one of an excerpt's stems."""
-    path = generator.choice(sorted((corpus.folder / row["path"]).glob("*.flac")))
-    waveform = read_waveform(path, sample_rate=RATE)
-    size = min(len(waveform), round(STEM * RATE))
-    energy = np.concatenate([[0.0], np.cumsum(np.square(waveform, dtype=np.float64))])
-    starts = np.arange(0, len(waveform) - size + 1, RATE // 2)
-    start = int(starts[np.argmax(energy[starts + size] - energy[starts])])
-    return waveform[start : start + size]
+    path = generator.choice(sorted((clips.folder / row["path"]).glob("*.flac")))
+    return loudest(read_waveform(path, sample_rate=RATE), round(STEM * RATE), RATE // 2)
 
 
 def _at_speed(waveform: np.ndarray, percent: int) -> np.ndarray:
@@ -159,9 +155,9 @@ def main(folder: Path, jobs: int = 1) -> None:
     with (folder / "labels.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "train"]
     (folder / "varied").mkdir(exist_ok=True)
-    corpus = Corpus(folder, rows)
+    clips = TrainingClips(folder, rows)
     with Pool(jobs) as pool:
-        made = pool.map(partial(varied, corpus), corpus.work(), chunksize=16)
+        made = pool.map(partial(varied, clips), clips.work(), chunksize=16)
     table = [row for of_one in made for row in of_one]
     write_table(folder / "varied.csv", table, empty=f"{folder}: no training clips in labels.csv")
 
