@@ -8,7 +8,8 @@ because what is wanted is an output from which linear probes recover the teacher
 Teachers run beside the student, on fresh crops, so that a crop that is played slower or faster is a
 new one for them, too; or their targets were stored and come with the batches. Features are raised
 to a power, so that peaks do not dominate, and standardized by their own statistics. Each crop has
-the targets of the teachers of its domain: GE2E says nothing of drums.
+the targets of the teachers of its domain: GE2E says nothing of drums. A loss is a mean over the
+targets of all ranks; of an accumulated batch, each part has means of its own.
 
 Source: distillation of features with linear heads is that of DistilHuBERT (Chang et al. 2022), of
 teachers of several domains that of USAD (Chang et al. 2025).

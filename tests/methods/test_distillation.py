@@ -30,10 +30,10 @@ class Levels(FrozenTeacher):
         super().__init__()
         self.sample_rate, self.frame_rate, self.dim = sample_rate, 20.0, 3
         self.convention = "levels"
-        self.heard: list[int] = []
+        self.batch_sizes: list[int] = []
 
     def forward(self, waveforms, lengths):
-        self.heard.append(len(waveforms))
+        self.batch_sizes.append(len(waveforms))
         windows = 100 * waveforms.unfold(1, self.sample_rate // 20, self.sample_rate // 20)
         vectors = torch.stack([windows.mean(2), windows.square().mean(2), windows.amax(2)], dim=2)
         counts = lengths * 20 // self.sample_rate
@@ -113,7 +113,7 @@ def test_only_crops_of_its_domains_and_long_enough_reach_a_teacher():
     method = _method(teachers, teachers=config)
     method(_batch(), 0, _generator())
     # What comes before is the silence of which heads learn their size.
-    assert [teachers[name].heard[-1] for name in teachers] == [8, 4, 4]
+    assert [teachers[name].batch_sizes[-1] for name in teachers] == [8, 4, 4]
     speech = micro_batches(_batch(), 4)[0]
     alone = method(
         CropBatch(speech.waveforms, speech.lengths, torch.zeros_like(speech.domains)),
@@ -124,7 +124,7 @@ def test_only_crops_of_its_domains_and_long_enough_reach_a_teacher():
     assert float(alone.metrics["music/frame_cosine"]) == 0.0
 
 
-def test_teachers_hear_the_crop_and_the_student_its_distortion():
+def test_teachers_encode_the_crop_and_the_student_its_distortion():
     quiet = DistortionsConfig(probability=1.0, gain=20.0, mixing_probability=1.0)
     plain, distorted = _method(), _method(distortions=quiet)
     batch = _batch()
@@ -133,11 +133,11 @@ def test_teachers_hear_the_crop_and_the_student_its_distortion():
         for method in (plain, distorted)
     ]
     assert torch.equal(*targets)
-    heard = [
+    outputs = [
         method._student(batch.waveforms, batch.lengths, Context(generator=_generator())).vectors
         for method in (plain, distorted)
     ]
-    assert not torch.allclose(*heard, atol=0.1)
+    assert not torch.allclose(*outputs, atol=0.1)
 
 
 def test_speed_changes_length_for_both():
@@ -150,7 +150,7 @@ def test_speed_changes_length_for_both():
         assert method(batch, step, _generator()).total.isfinite()
 
 
-def test_teachers_of_other_rates_hear_resampled_crops():
+def test_teachers_of_other_rates_encode_resampled_crops():
     method = _method({"levels": Levels(22050)})
     assert method(_batch(), 0, _generator()).total.isfinite()
 

@@ -234,4 +234,5 @@ def _send(children, codes, number) -> None:
 def last_line(text: str) -> str:
     """Return the last line that says something, without what differs from run to run."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return re.sub(r"/tmp/[\w./-]*/", "", lines[-1]) if lines else ""
+    temporary = re.escape(tempfile.gettempdir())
+    return re.sub(rf"{temporary}/[\w./-]*/", "", lines[-1]) if lines else ""

@@ -81,7 +81,10 @@ def _header(**fields: int) -> bytes:
     """Write the header of a WAV file with fields of any value."""
     known = {"size": 36 + 19200, "channels": 1, "rate": RATE, "block": 2, "bits": 16, "data": 19200}
     f = known | fields
-    pack = lambda number, width: number.to_bytes(width, "little")  # noqa: E731
+
+    def pack(number: int, width: int) -> bytes:
+        return number.to_bytes(width, "little")
+
     return (
         b"RIFF" + pack(f["size"], 4) + b"WAVEfmt " + pack(16, 4) + pack(1, 2)
         + pack(f["channels"], 2) + pack(f["rate"], 4) + pack(f["rate"] * 2 & 0xFFFFFFFF, 4)
