@@ -109,3 +109,8 @@ def test_speech_too_short_to_be_encoded_is_left_as_it_is(tmp_path):
         tmp_path, [("bell.wav", "sounds", "train")] + [(name, "speech", "train") for name in names]
     )
     assert {row["domain"] for row in rows} == {"sounds"}
+
+
+def test_a_folder_that_is_no_corpus_is_refused_in_a_line(tmp_path):
+    with pytest.raises(SystemExit, match=r"no labels.csv in it: .*collect"):
+        main(tmp_path)

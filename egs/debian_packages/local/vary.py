@@ -152,6 +152,8 @@ def _level(waveform: np.ndarray) -> float:
 
 def main(folder: Path, jobs: int = 1) -> None:
     """Write the files and their table."""
+    if not (folder / "labels.csv").is_file():
+        sys.exit(f"{folder}: no labels.csv in it: `egs.debian_packages.local.collect` writes it")
     with (folder / "labels.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "train"]
     (folder / "varied").mkdir(exist_ok=True)
