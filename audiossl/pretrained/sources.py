@@ -66,6 +66,8 @@ SCHEMES: dict[str, Scheme] = {
     "aisfx": Scheme("audiossl.teachers.aisfx:load"),
     "musicnn": Scheme("audiossl.teachers.musicnn:load"),
     "crepe": Scheme("audiossl.teachers.crepe:load"),
+    "basic_pitch": Scheme("audiossl.teachers.basic_pitch:load"),
+    "silero": Scheme("audiossl.teachers.silero:load"),
     "pocketsphinx": Scheme("audiossl.teachers.pocketsphinx:load"),
     "log_mel": Scheme("audiossl.teachers.spectral:load_log_mel"),
     "mfcc": Scheme("audiossl.teachers.spectral:load_mfcc"),
