@@ -66,6 +66,7 @@ SCHEMES: dict[str, Scheme] = {
     "aisfx": Scheme("audiossl.teachers.aisfx:load"),
     "musicnn": Scheme("audiossl.teachers.musicnn:load"),
     "crepe": Scheme("audiossl.teachers.crepe:load"),
+    "spleeter": Scheme("audiossl.teachers.spleeter:load", options=("depth",)),
     "pocketsphinx": Scheme("audiossl.teachers.pocketsphinx:load"),
     "log_mel": Scheme("audiossl.teachers.spectral:load_log_mel"),
     "mfcc": Scheme("audiossl.teachers.spectral:load_mfcc"),
