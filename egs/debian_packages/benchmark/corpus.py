@@ -18,7 +18,7 @@ import numpy as np
 
 from audiossl.audio.files import read_waveform
 from egs.debian_packages.local.clips import loudest, write_flac
-from egs.debian_packages.local.midi import Score
+from egs.debian_packages.local.midi import SPLIT_OF_PROGRAM, Score
 from egs.debian_packages.local.render import Synthesizer
 
 RATE = 16_000
@@ -32,7 +32,6 @@ TRAIN_SPEAKER, TEST_SPEAKER = "gcin_3", "gcin_5"
 FAMILIES = ("piano", "mallets", "organ", "guitar", "bass", "strings", "ensemble", "brass", "reed",
             "pipe", "lead", "pad")  # fmt: skip
 """The first twelve families of General MIDI, of eight programs each."""
-SPLIT_OF_PROGRAM = ("train", "train", "test", "train", "valid", "train", "test", "train")
 
 Row = dict[str, str]
 

@@ -22,6 +22,8 @@ GROUPS = {
     "other": (range(55, 56), range(104, 128)),
 }
 """Families of General MIDI's programs, counted from 0."""
+SPLIT_OF_PROGRAM = ("train", "train", "test", "train", "valid", "train", "test", "train")
+"""Split of each of the eight programs of a family, where instruments are held out."""
 _DATA_BYTES = {0x8: 2, 0x9: 2, 0xA: 2, 0xB: 2, 0xC: 1, 0xD: 1, 0xE: 2}
 _TEMPO, _END = 0x51, 0x2F
 

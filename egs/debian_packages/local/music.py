@@ -33,7 +33,7 @@ _PLACES |= {"hedgewars-data": "Music"}
 
 def scores(folder: Path, jobs: int) -> Iterator[Clip]:
     """Render the scores of freedoom and openttd-openmsx, excerpt by excerpt."""
-    files = dict(_score_files(folder / "unpacked"))
+    files = dict(score_files(folder / "unpacked"))
     work = partial(_rendered, folder)
     start = time.monotonic()
     with ProcessPoolExecutor(jobs) as pool:
@@ -89,7 +89,8 @@ def recordings(folder: Path) -> Iterator[Clip]:
             yield Clip(path.relative_to(folder), package, "music", keys, "recordings", labels)
 
 
-def _score_files(unpacked: Path) -> Iterator[tuple[tuple[str, str], bytes]]:
+def score_files(unpacked: Path) -> Iterator[tuple[tuple[str, str], bytes]]:
+    """Yield collection, name and bytes of every score of the unpacked packages, once."""
     seen = set()
     for wad in sorted((unpacked / "freedoom").rglob("*.wad")):
         for name, lump in wad_lumps(wad):

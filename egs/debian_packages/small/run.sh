@@ -44,6 +44,12 @@ if $processors; then
   if stage 1 "varied clips: $audio -> $audio/varied.csv"; then
     run $launch egs.debian_packages.local.vary "$audio" "$jobs"
   fi
+  if [[ -z $compact_dir ]]; then # scores and sound font are not among compact clips
+    tables+=", $audio/orchestrated.csv"
+    if stage 1 "scores in other instruments: $audio -> $audio/orchestrated.csv"; then
+      run $launch egs.debian_packages.local.orchestrate "$audio" "$jobs"
+    fi
+  fi
 fi
 
 if stage 2 "manifests: $audio -> $exp_dir/cuts"; then
