@@ -31,7 +31,12 @@ from audiossl.optim.schedules import CosineConfig, HalvedConfig, rate_factor
 from audiossl.preemption import Preempted, StopFlag, stop_flag
 from audiossl.training.averaging import Averager, AveragingConfig
 from audiossl.training.checkpoints import CheckpointWriter, Sharding, read_last_checkpoint
-from audiossl.training.compilation import compile_units
+from audiossl.training.compilation import (
+    begin_forward,
+    check_graphs,
+    compile_units,
+    release_units,
+)
 from audiossl.training.gradient_cache import backward_in_two_passes
 from audiossl.training.running_means import RunningMeans
 from audiossl.training.writers import Records
@@ -65,6 +70,18 @@ class LoopConfig:
     compile: bool = False
     """Whether units of encoders (blocks, stacks) are compiled by torch.compile, once for each
     length of batches: minutes at first, faster steps on accelerators, and other last digits."""
+    graphs: bool = False
+    """Whether kernels of compiled units are recorded as CUDA graphs, one for each length of
+    batches, and started all at once: less work for the host, and memory for each of them."""
+
+    def __post_init__(self) -> None:
+        """Check that there is something to record.
+
+        Raises:
+            UserError: Nothing is compiled.
+        """
+        if self.graphs and not self.compile:
+            raise UserError("loop.graphs is of compiled units: set loop.compile to true, too")
 
     @property
     def ends(self) -> str:
@@ -124,9 +141,10 @@ def train(method: nn.Module, source: BatchSource, config: LoopConfig, place: Pla
         )
     if spread and config.compile:
         raise UserError("loop.compile is of whole parameters: set resources.sharding to none")
+    if config.graphs:
+        check_graphs(method, place.device)
     placed = _placed(method, place)
-    if config.compile:
-        compile_units(placed)
+    units = compile_units(placed, graphs=config.graphs) if config.compile else []
     run = _Run(placed, config, place)
     state = read_last_checkpoint(place.folder, place.resources.sharding, run.layout())
     if state is not None:
@@ -145,6 +163,8 @@ def train(method: nn.Module, source: BatchSource, config: LoopConfig, place: Pla
     finally:
         records.close()
         run.checkpoints.close()
+        if config.graphs:
+            release_units(units)
     run.finish()
     if run.method is not method:
         distributed.copy_whole(run.method, method.to(place.device))
@@ -266,6 +286,7 @@ class _Run:
             generator.set_state(start)
             own = to_device(micro_batch, self.place.device)
             last = index == count - 1
+            self._begin_forward()
             with distributed.synchronized(self.model, last), distributed.micro_batch(index, count):
                 with _autocast(self.place.device, self.config.precision):
                     losses: Losses = self.model(own, self.step, generator)
@@ -282,8 +303,11 @@ class _Run:
         def encode(micro_batch: Any, index: int) -> Tensor:
             generator.set_state(start)
             own = to_device(micro_batch, device)
+            self._begin_forward()
             with distributed.micro_batch(index, count), _autocast(device, self.config.precision):
-                return method.vectors(own, self.step, generator)
+                vectors = method.vectors(own, self.step, generator)
+            # Those of all parts are kept; they may be what a unit gave.
+            return vectors.clone() if self.config.graphs else vectors
 
         def contrast(vectors: Tensor) -> tuple[Losses, Tensor]:
             losses = method.contrast(vectors, batch, self.step)
@@ -294,6 +318,10 @@ class _Run:
         )
         distributed.average_gradients(self.method)
         return losses
+
+    def _begin_forward(self) -> None:
+        if self.config.graphs:
+            begin_forward(self.method)
 
     def _scale_gradients(self, weight: float) -> Tensor:
         """Turn sums into means over the items of all micro-batches, and clip; return the norm."""

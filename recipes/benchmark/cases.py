@@ -29,8 +29,8 @@ from audiossl.probing.heads import HeadPlan, train_heads
 from audiossl.probing.mlp import MlpConfig, fit_mlp
 from audiossl.probing.probe import Examples, Problem
 from audiossl.quantization.direct_sum import DirectSumQuantizer
-from audiossl.training.compilation import compile_units
-from recipes.benchmark.measures import Case
+from audiossl.training.compilation import begin_forward, compile_units
+from recipes.benchmark.measures import Case, Mode
 
 RATE = 16_000
 LINEAR = HeadPlan(
@@ -84,34 +84,33 @@ REHEARSED = Sizes(
 )  # fmt: skip
 """Nothing but a test that all of it runs."""
 
-Build = Callable[[Sizes, torch.device, bool], Case]
-"""From sizes, a device, and whether to compile."""
+Build = Callable[[Sizes, torch.device, Mode], Case]
+"""From sizes, a device, and what to make of it."""
 
 
-def spear_base(sizes: Sizes, device: torch.device, compiled: bool) -> Case:
+def spear_base(sizes: Sizes, device: torch.device, mode: Mode) -> Case:
     """Make a training step of SPEAR's base network."""
-    return _spear(sizes.base, sizes.base_cuts, sizes, device, compiled)
+    return _spear(sizes.base, sizes.base_cuts, sizes, device, mode)
 
 
-def spear_large(sizes: Sizes, device: torch.device, compiled: bool) -> Case:
+def spear_large(sizes: Sizes, device: torch.device, mode: Mode) -> Case:
     """Make a training step of SPEAR's large network."""
-    return _spear(sizes.large, sizes.large_cuts, sizes, device, compiled)
+    return _spear(sizes.large, sizes.large_cuts, sizes, device, mode)
 
 
-def cola(sizes: Sizes, device: torch.device, compiled: bool) -> Case:
+def cola(sizes: Sizes, device: torch.device, mode: Mode) -> Case:
     """Make a training step of COLA, on pairs of crops of one second."""
     encoder = EfficientNet(sizes.efficientnet)
     method = Cola(encoder, ColaConfig())
-    if compiled:
-        _compile(encoder, device)
+    _compile(encoder, device, mode)
     count = sizes.pairs
     anchors, positives = (_noise(count, RATE, device) for _ in range(2))
     recordings = torch.arange(count, device=device)
     batch = ViewBatch(anchors, positives, recordings >= 0, recordings)
-    return Case(_training(method, batch, AdamWConfig(), device), 2.0 * count, 1, compiled)
+    return Case(_training(method, batch, AdamWConfig(), device, mode), 2.0 * count, 1, mode)
 
 
-def code_matching(sizes: Sizes, device: torch.device, compiled: bool) -> Case:  # noqa: ARG001
+def code_matching(sizes: Sizes, device: torch.device, mode: Mode) -> Case:  # noqa: ARG001
     """Make a training step of code matching: two modalities of 10 s, 80 bins at 100 Hz."""
     modalities = {
         modality: build_modality_encoder(
@@ -129,7 +128,7 @@ def code_matching(sizes: Sizes, device: torch.device, compiled: bool) -> Case:  
     return Case(_training(method, batch, AdamWConfig(rate=1e-4), device), 10.0 * sizes.clips)
 
 
-def encoding(sizes: Sizes, device: torch.device, compiled: bool) -> Case:  # noqa: ARG001
+def encoding(sizes: Sizes, device: torch.device, mode: Mode) -> Case:  # noqa: ARG001
     """Encode frames, 50 of which are a second, with 16 codebooks of 256."""
     torch.manual_seed(0)
     quantizer = DirectSumQuantizer(sizes.dim, 16)
@@ -140,7 +139,7 @@ def encoding(sizes: Sizes, device: torch.device, compiled: bool) -> Case:  # noq
     return Case(lambda _: quantizer.encode(frames), sizes.frames / 50)
 
 
-def embedding(sizes: Sizes, device: torch.device, compiled: bool) -> Case:  # noqa: ARG001
+def embedding(sizes: Sizes, device: torch.device, mode: Mode) -> Case:  # noqa: ARG001
     """Embed files that have been read, with the base network."""
     encoder = Zipformer(sizes.base).to(device).eval()
     longest = 2 * sizes.cut_seconds
@@ -159,7 +158,7 @@ def embedding(sizes: Sizes, device: torch.device, compiled: bool) -> Case:  # no
     return Case(embed, float(lengths.sum()) / RATE)
 
 
-def probes(sizes: Sizes, device: torch.device, compiled: bool) -> Case:  # noqa: ARG001
+def probes(sizes: Sizes, device: torch.device, mode: Mode) -> Case:  # noqa: ARG001
     """Train a sweep of MLP probes on vectors of 768 dimensions and 50 classes."""
     problem = _problem(sizes, 50)
     return Case(lambda _: fit_mlp(sizes.sweep, problem, device))
@@ -174,19 +173,19 @@ def _problem(sizes: Sizes, classes: int) -> Problem:
     return Problem(train, valid, "single", "accuracy")
 
 
-def linear_sweep(sizes: Sizes, device: torch.device, compiled: bool) -> Case:  # noqa: ARG001
+def linear_sweep(sizes: Sizes, device: torch.device, mode: Mode) -> Case:  # noqa: ARG001
     """Train linear heads of 768 dimensions: 12 layers, 7 rates, 3 seeds."""
     layers = [_problem(sizes, 20)] * 12
     return Case(lambda _: train_heads(LINEAR, layers, device))
 
 
-def linear_head(sizes: Sizes, device: torch.device, compiled: bool) -> Case:  # noqa: ARG001
+def linear_head(sizes: Sizes, device: torch.device, mode: Mode) -> Case:  # noqa: ARG001
     """Train one of them: what the sweep is compared with."""
     one, layer = replace(LINEAR, rates=LINEAR.rates[:1], seeds=(0,)), _problem(sizes, 20)
     return Case(lambda _: train_heads(one, [layer], device))
 
 
-def features(sizes: Sizes, device: torch.device, compiled: bool) -> Case:  # noqa: ARG001
+def features(sizes: Sizes, device: torch.device, mode: Mode) -> Case:  # noqa: ARG001
     """Compute the filter bank of a step's cuts."""
     front_end = KaldiFbank(KaldiFbankConfig()).to(device)
     samples = int(sizes.cut_seconds * RATE)
@@ -197,15 +196,14 @@ def features(sizes: Sizes, device: torch.device, compiled: bool) -> Case:  # noq
 
 
 def _spear(
-    config: ZipformerConfig, cuts: int, sizes: Sizes, device: torch.device, compiled: bool
+    config: ZipformerConfig, cuts: int, sizes: Sizes, device: torch.device, mode: Mode
 ) -> Case:
     seconds = cuts * sizes.cut_seconds
     targets = {name: Target(16, 256, 50.0) for name in ("speech", "audio")}
     facts = DataFacts(seconds_per_step=seconds, targets=targets)
     encoder = Zipformer(config)
     method = MaskedCodes(encoder, MaskedCodesConfig(), facts)
-    if compiled:
-        _compile(encoder, device)
+    _compile(encoder, device, mode)
     samples, frames = int(sizes.cut_seconds * RATE), int(50 * sizes.cut_seconds)
     codes = torch.randint(256, (cuts, frames, 16), device=device)
     batch = CodeBatch(
@@ -214,12 +212,17 @@ def _spear(
         torch.arange(cuts, device=device) % 2,
         dict.fromkeys(targets, codes),
     )
-    step = _training(method, batch, ScaledAdamConfig(rate=0.001), device)
-    return Case(lambda number: step(LATE + number), seconds, period(Progress(LATE, float(LATE))))
+    step = _training(method, batch, ScaledAdamConfig(rate=0.001), device, mode)
+    repeats = period(Progress(LATE, float(LATE)))
+    return Case(lambda number: step(LATE + number), seconds, repeats, mode)
 
 
 def _training(
-    method: nn.Module, batch: Any, config: OptimizerConfig, device: torch.device
+    method: nn.Module,
+    batch: Any,
+    config: OptimizerConfig,
+    device: torch.device,
+    mode: Mode = "eager",
 ) -> Callable[[int], None]:
     """Make a function that updates a method's weights once, in bfloat16 where a device has it."""
     method.to(device).train()
@@ -228,6 +231,8 @@ def _training(
     def step(number: int) -> None:
         generator = torch.Generator(device).manual_seed(number)
         optimizer.zero_grad(set_to_none=True)
+        if mode == "graphs":
+            begin_forward(method)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type != "cpu"):
             loss: Tensor = method(batch, number, generator).total
         loss.backward()
@@ -236,9 +241,12 @@ def _training(
     return step
 
 
-def _compile(encoder: nn.Module, device: torch.device) -> None:
+def _compile(encoder: nn.Module, device: torch.device, mode: Mode) -> None:
     """Compile an encoder; a rehearsal traces it only, which is what can go wrong on a CPU."""
-    compile_units(encoder, "eager" if device.type == "cpu" else "inductor")
+    if mode != "eager":
+        tried = device.type == "cpu"
+        backend = "eager" if tried else "inductor"
+        compile_units(encoder, backend, graphs=mode == "graphs" and not tried)
 
 
 def _noise(rows: int, samples: int, device: torch.device) -> Tensor:

@@ -3,10 +3,14 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
+
+Mode = Literal["eager", "compiled", "graphs"]
+"""As it is written; with compiled units; with these and CUDA graphs of their kernels."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +24,15 @@ class Case:
     period: int = 1
     """Number of steps after which the work repeats itself: regularizers act in the first of each
     period."""
-    compiled: bool = False
-    """Whether its first steps compile it."""
+    mode: Mode = "eager"
+    """Mode that its first steps make it ready for."""
+
+    @property
+    def first_steps(self) -> int:
+        """Steps until nothing is made any more: a graph is recorded when it is run again."""
+        if self.mode == "eager":
+            return min(2, self.period)
+        return (3 if self.mode == "graphs" else 1) * self.period + 1
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,7 @@ def measured(case: Case, device: torch.device, seconds: float) -> Figures:
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
-    for number in range(case.period + 1 if case.compiled else min(2, case.period)):
+    for number in range(case.first_steps):
         case.step(number)
     count = 0
     started = _now(device)
@@ -70,7 +81,7 @@ def measured(case: Case, device: torch.device, seconds: float) -> Figures:
         count += case.period
     took = (_now(device) - started) / count
     memory = torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else 0.0
-    flops = 0.0 if case.compiled else _flops(case)
+    flops = _flops(case) if case.mode == "eager" else 0.0
     hours = case.audio_seconds / took if case.audio_seconds else None
     kernels = _kernels(case) if device.type == "cuda" else []
     return Figures(1e3 * took, hours, flops / took / 1e12, kernels, memory)

@@ -14,7 +14,7 @@ CPU = torch.device("cpu")
     "build", {build: name for name, _, build, _ in gpu.CASES}, ids=lambda build: build.__name__
 )
 def test_every_case_can_be_repeated(build):
-    case = build(REHEARSED, CPU, False)
+    case = build(REHEARSED, CPU, "eager")
     for number in range(2):
         case.step(number)
     assert case.audio_seconds >= 0
