@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The encoder that comes with this package: six small teachers of speech, sounds and music in one student.
+# The encoder that comes with this package: eight small teachers of speech, sounds and music in one student.
 set -euo pipefail
 invoked_from=$PWD
 cd "$(dirname "$0")"
@@ -67,15 +67,18 @@ if $processors; then
       run $launch recipes.distillation.targets --cuts "$exp_dir/cuts" --where "split: [train]" --teacher "$name:" "$@" \
         --resources.workers "$jobs" --output "$targets/$name"
     }
-    store ge2e --hours "{speech: 9}" --min_duration 0.5
     music=(--spread collection) # rendered scores, and their stems, as often as recordings
-    store aisfx --hours "{sounds: 9, music: 5, speech: 1}" "${music[@]}" --max_skipped 0.05 # of sounds shorter than its frame
-    store pocketsphinx --hours "{speech: 9}" --frame_rate 50
-    store musicnn --hours "{sounds: 9, music: 5}" "${music[@]}" --min_duration 0.3
-    store crepe --hours "{music: 3, speech: 2}" "${music[@]}" --frame_rate 25
+    store ge2e --hours "{speech: 6}" --min_duration 0.5
+    store pocketsphinx --hours "{speech: 6}" --frame_rate 50
+    store silero --hours "{sounds: 9, music: 1, speech: 2}" "${music[@]}" --frame_rate 25
+    store aisfx --hours "{sounds: 9, music: 7, speech: 1}" "${music[@]}" --max_skipped 0.05 # of sounds shorter than its frame
+    store musicnn --hours "{sounds: 9, music: 7}" "${music[@]}" --min_duration 0.3
+    store spleeter --hours "{sounds: 9, music: 7}" "${music[@]}" --min_duration 0.3
+    store basic_pitch --hours "{music: 4}" "${music[@]}" --frame_rate 25
+    store crepe --hours "{music: 3, speech: 1}" "${music[@]}" --frame_rate 25
   fi
   options=(--config conf/processors.yaml --targets)
-  options+=("{$(for name in ge2e aisfx pocketsphinx musicnn crepe; do printf '%s: %s, ' $name "$targets/$name"; done)}")
+  options+=("{$(for name in ge2e pocketsphinx silero aisfx musicnn spleeter basic_pitch crepe; do printf '%s: %s, ' $name "$targets/$name"; done)}")
 fi
 [[ -n $initial ]] && options+=(--config conf/continued.yaml --initial_weights "$initial")
 
