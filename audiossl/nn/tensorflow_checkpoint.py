@@ -42,7 +42,7 @@ def read_checkpoint(index: Path) -> dict[str, Tensor]:
         }
     except OSError as error:
         raise UserError(f"{error.filename}: {error.strerror}; a checkpoint has it") from error
-    except (IndexError, ValueError, struct.error, UnicodeDecodeError) as error:
+    except (IndexError, ValueError, RuntimeError, struct.error) as error:
         raise UserError(f"{index}: damaged, or no checkpoint of TensorFlow ({error})") from error
 
 
@@ -113,9 +113,8 @@ def _fields(message: bytes) -> dict[int, int | bytes]:
 def _tensor(entry: dict[int, int | bytes], values: bytes) -> Tensor:
     """Cut a tensor out: field 2 is its shape, 4 its offset, 5 its size in bytes."""
     offset, size, shape = entry.get(4, 0), entry.get(5, 0), entry.get(2, b"")
-    assert isinstance(offset, int)
-    assert isinstance(size, int)
-    assert isinstance(shape, bytes)
+    if not isinstance(offset, int) or not isinstance(size, int) or not isinstance(shape, bytes):
+        raise ValueError("a tensor's place is no number, or its shape is one")
     content = values[offset : offset + size]
     if len(content) != size:
         raise ValueError("a tensor lies beyond the end of the data")
@@ -129,7 +128,8 @@ def _shape(message: bytes) -> list[int]:
         _, place = _varint(message, place)
         length, place = _varint(message, place)
         size = _fields(message[place : place + length]).get(1, 0)
-        assert isinstance(size, int)
+        if not isinstance(size, int):
+            raise ValueError("the size of a dimension is no number")
         sizes.append(size)
         place += length
     return sizes

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, cast
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -121,6 +122,32 @@ def read_weights(path: Path, inert: Sequence[str] = ()) -> Any:
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
         raise UserError(f"{path}: damaged, or not a file of torch weights ({error})") from error
+
+
+def named_tensors(content: Any, source: str) -> dict[str, Tensor]:
+    """Take what a file holds for named tensors; arrays of NumPy become tensors.
+
+    Args:
+        content: What `read_weights` gave.
+        source: Where it comes from, for the message.
+
+    Raises:
+        UserError: It is something else.
+
+    Example:
+        >>> named_tensors({"weight": np.zeros(2, np.float32)}, "an example")
+        {'weight': tensor([0., 0.])}
+    """
+    if not isinstance(content, Mapping):
+        raise UserError(f"{source}: holds a {type(content).__name__}, expected named tensors")
+    for name, value in content.items():
+        if not isinstance(name, str) or not isinstance(value, Tensor | np.ndarray):
+            kind = type(value).__name__
+            raise UserError(f"{source}: {name!r} is a {kind}, expected a name and a tensor")
+    return {
+        name: value if isinstance(value, Tensor) else torch.from_numpy(np.array(value))
+        for name, value in content.items()
+    }
 
 
 def load_exactly(module: nn.Module, state: Mapping[str, Tensor], source: str) -> None:

@@ -21,7 +21,7 @@ from audiossl.nn.frames import Frames
 from audiossl.nn.lengths import valid_mask
 from audiossl.nn.pickled_arrays import array_globals
 from audiossl.nn.pooling import masked_max
-from audiossl.nn.weights import load_exactly, read_weights
+from audiossl.nn.weights import load_exactly, named_tensors, read_weights
 from audiossl.nn.wheels import file_of_wheel
 from audiossl.teachers.mel import MelDialect, MelSpectrogram
 from audiossl.teachers.teacher import FrozenTeacher
@@ -46,7 +46,8 @@ def load(place: str = "") -> "AisfxTeacher":
     # Beside the weights lies a table of data sets with NumPy integers in it: data, not code.
     with torch.serialization.safe_globals(array_globals()):
         content = read_weights(path)
-    state = content[0] if isinstance(content, tuple) else content
+    inner = content[0] if isinstance(content, tuple) and content else content
+    state = named_tensors(inner, str(path))
     teacher = AisfxTeacher()
     prefix = "embedding_net."  # beside it are the heads of the nine libraries
     weights = {n.removeprefix(prefix): v for n, v in state.items() if n.startswith(prefix)}

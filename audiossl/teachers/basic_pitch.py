@@ -13,19 +13,18 @@ frames, of which 15 or 16 at each end are left out, where the released code has 
 are whole frames apart, so that frames keep time. What lies around a clip is silence.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import scipy.signal
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from audiossl.nn.frames import Frames
 from audiossl.nn.tensorflow_checkpoint import read_checkpoint
-from audiossl.nn.weights import load_exactly, read_weights
+from audiossl.nn.weights import load_exactly, named_tensors, read_weights
 from audiossl.nn.wheels import file_of_wheel
 from audiossl.teachers.teacher import FrozenTeacher, zero_padding
 
@@ -34,14 +33,18 @@ FILE = "basic_pitch/saved_models/icassp_2022/nmp/variables/variables.index"
 SAMPLE_RATE, HOP = 22050, 256
 WINDOW, FRAMES = 43844, 172
 """Samples and frames that the network takes."""
-EDGE, STEP = 15, 141
-"""Frames that are left out before those of a window that are kept, and their number."""
+EDGE = 15
+"""Frames that are left out at the beginning of a window."""
+STEP = 141
+"""Frames of a window that are kept."""
 LOWEST, BINS_PER_OCTAVE, NUM_BINS = 27.5, 36, 309
 """Hz of the lowest bin; the highest is below the Nyquist frequency."""
 HARMONICS = (0.5, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0)
 NUM_CONTOURS, NUM_NOTES = 264, 88
-KERNEL, LOWPASS = 256, 256
-"""Samples of the filters of an octave, and of the one before its rate is halved."""
+KERNEL = 256
+"""Samples of the filters of an octave."""
+LOWPASS = 256
+"""Samples of the filter before the rate is halved."""
 EPSILON = 1e-3
 """Of TensorFlow's batch norm."""
 
@@ -57,9 +60,10 @@ def load(place: str = "") -> "BasicPitchTeacher":
         UserError: The wheel is not installed, or the file is not the network's.
     """
     path = Path(place) if place else file_of_wheel(WHEEL, FILE)
-    own = path.suffix == ".safetensors"
     teacher = BasicPitchTeacher()
-    load_exactly(teacher, read_weights(path) if own else _renamed(read_checkpoint(path)), str(path))
+    own = path.suffix == ".safetensors"
+    state = read_weights(path) if own else _renamed(read_checkpoint(path))
+    load_exactly(teacher, named_tensors(state, str(path)), str(path))
     return teacher
 
 
@@ -100,13 +104,16 @@ class BasicPitchTeacher(FrozenTeacher):
         num_windows = max(1, -(-(1 + waveforms.shape[1] // HOP) // STEP))
         stop = (num_windows - 1) * STEP * HOP + WINDOW
         before = EDGE * HOP
-        padded = F.pad(zero_padding(waveforms, lengths), (before, stop))[:, :stop]
+        after = stop - before - waveforms.shape[1]
+        padded = F.pad(zero_padding(waveforms.float(), lengths), (before, after))
         windows = padded.unfold(1, WINDOW, STEP * HOP)
         first = STEP * torch.arange(num_windows, device=lengths.device)
         nonempty = first < num_frames[:, None]
         answers = windows.new_zeros((*windows.shape[:2], STEP, self.dim))
         # A window takes 60 MB: on a processor some at a time are no faster than one.
-        for rows, places in _parts(nonempty, 1 if waveforms.device.type == "cpu" else 32):
+        at_once = 1 if waveforms.device.type == "cpu" else 32
+        for part in nonempty.nonzero().split(at_once):
+            rows, places = part.unbind(1)
             kept = self.answers(windows[rows, places])[:, EDGE : EDGE + STEP]
             answers[rows, places] = kept.to(answers)
         vectors = answers.flatten(1, 2)[:, : max(1, 1 + waveforms.shape[1] // HOP)]
@@ -133,7 +140,19 @@ class BasicPitchTeacher(FrozenTeacher):
         Octaves by Brown and Puckette, "An efficient algorithm for the calculation of a constant Q
         transform" (1992): the filters of the highest one, on ever lower sample rates.
         """
-        waveforms, octaves = windows[:, None], []
+        with torch.autocast(windows.device.type, enabled=False):  # half precision would round power
+            octaves = self._octaves(windows.float()[:, None])
+        power = torch.cat(octaves[::-1], dim=1)[:, -NUM_BINS:].transpose(1, 2) * self.scales
+        decibels = 10 * (power + 1e-10).log10()
+        above = decibels - decibels.amin(dim=(1, 2), keepdim=True)
+        most = above.amax(dim=(1, 2), keepdim=True)
+        return torch.where(most > 0, above / most.clamp(min=1e-30), 0.0)
+
+    def _octaves(
+        self, waveforms: Float[Tensor, "windows 1 samples"]
+    ) -> list[Float[Tensor, "windows bins frames"]]:
+        """Compute the power of each octave, the highest first."""
+        octaves = []
         for octave in range(-(-NUM_BINS // BINS_PER_OCTAVE)):
             if octave:
                 around = (LOWPASS - 1) // 2
@@ -141,20 +160,7 @@ class BasicPitchTeacher(FrozenTeacher):
             mirrored = F.pad(waveforms, (KERNEL // 2, KERNEL // 2), mode="reflect")
             parts = F.conv1d(mirrored, self.kernels, stride=HOP >> octave)
             octaves.append(parts.unflatten(1, (2, BINS_PER_OCTAVE)).square().sum(dim=1))
-        power = torch.cat(octaves[::-1], dim=1)[:, -NUM_BINS:].transpose(1, 2) * self.scales
-        decibels = 10 * (power + 1e-10).log10()
-        above = decibels - decibels.amin(dim=(1, 2), keepdim=True)
-        most = above.amax(dim=(1, 2), keepdim=True)
-        return torch.where(most > 0, above / most.clamp(min=1e-30), 0.0)
-
-
-def _parts(
-    nonempty: Bool[Tensor, "batch windows"], size: int
-) -> Iterator[tuple[Int[Tensor, " some"], Int[Tensor, " some"]]]:
-    """Yield rows and places of so many windows at a time."""
-    for part in nonempty.nonzero().split(size):
-        rows, places = part.unbind(1)
-        yield rows, places
+        return octaves
 
 
 def _shifted(
@@ -183,8 +189,8 @@ def _transform() -> tuple[
     # Flat up to half of the band, but for a thousandth.
     edges = [0.0, 0.5 / 1.001, 0.5 * 1.001, 1.0]
     lowpass = scipy.signal.firwin2(LOWPASS, edges, [1.0, 1.0, 0.0, 0.0])[None, None]
-    scales = np.ceil(quality * SAMPLE_RATE / hertz)
-    return tuple(torch.from_numpy(one).float() for one in (both, lowpass, scales))  # type: ignore[return-value]
+    scales = torch.from_numpy(np.ceil(quality * SAMPLE_RATE / hertz)).float()
+    return torch.from_numpy(both).float(), torch.from_numpy(lowpass).float(), scales
 
 
 def _renamed(checkpoint: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -198,9 +204,10 @@ def _renamed(checkpoint: dict[str, Tensor]) -> dict[str, Tensor]:
         norm = name.endswith("_norm")
         for part, known in (parts if norm else {"weight": "kernel", "bias": "bias"}).items():
             source = f"layer_with_weights-{number}/{known}/.ATTRIBUTES/VARIABLE_VALUE"
-            tensor = checkpoint.get(source, torch.empty(0))
-            tensor = tensor.permute(3, 2, 0, 1).contiguous() if tensor.dim() == 4 else tensor
-            state[f"{name}.{part}"] = tensor
+            if source in checkpoint:
+                tensor = checkpoint[source]
+                kernel = tensor.dim() == 4
+                state[f"{name}.{part}"] = tensor.permute(3, 2, 0, 1) if kernel else tensor
         if norm:
             state[f"{name}.num_batches_tracked"] = torch.tensor(0)
     return state

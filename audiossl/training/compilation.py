@@ -3,8 +3,8 @@
 Shapes are few and static (one a bucket of lengths), so each unit is compiled once for each: a graph
 of a fixed shape, whose kernels are fused. With `graphs` its kernels are also recorded on an
 accelerator, and all of them are started at once. What they compute then lies in memory that is
-written again after `begin_forward`: losses, queues and sums are made outside of units, and are
-nobody's concern; gradients that are added up over micro-batches are copied there.
+written again after `begin_forward`: losses, queues and sums are made outside of units, so that they
+stay; gradients that are added up over micro-batches are copied there.
 
 Sources: Ansel et al., "PyTorch 2" (ASPLOS 2024); "CUDAGraph Trees" in torch's documentation.
 """
@@ -84,8 +84,8 @@ def check_graphs(method: nn.Module, device: torch.device) -> None:
 def begin_forward(method: nn.Module) -> None:
     """Let CUDA graphs write again what they wrote in the forward and backward pass before.
 
-    Gradients that are there already, of an earlier micro-batch, are copied first: autograd takes
-    what a graph wrote for the gradient itself (github.com/pytorch/pytorch/issues/169545).
+    Gradients that are there already, of an earlier micro-batch, are copied first: autograd may keep
+    a graph's own output as the gradient (github.com/pytorch/pytorch/issues/169545).
     """
     for parameter in method.parameters():
         if parameter.grad is not None:
@@ -94,6 +94,6 @@ def begin_forward(method: nn.Module) -> None:
 
 
 def release_units(units: Sequence[nn.Module]) -> None:
-    """Let units run as they are written: where no step begins any more, graphs pile up."""
+    """Undo `compile_units`: without `begin_forward` each call would record another graph."""
     for unit in units:
         unit._compiled_call_impl = None

@@ -76,3 +76,19 @@ def test_damaged_checkpoints_are_named(tmp_path, damage):
             data.unlink()
     with pytest.raises(UserError, match=str(tmp_path)):
         read_checkpoint(index)
+
+
+def test_an_index_with_a_flipped_bit_is_read_or_refused_in_a_line(tmp_path):
+    path = _write(tmp_path, {"bias": torch.randn(3), "kernel": torch.randn(2, 3)})
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(len(whole)):
+        for bit in (1, 2, 128):
+            damaged = bytearray(whole)
+            damaged[place] ^= bit
+            path.write_bytes(damaged)
+            try:
+                read_checkpoint(path)
+            except UserError:
+                refused += 1
+    assert refused > len(whole)

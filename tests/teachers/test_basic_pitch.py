@@ -75,3 +75,15 @@ def test_other_files_are_refused(tmp_path):
     (tmp_path / "x.data-00000-of-00001").write_bytes(b"")
     with pytest.raises(UserError, match="no checkpoint"):
         basic_pitch.load(str(tmp_path / "x.index"))
+
+
+@needs_wheel
+def test_half_precision_keeps_the_spectrum():
+    """Of a tone over faint noise most bins are far below the largest."""
+    waveform = tone(60, 1.0)[None] + 1e-4 * torch.randn(1, 22050)
+    lengths, teacher = torch.tensor([22050]), basic_pitch.load()
+    whole = teacher(waveform, lengths).vectors
+    with torch.autocast("cpu", torch.bfloat16):
+        half = teacher(waveform, lengths).vectors
+    assert whole.max() > 0.4
+    assert (whole - half).abs().max() < 0.02

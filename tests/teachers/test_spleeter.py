@@ -71,7 +71,7 @@ def test_a_frame_sees_the_sound_around_its_time(depth):
         click = F.one_hot(torch.tensor([place]), 400_000).float()
         change = (teacher(click, lengths).vectors[0] - silent).square().sum(dim=1)
         center = float((change * times).sum() / change.sum())
-        assert abs(center - place / 44_100) < 0.5 / teacher.frame_rate
+        assert abs(center - place / 44_100) < 0.2 / teacher.frame_rate
 
 
 @needs_wheel

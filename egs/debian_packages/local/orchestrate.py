@@ -35,8 +35,12 @@ from egs.debian_packages.local.music import score_files
 from egs.debian_packages.local.render import LOUDNESS, RATE, Synthesizer
 from egs.utils.tables import write_table
 
-VERSIONS, EXCERPTS, SECONDS = 4, 3, 4.0
-"""Of a score; of a version, of each of its renderings; length of an excerpt."""
+VERSIONS = 4
+"""Passages of a score."""
+EXCERPTS = 3
+"""Number that are cut from each rendering of a passage; they may overlap."""
+SECONDS = 4.0
+"""Of an excerpt."""
 QUARTERS = 40
 """Quarter notes of a passage: 20 s at 120 a minute."""
 ALONE = 2
@@ -49,6 +53,8 @@ TRANSPOSED = range(-5, 7)
 NOTES = 8
 """Notes and chords of a program."""
 CHORDS = ((0,), (0,), (0, 4, 7), (0, 3, 7), (0, 7), (0, 12))
+SILENCE = 1e-8
+"""Mean power below which a rendering is silent (-80 dBFS)."""
 ALL_SOUND_OFF = 120
 """Controller of MIDI."""
 TICKS_PER_QUARTER = 480
@@ -70,8 +76,12 @@ def main(folder: Path, jobs: int = 1) -> None:
         sys.exit(f"{error}")
     with (folder / "labels.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "train"]
-    known = {(row["collection"], row["work"]): row for row in rows if row["kind"] == "rendered"}
+    # A corpus without music lacks columns.
+    rendered = [row for row in rows if row.get("kind") == "rendered"]
+    known = {(row["collection"], row["work"]): row for row in rendered}
     scores = {name: data for name, data in score_files(folder / "unpacked") if name in known}
+    if not scores:
+        sys.exit(f"{folder}: no rendered scores in labels.csv, or none of them in unpacked")
     score_work = [
         partial(_score_rows, folder, known[name], data, version)
         for name, data in scores.items()
@@ -86,7 +96,7 @@ def main(folder: Path, jobs: int = 1) -> None:
         with Pool(jobs) as pool:
             made = pool.map(_done, work, chunksize=1)
     table = [row for of_one in made for row in of_one]
-    write_table(folder / "orchestrated.csv", table, empty=f"{folder}: no scores in labels.csv")
+    write_table(folder / "orchestrated.csv", table, empty=f"{folder}: all of it is silent")
 
 
 def reorchestrated(score: Score, generator: random.Random) -> Score:
@@ -150,7 +160,7 @@ def _excerpts(samples: np.ndarray, generator: random.Random) -> Sequence[np.ndar
     """Draw excerpts that are not silent."""
     size = round(SECONDS * RATE)
     starts = np.arange(0, max(1, len(samples) - size), RATE // 2)
-    loud = [s for s in starts.tolist() if np.square(samples[s : s + size]).mean() > 1e-8]
+    loud = [s for s in starts.tolist() if np.square(samples[s : s + size]).mean() > SILENCE]
     chosen = generator.sample(loud, min(EXCERPTS, len(loud)))
     return [samples[start : start + size] for start in chosen]
 
@@ -164,6 +174,8 @@ def _note_rows(folder: Path, program: int) -> list[Row]:
         ticks, velocity = generator.randrange(200, 2000), generator.randrange(50, 120)
         score = _pressed(0, program, [key + step for step in chord], velocity, ticks)
         samples = synthesizer.render(score)[: round((ticks + 300) / 960 * RATE)]
+        if np.square(samples).mean() < SILENCE:
+            continue  # programs lack keys
         path = f"orchestrated/notes-{program}-{number}.flac"
         write_flac(folder / path, _levelled(samples), RATE)
         group = {"domain": "music", "group": f"program:{program}", "collection": "notes"}
@@ -176,7 +188,7 @@ def _stroke_rows(folder: Path, kit: int) -> list[Row]:
     synthesizer, rows = Synthesizer(folder), []
     for key in STROKES:
         samples = synthesizer.render(_pressed(DRUMS, kit, [key], 100, 480))[: round(0.8 * RATE)]
-        if np.square(samples).mean() < 1e-8:
+        if np.square(samples).mean() < SILENCE:
             continue  # kits lack keys
         path = f"orchestrated/strokes-{kit}-{key}.flac"
         write_flac(folder / path, _levelled(samples), RATE)
