@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The encoder that comes with this package: eight small teachers of speech, sounds and music in one student.
+# How the encoder that comes with this package is made: small teachers of speech, sounds and music in one student.
 set -euo pipefail
 invoked_from=$PWD
 cd "$(dirname "$0")"
