@@ -63,7 +63,25 @@ def test_rungs_of_a_family_are_trained_on_as_much_audio(plans):
             recipe = type(config).__module__
             seconds_of.setdefault(recipe, set()).add(seconds_a_step(config) * config.loop.steps)
     assert {len(seconds) for seconds in seconds_of.values()} == {1}
-    assert len(seconds_of) == 2
+    # Features of a teacher are compared with its codes.
+    codes, features = (seconds_of.pop(f"recipes.{n}.pretrain") for n in ("spear", "distillation"))
+    assert codes == features
+    assert list(seconds_of) == ["recipes.cola.pretrain"]
+
+
+def test_features_and_codes_of_a_teacher_differ_in_what_is_predicted_alone(plans):
+    configs = trained(plans["minutes"])
+    features, codes = configs["features-aisfx_0"], configs["teacher-aisfx_0"]
+    assert features.encoder == codes.encoder
+    assert features.loop == codes.loop
+    stored = {
+        name.rpartition(".")[2]: config
+        for name, config in plans["minutes"]
+        if config.output.parent.name == "targets" or "teacher-aisfx" in str(config.output)
+    }
+    assert stored["targets"].teacher == stored["encode"].teacher
+    assert features.method.teachers["aisfx"].source == stored["encode"].teacher
+    assert stored["targets"].output == features.targets["aisfx"]
 
 
 def test_no_item_of_the_test_split_is_trained_on_or_embedded(plans):

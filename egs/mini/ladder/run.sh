@@ -37,6 +37,8 @@ describe() {
     embed/*) recipe="" weights=cola-base embedding=(--config "conf/$1.yaml") ;;
     spear/*) settings+=(--config "conf/$1.yaml") ;;
     teacher/*) codes=$exp_dir/codes/$name teacher=(--config "conf/$1.yaml") ;;
+    features/*)
+      recipe=distillation codes="" settings=(--config "conf/$1.yaml" --targets "{${1#*/}: $exp_dir/targets/$name}") ;;
     quantizer/*) codes=$exp_dir/codes/$name quantizer+=(--config "conf/$1.yaml") ;;
   esac
   if [[ $effort == smoke ]]; then
@@ -51,10 +53,15 @@ if stage 0 "manifests: $corpus_dir -> $cuts"; then
     --only_labeled true --min_duration 0.1 --output "$cuts"
 fi
 
-if stage 1 "codes: $cuts -> $exp_dir/codes"; then
+if stage 1 "codes and features: $cuts -> $exp_dir/codes, $exp_dir/targets"; then
   for rung in $rungs; do
     describe "$rung"
-    case $rung in spear/base | teacher/* | quantizer/*) encode_into "$targets" ;; esac
+    case $rung in
+      spear/base | teacher/* | quantizer/*) encode_into "$targets" ;;
+      features/*)
+        run $launch recipes.distillation.targets --config "conf/teacher/${rung#*/}.yaml" --cuts "$cuts" --where "$train" \
+          --hours "{speech: 9, music: 9, sounds: 9}" --frame_rate 25 --max_skipped 0.1 --output "$exp_dir/targets/$name" ;;
+    esac
   done
 fi
 

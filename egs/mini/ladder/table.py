@@ -24,8 +24,13 @@ from audiossl.probing.predictions import (
     read_predictions,
 )
 
-BASES = {"embed": "cola", "teacher": "spear", "quantizer": "spear"}
-"""Family whose base a rung is compared with, where it is not its own."""
+BASES = {
+    "embed": "cola-base",
+    "teacher": "spear-base",
+    "quantizer": "spear-base",
+    "features": "teacher-aisfx",
+}
+"""Rung that those of a family are compared with, where it is not their own base."""
 DRAWS = BootstrapConfig(replicates=2000)
 PROBE = "linear"
 LAST = ("mean", "mean - reference", "prediction held")
@@ -57,7 +62,7 @@ class Rung:
     @property
     def base(self) -> str:
         """Folder of its base."""
-        return f"{BASES.get(self.family, self.family)}-base"
+        return BASES.get(self.family, f"{self.family}-base")
 
     @property
     def prediction(self) -> str:
