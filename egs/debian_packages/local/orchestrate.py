@@ -40,13 +40,13 @@ VERSIONS = 4
 EXCERPTS = 3
 """Number that are cut from each rendering of a passage; they may overlap."""
 SECONDS = 4.0
-"""Of an excerpt."""
+"""Duration of an excerpt."""
 QUARTERS = 40
 """Quarter notes of a passage: 20 s at 120 a minute."""
 ALONE = 2
 """Groups of instruments of a version that are rendered alone."""
 PROGRAMS = [n for n in range(120) if SPLIT_OF_PROGRAM[n % 8] == "train"]
-"""Of General MIDI, counted from 0; the last eight are effects."""
+"""Programs of General MIDI that are drawn, counted from 0; the last eight are effects."""
 KITS = (0, 8, 16, 24, 25, 32, 40, 48)
 TRANSPOSED = range(-5, 7)
 """Semitones."""
@@ -58,7 +58,7 @@ SILENCE = 1e-8
 ALL_SOUND_OFF = 120
 """Controller of MIDI."""
 TICKS_PER_QUARTER = 480
-"""Of half a second."""
+"""Ticks of a quarter note, half a second long."""
 STROKES = range(35, 82)
 """Keys of General MIDI's percussion."""
 FONT = {"package": "fluid-soundfont-gm", "licence": "MIT", "split": "train"}
@@ -168,33 +168,37 @@ def _excerpts(samples: np.ndarray, generator: random.Random) -> Sequence[np.ndar
 def _note_rows(folder: Path, program: int) -> list[Row]:
     """Write notes and chords of a program: keys, lengths and velocities are drawn."""
     generator, synthesizer = random.Random(program), Synthesizer(folder)
+    labels = {"domain": "music", "group": f"program:{program}", "collection": "notes"}
     rows = []
     for number in range(NOTES):
         key, chord = generator.randrange(36, 85), generator.choice(CHORDS)
         ticks, velocity = generator.randrange(200, 2000), generator.randrange(50, 120)
         score = _pressed(0, program, [key + step for step in chord], velocity, ticks)
-        samples = synthesizer.render(score)[: round((ticks + 300) / 960 * RATE)]
-        if np.square(samples).mean() < SILENCE:
-            continue  # programs lack keys
         path = f"orchestrated/notes-{program}-{number}.flac"
-        write_flac(folder / path, _levelled(samples), RATE)
-        group = {"domain": "music", "group": f"program:{program}", "collection": "notes"}
-        rows.append({**FONT, **group, "path": path})
+        rows += _sounding(folder, synthesizer, score, {**FONT, **labels, "path": path})
     return rows
 
 
 def _stroke_rows(folder: Path, kit: int) -> list[Row]:
     """Write every stroke of a kit."""
-    synthesizer, rows = Synthesizer(folder), []
+    synthesizer = Synthesizer(folder)
+    labels = {"domain": "sounds", "group": f"kit:{kit}", "collection": "strokes"}
+    rows = []
     for key in STROKES:
-        samples = synthesizer.render(_pressed(DRUMS, kit, [key], 100, 480))[: round(0.8 * RATE)]
-        if np.square(samples).mean() < SILENCE:
-            continue  # kits lack keys
+        score = _pressed(DRUMS, kit, [key], 100, TICKS_PER_QUARTER)
         path = f"orchestrated/strokes-{kit}-{key}.flac"
-        write_flac(folder / path, _levelled(samples), RATE)
-        group = {"domain": "sounds", "group": f"kit:{kit}", "collection": "strokes"}
-        rows.append({**FONT, **group, "path": path})
+        rows += _sounding(folder, synthesizer, score, {**FONT, **labels, "path": path})
     return rows
+
+
+def _sounding(folder: Path, synthesizer: Synthesizer, score: Score, row: Row) -> list[Row]:
+    """Write a rendering and return its labels; nothing of a key that an instrument lacks."""
+    seconds = score.end / (2 * TICKS_PER_QUARTER)
+    samples = synthesizer.render(score)[: round(seconds * RATE)]
+    if np.square(samples).mean() < SILENCE:
+        return []
+    write_flac(folder / row["path"], _levelled(samples), RATE)
+    return [row]
 
 
 def _pressed(channel: int, program: int, keys: Sequence[int], velocity: int, ticks: int) -> Score:
