@@ -31,8 +31,8 @@ from audiossl.teachers.teacher import FrozenTeacher, zero_padding
 WHEEL = "basic-pitch==0.4.0"
 FILE = "basic_pitch/saved_models/icassp_2022/nmp/variables/variables.index"
 SAMPLE_RATE, HOP = 22050, 256
-WINDOW, FRAMES = 43844, 172
-"""Samples and frames that the network takes."""
+WINDOW = 43844
+"""Samples that the network takes: 172 frames."""
 EDGE = 15
 """Frames that are left out at the beginning of a window."""
 STEP = 141
@@ -46,7 +46,7 @@ KERNEL = 256
 LOWPASS = 256
 """Samples of the filter before the rate is halved."""
 EPSILON = 1e-3
-"""Of TensorFlow's batch norm."""
+"""Epsilon of TensorFlow's batch norm."""
 
 
 def load(place: str = "") -> "BasicPitchTeacher":

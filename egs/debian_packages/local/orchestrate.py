@@ -44,7 +44,7 @@ SECONDS = 4.0
 QUARTERS = 40
 """Quarter notes of a passage: 20 s at 120 a minute."""
 ALONE = 2
-"""Groups of instruments of a version that are rendered alone."""
+"""Groups of instruments of a passage that are rendered alone."""
 PROGRAMS = [n for n in range(120) if SPLIT_OF_PROGRAM[n % 8] == "train"]
 """Programs of General MIDI that are drawn, counted from 0; the last eight are effects."""
 KITS = (0, 8, 16, 24, 25, 32, 40, 48)
