@@ -7,7 +7,6 @@ print(audiossl.describe("clips/").num_cuts)
 """
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,10 +17,7 @@ if TYPE_CHECKING:
     from audiossl.pretrained.load import load_encoder as load_encoder
     from audiossl.pretrained.units import tokenize as tokenize
 
-try:
-    __version__ = version("audiossl")
-except PackageNotFoundError:  # run from a checkout that is not installed
-    __version__ = "0.0.0"
+__version__ = "0.1.0"
 
 _HOMES = {
     "Encoder": "audiossl.models.encoder",

@@ -73,6 +73,13 @@ def read_yaml(path: Path) -> Any:
         raise UserError(f"{path}: no YAML: {' '.join(str(error).split())}") from error
 
 
+def as_yaml(config: Any) -> str:
+    """Write a config as YAML, its fields in their order."""
+    import yaml
+
+    return yaml.safe_dump(plain(config), sort_keys=False)
+
+
 def parse_yaml(text: str) -> Any:
     """Parse YAML, in time and memory that settings need.
 

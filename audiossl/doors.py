@@ -16,7 +16,6 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 
 from audiossl.errors import UserError
@@ -92,6 +91,8 @@ def _of_the_system(error: Exception) -> str:
 
 def _fault(error: Exception) -> str:
     """Keep the traceback for a report, and say where."""
+    from importlib import metadata  # of which no command but this one has use
+
     last = traceback.extract_tb(error.__traceback__)[-1]
     what = f"{type(error).__name__}: {error}"[:300] + f" ({Path(last.filename).name}:{last.lineno})"
     text = (

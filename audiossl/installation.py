@@ -7,7 +7,6 @@ and never the name alone.
 
 import re
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 
 NAME = "audiossl"
@@ -41,6 +40,8 @@ def missing_package(what: str, package: str | None, extra: str) -> str:
 
 def strangers() -> list[str]:
     """List installed distributions that are called `audiossl` and are not this package."""
+    from importlib import metadata  # 25 ms, for which help would wait
+
     return [
         f"{package.metadata['Name']} {package.version}"
         for package in metadata.distributions(name=NAME)
@@ -50,6 +51,8 @@ def strangers() -> list[str]:
 
 def _packages(extra: str) -> Iterator[str]:
     """List what an extra requires, as the metadata of the installed package says."""
+    from importlib import metadata
+
     installed = next(iter(metadata.distributions(name=NAME)), None)
     for line in (installed and installed.requires) or ():
         package, _, condition = line.partition(";")

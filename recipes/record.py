@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 import audiossl
 from audiossl import distributed
 from audiossl.atomic_files import read_object, write_json, write_text
-from audiossl.configs import default_of, flat, plain
+from audiossl.configs import as_yaml, default_of, flat, plain
 from audiossl.digests import digest_of_bytes, digest_of_json
 from audiossl.earlier_names import renamed
 from audiossl.errors import UserError
@@ -64,8 +63,7 @@ def begin_record(config: Any, module: str) -> tuple[dict[str, Any], dict[str, An
             previous = {**previous, "finished": None}
     if not (previous and previous["finished"]):
         write_json(path, record)
-        settings = yaml.safe_dump(plain(config), sort_keys=False)
-        write_text(config.output / "config.yaml", settings)
+        write_text(config.output / "config.yaml", as_yaml(config))
     return record, previous
 
 

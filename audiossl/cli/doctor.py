@@ -36,7 +36,7 @@ from audiossl.installation import install_line, strangers
 
 ESSENTIAL = (
     "torch", "torchaudio", "numpy", "soundfile", "soxr", "lhotse", "safetensors", "jaxtyping",
-    "docstring_parser", "yaml", "sklearn", "tensorboard", "matplotlib", "tqdm",
+    "yaml", "sklearn", "tensorboard", "matplotlib", "tqdm",
 )  # fmt: skip
 EXTRAS = {
     "separation": ("demucs", "librosa"),
@@ -219,5 +219,5 @@ def _version(name: str) -> str:
 
 def _package(name: str) -> str:
     """Name the package behind a module."""
-    known = {"yaml": "PyYAML", "sklearn": "scikit-learn", "docstring_parser": "docstring-parser"}
+    known = {"yaml": "PyYAML", "sklearn": "scikit-learn"}
     return known.get(name, name)
