@@ -28,8 +28,9 @@ Sharding: TypeAlias = Literal["none", "full"]
 class CheckpointWriter:
     """Writes checkpoints beside the training: a step waits for a copy of the state, not for a disk.
 
-    One checkpoint is on its way at most: the next one waits for it. A copy takes as much memory of
-    the host as the state has, while it is written.
+    One checkpoint is on its way at most: the next one waits for it. Its copy takes as much memory
+    of the host as the state has, and is kept for the next one: memory that is new to a process
+    costs several times the copy.
     """
 
     def __init__(self, folder: Path, keep: int, sharding: Sharding = "none") -> None:
@@ -38,6 +39,7 @@ class CheckpointWriter:
         self.first = distributed.is_first()
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._pending: Future[None] | None = None
+        self._copies: dict[str, Tensor] = {}
 
     @property
     def failed(self) -> bool:
@@ -56,7 +58,7 @@ class CheckpointWriter:
         if self.sharding == "full":
             self._begin(begin_sharded(path, state))
         elif self.first:
-            copied = _on_host(state)
+            copied = self._copied(state)
             self._begin(lambda: write_state(path.with_suffix(".pt"), copied))
 
     def wait(self) -> None:
@@ -80,6 +82,25 @@ class CheckpointWriter:
         """Let what was begun be finished, whatever became of the run."""
         self._thread.shutdown()
 
+    def _copied(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Copy the tensors of a state, to memory that devices write to directly."""
+        before, self._copies = self._copies, {}
+        devices: set[torch.device] = set()
+
+        def copied(place: str, tensor: Tensor) -> Tensor:
+            copy = before.get(place)
+            if copy is None or (copy.shape, copy.dtype) != (tensor.shape, tensor.dtype):
+                copy = torch.empty_like(tensor, device="cpu", pin_memory=tensor.is_cuda)
+            self._copies[place] = copy
+            if tensor.is_cuda:
+                devices.add(tensor.device)
+            return copy.copy_(tensor.detach(), non_blocking=True)
+
+        copy: dict[str, Any] = mapped(state, copied)
+        for device in devices:
+            torch.cuda.synchronize(device)
+        return copy
+
     def _begin(self, write: Callable[[], None]) -> None:
         self._pending = self._thread.submit(self._write, write)
 
@@ -88,25 +109,6 @@ class CheckpointWriter:
         if self.first:
             for _, old in _checkpoints(self.folder)[: -self.keep]:
                 remove_folder(old) if old.is_dir() else old.unlink()
-
-
-def _on_host(state: dict[str, Any]) -> dict[str, Any]:
-    """Copy the tensors of a state, to memory that devices write to directly."""
-    devices: set[torch.device] = set()
-
-    def copied(_: str, tensor: Tensor) -> Tensor:
-        tensor = tensor.detach()
-        if tensor.device.type != "cuda":
-            return tensor.to("cpu", copy=True)
-        devices.add(tensor.device)
-        return torch.empty_like(tensor, device="cpu", pin_memory=True).copy_(
-            tensor, non_blocking=True
-        )
-
-    copy: dict[str, Any] = mapped(state, copied)
-    for device in devices:
-        torch.cuda.synchronize(device)
-    return copy
 
 
 def read_last_checkpoint(

@@ -40,6 +40,25 @@ def test_what_changes_after_a_checkpoint_was_begun_is_not_in_it(tmp_path, held_b
     writer.close()
 
 
+def test_a_checkpoint_in_the_memory_of_the_one_before_is_of_its_own_state(tmp_path):
+    """Whatever has come, gone or changed its size or type since."""
+    writer = CheckpointWriter(tmp_path, keep=2)
+    ones = torch.ones(2)
+    states = [
+        {"kept": ones, "gone": 2 * ones, "grown": 3 * ones, "cast": 4 * ones},
+        {"kept": 5 * ones, "new": 6 * ones, "grown": torch.ones(5), "cast": ones.half()},
+        {"kept": 7 * ones, "new": 8 * ones, "gone": torch.zeros(1)},
+    ]
+    for step, state in enumerate(states):
+        writer.write(step, state)
+        writer.wait()
+        read = read_last_checkpoint(tmp_path)
+        assert list(read) == list(state)
+        for name, tensor in state.items():
+            torch.testing.assert_close(read[name], tensor, rtol=0, atol=0)
+    writer.close()
+
+
 def test_shards_are_copied_too(tmp_path):
     writer = CheckpointWriter(tmp_path, keep=2, sharding="full")
     state = {"step": 1, "method": {"weight": torch.zeros(1000, 1000)}}
