@@ -1,13 +1,16 @@
 """Batch normalization whose statistics are those of the whole batch, on however many ranks.
 
-One process uses torch's own. Several add up counts, sums and sums of squares, with gradients, so
+One process uses torch's own. Several average their moments, and in the backward pass two sums, so
 that two processes with half a batch each compute what one process computes with the whole.
 torch.nn.SyncBatchNorm does the same and refuses to run on a CPU.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from audiossl import distributed
 
@@ -28,21 +31,57 @@ class BatchNorm2d(nn.BatchNorm2d):
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
         assert self.momentum is not None
-        # The moments are taken around the running mean: squares of large means would cancel.
-        shift = self.running_mean[:, None, None]
-        centered = values - shift
-        axes = (0, 2, 3)
-        sums = torch.stack([centered.sum(axes), centered.square().sum(axes)])
-        count = values.numel() / values.shape[1] * distributed.world_size()
-        mean, square = distributed.total(sums) / count
-        variance = square - mean.square()
+        result, mean, variance = _OverRanks.apply(
+            values, self.weight, self.bias, self.running_mean, self.eps
+        )
         with torch.no_grad():
-            unbiased = variance * count / (count - 1)
-            self.running_mean.lerp_(self.running_mean + mean, self.momentum)
-            self.running_var.lerp_(unbiased, self.momentum)
+            count = values.numel() / values.shape[1] * distributed.world_size()
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(variance * count / (count - 1), self.momentum)
             self.num_batches_tracked.add_(1)
-        scale = self.weight * (variance + self.eps).rsqrt()
-        return (centered - mean[:, None, None]) * scale[:, None, None] + self.bias[:, None, None]
+        return result
+
+
+class _OverRanks(torch.autograd.Function):
+    """Between exchanges of a few numbers a channel, the kernels are those of one process."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        values: Float[Tensor, "batch channels height width"],
+        weight: Float[Tensor, " channels"],
+        bias: Float[Tensor, " channels"],
+        shift: Float[Tensor, " channels"],
+        epsilon: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        own = torch.native_batch_norm(values, weight, bias, None, None, True, 0.0, epsilon)
+        # The moments are taken around the running mean: squares of large means would cancel.
+        offset, spread = own[1] - shift, own[2].pow(-2)
+        moments = distributed.mean(torch.stack([offset, spread + offset.square()]))
+        mean, variance = moments[0] + shift, moments[1] - moments[0].square() - epsilon
+        result = F.batch_norm(values, mean, variance, weight, bias, eps=epsilon)
+        ctx.save_for_backward(values, weight, mean, variance)
+        ctx.epsilon = epsilon
+        ctx.mark_non_differentiable(mean, variance)
+        return result, mean, variance
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, *_moments: Tensor) -> tuple[Tensor | None, ...]:
+        values, weight, mean, variance = ctx.saved_tensors
+        _, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+            gradient, values, weight, mean, variance, None, None, False, ctx.epsilon,
+            [False, True, True],
+        )  # fmt: skip
+        means = distributed.mean(torch.stack([of_bias, of_weight]))
+        means = means * (values.shape[1] / values.numel())
+        scale = (variance + ctx.epsilon).rsqrt()
+        # Of a whole batch, weight x scale x (gradient - its mean - normalized x mean of products).
+        slope, mean, scale, means = (
+            each[..., None, None] for each in (weight * scale, mean, scale, means)
+        )
+        of_values = (values - mean).mul_(-slope * scale * means[1])
+        of_values.addcmul_(gradient, slope).sub_(slope * means[0])
+        return of_values, of_weight, of_bias, None, None
 
 
 class FrameNorm(nn.Module):

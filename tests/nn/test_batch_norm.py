@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from audiossl import distributed
@@ -23,9 +24,13 @@ def _one_step(images: torch.Tensor) -> dict[str, torch.Tensor]:
     }
 
 
-def test_two_processes_normalize_as_one_does(two_processes):
-    images = torch.randn(6, 3, 4, 5) * 3 + 7
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 0.05)])
+def test_two_processes_normalize_as_one_does(two_processes, dtype, tolerance, layout):
+    images = (torch.randn(6, 3, 4, 5) * 3 + 7).to(dtype, memory_format=layout)
     alone = _one_step(images)
     for result in two_processes.run(_one_step, images):
         for name, value in alone.items():
-            torch.testing.assert_close(result[name], value, rtol=1e-4, atol=1e-4, msg=name)
+            torch.testing.assert_close(
+                result[name], value, rtol=tolerance, atol=tolerance, msg=name
+            )
