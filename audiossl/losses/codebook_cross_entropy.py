@@ -87,28 +87,32 @@ class _Portions(torch.autograd.Function):
         losses = frames.new_zeros(codes.shape)
         correct = torch.zeros(codes.shape, dtype=torch.bool, device=codes.device)
         wanted = any(ctx.needs_input_grad)
-        gradients = [torch.zeros_like(t) for t in (frames, flat, offsets)] if wanted else []
+        gradients = [torch.zeros_like(t) for t in (frames, offsets)] if wanted else []
+        of_weight: Tensor | None = None
         for rows, weighted in _portions(codes, frame_weights, portion):
             own = frames[rows]
             logits = torch.addmm(offsets, own, flat.T).unflatten(1, bias.shape)
             known = codes[rows] != IGNORED
             targets = codes[rows].clamp(min=0)[..., None]
-            correct[rows] = (_argmax(logits) == targets[..., 0]) & known
+            highest = _argmax(logits)[..., None]
+            correct[rows] = (highest == targets)[..., 0] & known
             probabilities = logits.softmax(dim=2)
             # The highest is exp(0) over the sum that the softmax divided by.
-            log_sum = logits.amax(dim=2) - probabilities.amax(dim=2).log()
-            losses[rows] = (log_sum - logits.gather(2, targets)[..., 0]) * known
+            log_sum = logits.gather(2, highest) - probabilities.gather(2, highest).log()
+            losses[rows] = (log_sum - logits.gather(2, targets))[..., 0] * known
             if wanted and weighted:
                 slopes = probabilities
                 slopes.scatter_add_(2, targets, torch.full_like(targets, -1.0, dtype=slopes.dtype))
                 slopes *= (frame_weights[rows, None] / codes.shape[1] * known)[..., None]
                 slopes = slopes.flatten(1)
                 gradients[0][rows] = slopes @ flat
-                gradients[1].addmm_(slopes.T, own)
-                gradients[2] += slopes.sum(dim=0)
+                gradients[1] += slopes.sum(dim=0)
+                # Of 2 million numbers, zeros to begin with would be written and read for nothing.
+                of_weight = slopes.T @ own if of_weight is None else of_weight.addmm_(slopes.T, own)
         if wanted:
+            of_weight = torch.zeros_like(flat) if of_weight is None else of_weight
             ctx.save_for_backward(
-                gradients[0], gradients[1].view_as(weight), gradients[2].view_as(bias)
+                gradients[0], of_weight.view_as(weight), gradients[1].view_as(bias)
             )
         ctx.mark_non_differentiable(losses, correct)
         return losses.mean(dim=1) @ frame_weights, losses, correct
@@ -141,4 +145,5 @@ def _portions(
         return
     known, weighted = (codes != IGNORED).any(dim=1), frame_weights != 0
     for chosen, is_weighted in ((known & weighted, True), (known & ~weighted, False)):
-        yield from ((rows, is_weighted) for rows in chosen.nonzero().flatten().split(portion))
+        if chosen.any():
+            yield from ((rows, is_weighted) for rows in chosen.nonzero().flatten().split(portion))

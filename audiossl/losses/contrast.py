@@ -24,6 +24,8 @@ from torch import Tensor
 
 CHUNK = 1024
 """Candidates that are scored at once."""
+ROWS = 512
+"""Anchors that are scored at once on a CPU, in whose cache the scores then stay."""
 
 
 def log_negatives(
@@ -60,10 +62,15 @@ def log_negatives(
         torch.promote_types(anchors.dtype, candidates.dtype), torch.float32
     )
     with torch.autocast(anchors.device.type, enabled=False):
-        result: Tensor = _LogNegatives.apply(
-            anchors.to(number), candidates.to(number), groups, candidate_groups, chunk
-        )
-    return result
+        rows = ROWS if anchors.device.type == "cpu" else max(1, len(anchors))
+        candidates = candidates.to(number)
+        results = [
+            _LogNegatives.apply(some, candidates, some_groups, candidate_groups, chunk)
+            for some, some_groups in zip(
+                anchors.to(number).split(rows), groups.split(rows), strict=True
+            )
+        ]
+    return torch.cat(results)
 
 
 def largest_negatives(

@@ -36,8 +36,9 @@ class Pairs:
     anchors: Float[Tensor, "batch dim"]
     positives: Float[Tensor, "batch dim"]
     """Positive of each anchor; what stands for an absent one counts in the null target alone."""
-    active: Bool[Tensor, " batch"]
-    """False where the positive is absent."""
+    active: Bool[Tensor, " batch"] | None
+    """False where the positive is absent; None where all of all ranks are there, which costs no
+    null target, and no wait of a device for what is absent."""
     groups: Int[Tensor, " batch"]
     """Pairs of one group are no negatives of each other; numbered alike on all ranks."""
     similarity: Similarity
@@ -50,9 +51,9 @@ class Pairs:
     """Group of each of them."""
 
     @cached_property
-    def all_active(self) -> Bool[Tensor, " whole"]:
-        """Whether the positive of each pair of all ranks is there."""
-        return distributed.gather(self.active)
+    def all_active(self) -> Bool[Tensor, " whole"] | None:
+        """Whether the positive of each pair of all ranks is there; None: all are."""
+        return None if self.active is None else distributed.gather(self.active)
 
     @cached_property
     def all_groups(self) -> Int[Tensor, " whole"]:
@@ -66,14 +67,21 @@ class Pairs:
 
     @cached_property
     def null(self) -> Float[Tensor, "1 dim"]:
-        """Key of the null target."""
+        """Key of the null target, where positives may be absent."""
+        assert self.all_active is not None
         return self.similarity.keys(null_target(self.all_positives, self.all_active)[None])
+
+    @cached_property
+    def own_keys(self) -> Float[Tensor, "batch dim"]:
+        """Keys of the positives of this rank."""
+        return self.similarity.keys(self.positives)
 
     @cached_property
     def targets(self) -> Float[Tensor, "batch dim"]:
         """Key that each anchor looks for."""
-        keys = self.similarity.keys(self.positives)
-        return torch.where(self.active[:, None], keys, self.null)
+        if self.active is None:
+            return self.own_keys
+        return torch.where(self.active[:, None], self.own_keys, self.null)
 
     @cached_property
     def queries(self) -> Float[Tensor, "batch dim"]:
@@ -83,31 +91,36 @@ class Pairs:
     @cached_property
     def keys(self) -> Float[Tensor, "candidates dim"]:
         """Positives of all ranks that are there, and those of earlier batches."""
-        keys = self.similarity.keys(self.all_positives)[self.all_active]
+        keys = distributed.gather(self.own_keys)
+        if self.all_active is not None:
+            keys = keys[self.all_active]
         return keys if self.queue is None else torch.cat([keys, self.similarity.keys(self.queue)])
 
     def with_queue(
         self, groups: Int[Tensor, " whole"], of_queue: Int[Tensor, " entries"] | None
     ) -> Int[Tensor, " candidates"]:
         """Choose groups of `keys` from those of the positives of all ranks, and of the queue."""
-        present = groups[self.all_active]
+        present = groups if self.all_active is None else groups[self.all_active]
         return present if of_queue is None else torch.cat([present, of_queue])
 
     @property
     def accuracy(self) -> Float[Tensor, ""]:
         """Share of anchors whose target scores highest of all."""
         with torch.no_grad():
-            rows = torch.arange(len(self.all_active), device=self.groups.device)
+            rows = torch.arange(len(self.all_groups), device=self.groups.device)
             own = distributed.own_rows(rows)
             no_row = None if self.queue is None else torch.full((len(self.queue),), -1).to(rows)
             best = largest_negatives(self.queries, self.keys, own, self.with_queue(rows, no_row))
-            nulls = (self.queries @ self.null.T)[:, 0]
-            best = torch.where(self.sees_null, torch.maximum(best, nulls), best)
+            if self.sees_null is not None:
+                nulls = (self.queries @ self.null.T)[:, 0]
+                best = torch.where(self.sees_null, torch.maximum(best, nulls), best)
             return ((self.queries * self.targets).sum(dim=1) > best).float().mean()
 
     @property
-    def sees_null(self) -> Bool[Tensor, " batch"]:
+    def sees_null(self) -> Bool[Tensor, " batch"] | None:
         """Whether the null target is a negative: for active pairs, if others are not."""
+        if self.active is None or self.all_active is None:
+            return None
         return self.active & ~self.all_active.all()
 
     def check_groups(self, loss: str) -> None:
@@ -130,8 +143,9 @@ def one_way(pairs: Pairs, loss: PairLoss) -> Float[Tensor, ""]:
     Example:
         >>> from audiossl.losses.contrast import cross_entropy
         >>> from audiossl.nn.similarity import CosineSimilarity
-        >>> there, pairs = torch.ones(2, dtype=torch.bool), torch.arange(2)
-        >>> views = Pairs(torch.eye(2), torch.eye(2), there, pairs, CosineSimilarity(), 0.5)
+        >>> views = Pairs(
+        ...     torch.eye(2), torch.eye(2), None, torch.arange(2), CosineSimilarity(), 0.5
+        ... )
         >>> round(float(one_way(views, cross_entropy)), 4)  # ln(1 + exp(-2))
         0.1269
     """
@@ -148,23 +162,32 @@ def both_ways(pairs: Pairs, loss: PairLoss) -> Float[Tensor, ""]:
     keys = torch.cat([pairs.keys, distributed.gather(of_anchors)])
     candidates = pairs.with_queue(pairs.all_groups, pairs.queue_groups)
     groups = torch.cat([candidates, pairs.all_groups])
-    backward = pairs.similarity.queries(pairs.positives, pairs.temperature)
-    first = loss(*_scores(pairs, pairs.queries, pairs.targets, keys, groups))
-    second = loss(*_scores(pairs, backward, of_anchors, keys, groups))
-    return torch.where(pairs.active, (first + second) / 2, first).mean()
+    queries = torch.cat(
+        [pairs.queries, pairs.similarity.queries(pairs.positives, pairs.temperature)]
+    )
+    targets = torch.cat([pairs.targets, of_anchors])
+    scores = (each.chunk(2) for each in _scores(pairs, queries, targets, keys, groups))
+    first, second = (loss(*side) for side in zip(*scores, strict=True))
+    both = (first + second) / 2
+    return (both if pairs.active is None else torch.where(pairs.active, both, first)).mean()
 
 
 def _scores(
     pairs: Pairs,
-    queries: Float[Tensor, "batch dim"],
-    targets: Float[Tensor, "batch dim"],
+    queries: Float[Tensor, "anchors dim"],
+    targets: Float[Tensor, "anchors dim"],
     keys: Float[Tensor, "candidates dim"],
     groups: Int[Tensor, " candidates"],
-) -> tuple[Float[Tensor, " batch"], Float[Tensor, " batch"]]:
-    """Score targets, and sum up negatives: keys of other groups, and the null target."""
-    negatives = log_negatives(queries, keys, pairs.groups, groups)
-    with_null = torch.logaddexp(negatives, (queries @ pairs.null.T)[:, 0])
-    negatives = torch.where(pairs.sees_null, with_null, negatives)
+) -> tuple[Float[Tensor, " anchors"], Float[Tensor, " anchors"]]:
+    """Score targets, and sum up negatives: keys of other groups, and the null target.
+
+    Anchors are those of the pairs, or of both sides of the pairs.
+    """
+    sides = len(queries) // len(pairs.groups)
+    negatives = log_negatives(queries, keys, pairs.groups.repeat(sides), groups)
+    if pairs.sees_null is not None:
+        with_null = torch.logaddexp(negatives, (queries @ pairs.null.T)[:, 0])
+        negatives = torch.where(pairs.sees_null.repeat(sides), with_null, negatives)
     return (queries * targets).sum(dim=1), negatives
 
 

@@ -141,11 +141,14 @@ class Cola(nn.Module):
                 loss = self.score_loss(scores.values, scores.targets, scores.excluded)
                 accuracy = scores.accuracy
         if self.queue is not None and self.training:
-            numbers = batch.recordings.masked_fill(~self.active(batch), -1)
-            self.queue.add(positives, numbers)
+            active = self.active(batch)
+            absent = torch.zeros_like(batch.active) if active is None else ~active
+            self.queue.add(positives, batch.recordings.masked_fill(absent, -1))
         metrics = {"accuracy": accuracy}
         if not self.changes_crops:
-            same = (batch.anchors == batch.positives).all(dim=1) & self.active(batch)
+            same = (batch.anchors == batch.positives).all(dim=1)
+            if (active := self.active(batch)) is not None:
+                same &= active
             metrics["identical"] = same.float().mean().to(vectors.device)
         return Losses(loss, float(len(anchors)), metrics)
 
@@ -169,8 +172,9 @@ class Cola(nn.Module):
         """Say which projections belong together, for losses that score them in chunks."""
         device, by_recording = anchors.device, self.config.exclude_same_recording
         own = torch.arange(len(anchors), device=device) + distributed.rank() * len(anchors)
+        active = self.active(batch)
         pairs = Pairs(
-            anchors, positives, self.active(batch).to(device),
+            anchors, positives, None if active is None else active.to(device),
             batch.recordings.to(device) if by_recording else own,
             self.similarity, self.temperature(step),
             None if batch.priors is None else batch.priors.to(device),
@@ -181,9 +185,9 @@ class Cola(nn.Module):
         groups = numbers if by_recording else torch.full_like(numbers, -1)
         return replace(pairs, queue=self.queue.entries, queue_groups=groups)
 
-    def active(self, batch: ViewBatch) -> Bool[Tensor, " batch"]:
-        """Say which positives are there: all."""
-        return torch.ones_like(batch.active)
+    def active(self, batch: ViewBatch) -> Bool[Tensor, " batch"] | None:  # noqa: ARG002
+        """Say which positives are there; None: all."""
+        return None
 
     def temperature(self, step: int) -> float:
         """Compute what divides cosines at a step."""

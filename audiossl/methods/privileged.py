@@ -88,9 +88,8 @@ class Privileged(nn.Module):
         features, lengths = self.encoder.features(batch.waveforms, batch.lengths)
         found = self.student_head(self.encoder.encode_features(features, lengths, context).clip)
         wanted = self.teacher_head(self.teacher_vectors(batch))
-        there = torch.ones(len(found), dtype=torch.bool, device=found.device)
         directions = [
-            Pairs(*sides, there, batch.recordings, CosineSimilarity(), self.config.temperature)
+            Pairs(*sides, None, batch.recordings, CosineSimilarity(), self.config.temperature)
             for sides in ((found, wanted), (wanted, found))
         ]
         losses = [one_way(pairs, cross_entropy) for pairs in directions]

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from audiossl.losses import contrast
 from audiossl.losses.contrast import (
     cross_entropy,
     decoupled,
@@ -104,8 +105,10 @@ def test_weights_are_higher_for_dissimilar_pairs_detached_and_of_mean_one():
     assert decoupling_weights(torch.tensor([1.0, -1.0, -1.0, -1.0, -1.0]))[0] == 0.0
 
 
+@pytest.mark.parametrize("rows", [1, 3, 512])
 @pytest.mark.parametrize("chunk", [1, 3, 100])
-def test_chunks_change_neither_value_nor_gradient(chunk):
+def test_chunks_change_neither_value_nor_gradient(monkeypatch, chunk, rows):
+    monkeypatch.setattr(contrast, "ROWS", rows)
     groups, candidate_groups = torch.tensor([0, 1, 1, 5]), torch.tensor([0, 1, 2, 2, 1, 7, 0])
     anchors = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
     candidates = torch.randn(7, 3, dtype=torch.float64, requires_grad=True)

@@ -34,7 +34,8 @@ def made(groups, active):
     """Pairs of random vectors."""
     vectors = torch.randn(2, len(groups), 5, dtype=torch.float64, requires_grad=True)
     similarity = CosineSimilarity()
-    pairs = Pairs(*vectors, torch.tensor(active), torch.tensor(groups), similarity, TEMPERATURE)
+    there = None if active is None else torch.tensor(active)
+    pairs = Pairs(*vectors, there, torch.tensor(groups), similarity, TEMPERATURE)
     return vectors, pairs
 
 
@@ -70,14 +71,14 @@ def by_loops(config, vectors, groups, active):
     return torch.stack(losses).mean()
 
 
-@pytest.mark.parametrize("active", [[True] * 5, [True, False, True, False, True]])
+@pytest.mark.parametrize("active", [None, [True] * 5, [True, False, True, False, True]])
 @pytest.mark.parametrize("groups", [[0, 1, 2, 3, 4], [0, 1, 1, 2, 0]])
 @pytest.mark.parametrize("loss", LOSSES[:-1])
 def test_a_loss_is_its_formula(loss, groups, active):
     config = read(loss)
     vectors, pairs = made(groups, active)
     value = pair_loss(config, pairs)
-    expected = by_loops(config, vectors, groups, active)
+    expected = by_loops(config, vectors, groups, active or [True] * 5)
     torch.testing.assert_close(value, expected)
     (gradient,) = torch.autograd.grad(value, vectors)
     torch.testing.assert_close(gradient, torch.autograd.grad(expected, vectors)[0])
