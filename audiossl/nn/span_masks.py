@@ -54,15 +54,24 @@ def span_masks(
     places = torch.arange(size, device=lengths.device)
     keys = draws[:, 1:].masked_fill(places >= room[:, None], 2.0)
     # The key of the last chosen start; of two equal ones, which are rare, both are chosen.
-    last = _ascending(keys).gather(1, wanted.clamp(min=1)[:, None] - 1)
+    counts = wanted.clamp(min=1)
+    last = _lowest(keys, counts).gather(1, counts[:, None] - 1)
     starts = (keys <= last) & (wanted > 0)[:, None]
     return _covered(starts, span) & (places < lengths[:, None])
 
 
-def _ascending(keys: Float[Tensor, "batch size"]) -> Float[Tensor, "batch size"]:
-    """Sort each row; on a CPU by NumPy, which has vector instructions for it: ten times as fast."""
+def _lowest(
+    keys: Float[Tensor, "batch size"], counts: Int[Tensor, " batch"]
+) -> Float[Tensor, "batch most"]:
+    """Sort at least the lowest `counts` keys of each row.
+
+    On a CPU by NumPy, which has vector instructions to part them from the others and to sort them;
+    elsewhere all, as a device would have to wait for how many they are.
+    """
     if keys.device.type == "cpu" and not torch.compiler.is_compiling():
-        return torch.from_numpy(np.sort(keys.numpy(), axis=1))
+        most = int(counts.max())
+        parted = np.partition(keys.numpy(), most - 1, axis=1)[:, :most]
+        return torch.from_numpy(np.sort(parted, axis=1))
     return keys.sort(dim=1).values
 
 
