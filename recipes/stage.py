@@ -32,6 +32,7 @@ from audiossl.configs import Whole, plain
 from audiossl.data.receipts import RECEIPTS, checked_files
 from audiossl.doors import exit_code
 from audiossl.errors import UserError
+from audiossl.memory import keep_freed_memory
 from audiossl.preemption import stop_flag
 from recipes.record import begin_record, now
 from recipes.settings import read_settings
@@ -107,6 +108,7 @@ def main(config_class: type, work: Callable[[Any, Stage], dict[str, Any]], modul
         run(read_settings(config_class, f"python -m {module}"), work, module)
         return 0
 
+    keep_freed_memory()
     with stop_flag():
         code = exit_code(module, perform, resumable=True)
         # Leaving already; asked a second time, interpreters would end in a traceback.

@@ -13,6 +13,7 @@ from typing import NoReturn
 import audiossl
 from audiossl.doors import exit_code
 from audiossl.errors import UserError, did_you_mean
+from audiossl.memory import keep_freed_memory
 from audiossl.stand_ins import HELP, replace_libraries
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -74,6 +75,7 @@ def _run(words: list[str]) -> int:
     if asked:
         if any(word in HELP for word in words):
             replace_libraries()
+        keep_freed_memory()
         module = importlib.import_module(COMMANDS[asked][0])
         module.add_arguments(commands.add_parser(asked, description=module.__doc__))
         return int(module.run(parser.parse_args(words)) or 0)

@@ -14,7 +14,7 @@ fi
 # Threads that wait by spinning take the cores from those that work, where cores are shared.
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 # Memory of large tensors is kept rather than given back to the system and zeroed anew at each step,
-# which takes a fifth of the time of training on a CPU.
+# which takes a fifth of the time of training on a CPU. Stages do so by themselves; this is for what else runs.
 export MALLOC_MMAP_MAX_=${MALLOC_MMAP_MAX_:-0} MALLOC_TRIM_THRESHOLD_=${MALLOC_TRIM_THRESHOLD_:-4294967296}
 export MALLOC_TOP_PAD_=${MALLOC_TOP_PAD_:-268435456}
 

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from audiossl.errors import UserError
+from audiossl.memory import keep_freed_memory
 from audiossl.preemption import Preempted, safe_point
 
 RESTARTS = 3
@@ -103,6 +104,7 @@ def _prepare(make: Callable[[], Callable[[Any], Any]], threads: int) -> None:
     # Ctrl-C reaches the whole group; the parent answers it, and ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
+    keep_freed_memory()
     _worker = make()
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from audiossl.errors import UserError
 from audiossl.installation import missing_package
+from audiossl.memory import keep_freed_memory
 from audiossl.preemption import safe_point
 
 SPARE_CPUS = 2
@@ -77,6 +78,7 @@ class _Actor:
     """Does tasks; its model is loaded when it starts."""
 
     def __init__(self, tasks: dict[int, Any], make: Callable[[], Any], out: Path) -> None:
+        keep_freed_memory()
         self.tasks, self.work, self.out = tasks, make(), out
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:

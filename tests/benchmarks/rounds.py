@@ -28,6 +28,7 @@ def compare(
     goal: float = 1.0,
     floor: str = "",
     before: Callable[[], object] | None = None,
+    itself: bool = False,
 ) -> float:
     """Print, record and return how many times faster `ours` is than `peer`; above 1 is a win.
 
@@ -40,26 +41,42 @@ def compare(
         floor: What bounds the ratio, where it stays below the goal.
         before: What must be over before each of them, and takes no part in the time; each is then
             done once a round.
+        itself: Whether the peer is ours, too, at other work: a row of a table of its own.
     """
     rounds = int(os.environ.get(ROUNDS, rounds))
-    ours(), peer()
+    # A first time of what takes long tells as well that it need not be repeated.
+    first = min(_timed(ours), _timed(peer))
     repeats = 1
-    if before is None:
+    if before is None and first < 10 * SHORTEST:
         repeats = max(1, round(SHORTEST / max(1e-6, min(_timed(ours), _timed(peer)))))
     ratios, seconds = [], []
     for _ in range(rounds):
         mine, theirs = (_timed(work, repeats, before) for work in (ours, peer))
         ratios.append(theirs / mine)
         seconds.append(mine)
-    low, middle, high = statistics.quantiles(ratios, n=4)
+    return record(name, ratios, seconds, goal=goal, floor=floor, itself=itself)
+
+
+def record(
+    name: str,
+    ratios: list[float],
+    seconds: list[float],
+    *,
+    goal: float,
+    floor: str = "",
+    itself: bool = False,
+) -> float:
+    """Print and record what rounds gave, and return the median of their ratios; see `compare`."""
+    low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else 3 * ratios
     row = {
         "case": name,
         "ratio": round(middle, 3),
         "quartiles": [round(low, 3), round(high, 3)],
         "milliseconds": round(1e3 * statistics.median(seconds), 3),
-        "rounds": rounds,
+        "rounds": len(ratios),
         "goal": goal,
         "floor": floor,
+        "itself": itself,
     }
     print(json.dumps(row))
     if ROWS in os.environ:

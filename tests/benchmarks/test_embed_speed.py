@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from torch import nn
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
 from audiossl.models.efficientnet import EfficientNet, EfficientNetConfig
@@ -67,6 +68,11 @@ def test_files_of_many_lengths_by_a_narrow_network(tmp_path, one, goal):
     assert ratio > 0.85
 
 
+def standardized(path):
+    samples = torch.from_numpy(soundfile.read(path, dtype="float32")[0])
+    return (samples - samples.mean()) / (samples.var(correction=0) + 1e-7).sqrt()
+
+
 def test_files_of_many_lengths_by_wav2vec_2_base(tmp_path):
     from audiossl.teachers.huggingface import Wav2Vec2Teacher
 
@@ -79,9 +85,7 @@ def test_files_of_many_lengths_by_wav2vec_2_base(tmp_path):
         vectors = []
         with torch.inference_mode():
             for path in paths:
-                samples = torch.from_numpy(soundfile.read(path, dtype="float32")[0])
-                samples = (samples - samples.mean()) / (samples.var(correction=0) + 1e-7).sqrt()
-                vectors.append(peer(samples[None]).last_hidden_state[0].mean(dim=0))
+                vectors.append(peer(standardized(path)[None]).last_hidden_state[0].mean(dim=0))
         return torch.stack(vectors)
 
     torch.testing.assert_close(embed(paths, ours), one_by_one(), rtol=1e-3, atol=1e-3)
@@ -91,3 +95,33 @@ def test_files_of_many_lengths_by_wav2vec_2_base(tmp_path):
         floor="the same network takes 0.98 of both",
     )  # fmt: skip
     assert ratio > 0.85
+
+
+def test_a_long_file_among_short_ones(tmp_path):
+    """Against batches that are padded to their longest, as examples of transformers write them."""
+    from audiossl.teachers.huggingface import Wav2Vec2Teacher
+
+    paths = write(tmp_path, [2.0, 1.5, 15.0, 1.0])
+    narrow = Wav2Vec2Config(
+        hidden_size=256, num_hidden_layers=4, num_attention_heads=4, intermediate_size=1024,
+        conv_dim=(128,) * 7, feat_extract_norm="layer", do_stable_layer_norm=True,
+    )  # fmt: skip
+    peer = Wav2Vec2Model(narrow).eval()
+    ours = Wav2Vec2Teacher(deepcopy(peer), normalize=True).eval()
+
+    def padded():
+        clips = [standardized(path) for path in paths]
+        lengths = torch.tensor([len(clip) for clip in clips])
+        batch = nn.utils.rnn.pad_sequence(clips, batch_first=True)
+        valid = torch.arange(batch.shape[1]) < lengths[:, None]
+        with torch.inference_mode():
+            frames = peer(batch, attention_mask=valid.long()).last_hidden_state
+        counts = peer._get_feat_extract_output_lengths(lengths)
+        return torch.stack([f[:n].mean(dim=0) for f, n in zip(frames, counts, strict=True)])
+
+    torch.testing.assert_close(embed(paths, ours), padded(), rtol=1e-3, atol=1e-3)
+    ratio = compare(
+        "embedding 3 files of 1 to 2 s and one of 15 s, against a padded batch of transformers",
+        lambda: embed(paths, ours), padded, rounds=3, goal=2.0,
+    )  # fmt: skip
+    assert ratio > 1

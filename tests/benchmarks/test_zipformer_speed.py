@@ -7,6 +7,7 @@ from multiprocessing import get_context
 
 import pytest
 import torch
+import torchaudio
 from torch import nn
 
 from audiossl.models.encoder import Context
@@ -174,21 +175,36 @@ def kernels_of(name, encode, seconds=4):
     return kernels
 
 
-def test_30_seconds_are_encoded_at_least_as_fast_as_by_a_plain_transformer_of_94_m():
-    network = Zipformer(BASE).eval()
-    inputs, lengths = torch.randn(1, 3007, 128), torch.tensor([3007])
-    # As wav2vec 2.0's base network behind its front end: 12 layers of width 768.
+def plain_transformer():
+    """Make wav2vec 2.0's base network behind its front end: 12 layers of width 768, 85 M."""
     layer = nn.TransformerEncoderLayer(
         768, 12, 3072, dropout=0.0, activation="gelu", batch_first=True
     )
-    plain = nn.TransformerEncoder(layer, 12).eval()
-    frames = torch.randn(1, 1500, 768)
+    return nn.TransformerEncoder(layer, 12).eval(), (torch.randn(1, 1500, 768),)
+
+
+def conformer():
+    """Make a Conformer of as many weights: 14 layers of width 512, 85 M."""
+    frames, lengths = torch.randn(1, 1500, 512), torch.tensor([1500])
+    return torchaudio.models.Conformer(512, 8, 2048, 14, 31).eval(), (frames, lengths)
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("torch's Transformer encoder of 85 M", plain_transformer),
+        ("torchaudio's Conformer of 85 M", conformer),
+    ],
+)
+def test_30_seconds_are_encoded_at_least_as_fast_as_by_others_of_its_size(name, make):
+    network, (peer, arguments) = Zipformer(BASE).eval(), make()
+    inputs, lengths = torch.randn(1, 3007, 128), torch.tensor([3007])
     with torch.inference_mode():
-        assert network.encode_features(inputs, lengths).vectors.shape[1] == frames.shape[1]
+        assert network.encode_features(inputs, lengths).vectors.shape[1] == arguments[0].shape[1]
         ratio = compare(
-            "Zipformer base, 30 s of frames at 50 Hz, against torch's Transformer encoder of 85 M",
+            f"Zipformer base, 30 s of frames at 50 Hz, against {name}",
             lambda: network.encode_features(inputs, lengths),
-            lambda: plain(frames),
+            lambda: peer(*arguments),
             rounds=3,
         )
     assert ratio >= 1.0
