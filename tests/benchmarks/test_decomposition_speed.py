@@ -19,6 +19,6 @@ def test_decomposition_of_a_clip_of_music():
         f"decomposition of {len(mixture) / RATE:.0f} s into four stems, against librosa",
         lambda: decompose(mixture, RATE, config),
         lambda: librosas_stems(mixture, RATE, config),
-        rounds=7, goal=3.0,
+        rounds=5, goal=3.0,
     )  # fmt: skip
     assert ratio > 3.0

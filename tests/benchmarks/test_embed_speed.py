@@ -62,7 +62,7 @@ def test_files_of_many_lengths_by_a_narrow_network(tmp_path, one, goal):
     peer = one.__name__.replace("_", " ")
     ratio = compare(
         f"embedding 30 files of 2 to 10 s, narrow EfficientNet, against a loop {peer}",
-        lambda: embed(paths, network), one_by_one, rounds=9, goal=goal,
+        lambda: embed(paths, network), one_by_one, rounds=5, goal=goal,
         floor="the network, the same in both, takes 0.7 to 0.9 of the time",
     )  # fmt: skip
     assert ratio > 0.85
@@ -76,7 +76,7 @@ def standardized(path):
 def test_files_of_many_lengths_by_wav2vec_2_base(tmp_path):
     from audiossl.teachers.huggingface import Wav2Vec2Teacher
 
-    paths = write(tmp_path, [2.6, 3.0, 2.8, 4.0])
+    paths = write(tmp_path, [2.6, 3.0])
     peer = Wav2Vec2Model(Wav2Vec2Config()).eval()
     # A network that is taken over normalizes over lengths that are set from outside.
     ours = Wav2Vec2Teacher(deepcopy(peer), normalize=True).eval()
@@ -90,8 +90,8 @@ def test_files_of_many_lengths_by_wav2vec_2_base(tmp_path):
 
     torch.testing.assert_close(embed(paths, ours), one_by_one(), rtol=1e-3, atol=1e-3)
     ratio = compare(
-        "embedding 4 files of 2.6 to 4 s, wav2vec 2.0 base, against transformers file by file",
-        lambda: embed(paths, ours), one_by_one, rounds=5, goal=1.2,
+        "embedding 2 files of 2.6 and 3 s, wav2vec 2.0 base, against transformers file by file",
+        lambda: embed(paths, ours), one_by_one, rounds=3, goal=1.2,
         floor="the same network takes 0.98 of both",
     )  # fmt: skip
     assert ratio > 0.85

@@ -182,10 +182,11 @@ def test_a_million_cuts_are_planned_in_two_seconds():
         ["-m", "recipes.probe.fit", "--help"],
     ],
 )
-def test_imports_and_help_against_importing_torch(tmp_path, words):
+def test_imports_and_help_against_importing_torch(tmp_path_factory, words):
     # Compiled once, as what pip installs is, whatever a checkout and its environment do.
+    compiled = tmp_path_factory.getbasetemp() / "compiled"
     kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    environment = {**kept, "PYTHONPYCACHEPREFIX": str(tmp_path)}
+    environment = {**kept, "PYTHONPYCACHEPREFIX": str(compiled)}
 
     def started(*words):
         return lambda: subprocess.run(
@@ -194,7 +195,7 @@ def test_imports_and_help_against_importing_torch(tmp_path, words):
 
     ratio = compare(
         f"python {' '.join(words)}, against import torch", started(*words),
-        started("-c", "import torch"), rounds=5, goal=10.0,
+        started("-c", "import torch"), rounds=3, goal=10.0,
         floor="help of a stage imports its settings, those of every method and encoder: some "
         "hundred modules of a few milliseconds, and no torch",
     )  # fmt: skip

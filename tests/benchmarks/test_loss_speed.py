@@ -77,7 +77,7 @@ def test_a_step_of_cola(layout):
     count = sum(p.numel() for p in peer.parameters())
     assert sum(p.numel() for p in ours.encoder.parameters()) == count
     ratio = compare(
-        f"COLA step, B0, 32 pairs, against timm {layout}", own, its, rounds=5,
+        f"COLA step, B0, 32 pairs, against timm {layout}", own, its, rounds=3,
         goal=1.5 if layout == "NCHW" else 1.2,
         floor="both run the same convolutions of oneDNN in the same layout, and batch norm",
     )  # fmt: skip

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
+from threadpoolctl import threadpool_limits
 
 from audiossl.probing.heads import HeadPlan, train_heads
 from audiossl.probing.linear import LinearConfig, fit_linear
@@ -52,7 +53,7 @@ def test_a_sweep_of_mlp_probes(dim):
     assert together().validation == pytest.approx(max(alone()), abs=0.01)
     ratio = compare(
         f"MLP probes of {dim} dimensions, 7 rates x 3 seeds, against 21 runs one by one",
-        together, one_by_one, rounds=7, goal=1.5,
+        together, one_by_one, rounds=3, goal=1.5,
         floor=f"both do the same products, {2 * 3 * 64 * dim * 512 / 1e6:.0f} MFLOP a step and "
         "network, with the same fused optimizer; only what surrounds them is shared",
     )  # fmt: skip
@@ -82,7 +83,7 @@ def test_a_sweep_of_linear_heads(rows, dim, classes):
     single = replace(LINEAR, rates=LINEAR.rates[-2:-1], seeds=(0,))
     ratio = compare(
         f"linear heads of {dim} dimensions, 12 layers x 7 rates x 3 seeds, against one run",
-        lambda: train_heads(LINEAR, layers), lambda: train_heads(single, layers[:1]), rounds=5,
+        lambda: train_heads(LINEAR, layers), lambda: train_heads(single, layers[:1]), rounds=3,
         goal=0.33, itself=True,
         floor=f"a step of all is 252 times the {256 * dim * classes / 1e6:.2f} MFLOP of one, most "
         "of whose time is calls where dimensions are few",
@@ -114,15 +115,20 @@ def test_a_path_of_logistic_regressions():
     train, valid = scaled(one.train.vectors), scaled(one.valid.vectors)
     labels = one.train.targets.argmax(axis=1)
 
+    def fitted(cost):
+        return LogisticRegression(C=cost, max_iter=500).fit(train, labels)
+
     def loop():
-        models = [LogisticRegression(C=c, max_iter=500).fit(train, labels) for c in config.costs]
+        with threadpool_limits(1):  # as ours: threads that wait for each other are no peer
+            models = [fitted(cost) for cost in config.costs]
         return max(accuracy(model.predict_proba(valid), one.valid.targets) for model in models)
 
     assert fit_linear(config, one).validation == pytest.approx(loop(), abs=0.005)
     ratio = compare(
         "logistic regression, 8 C, against scikit-learn in a loop",
-        lambda: fit_linear(config, one), loop, rounds=7, goal=3.0,
-        floor="a warm-started path of the same solver",
+        lambda: fit_linear(config, one), loop, rounds=5, goal=3.0,
+        floor="the solver is scikit-learn's in both, so that scores are its own; what is saved is "
+        "to begin each C where the last one ended",
     )  # fmt: skip
     assert ratio > 0.85
 

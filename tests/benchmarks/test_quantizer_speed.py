@@ -58,7 +58,7 @@ def learnt_entries(dim=DIM, num_frames=NUM_FRAMES):
 
 def learnt_entries_of_128_dimensions():
     """What the search here saves grows with the dimension; this is a small one, and more frames."""
-    return learnt_entries(128, 1024)
+    return learnt_entries(128, 512)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_encoding_is_at_least_three_times_as_fast(make, least):
 @pytest.mark.parametrize(("num_codebooks", "size"), [(32, 16), (16, 256)])
 def test_a_training_step_is_at_least_twice_as_fast(num_codebooks, size):
     torch.manual_seed(0)
-    frames = torch.from_numpy(structured(1024))
+    frames = torch.from_numpy(structured(512))
     library = multi_quantization.Quantizer(DIM, size, num_codebooks)
     ours = DirectSumQuantizer.from_reference(library.state_dict()).train()
     expected = library.compute_loss(frames, 1)
@@ -124,5 +124,5 @@ def test_a_training_step_is_at_least_twice_as_fast(num_codebooks, size):
         (reconstruction + log_prob + 0.01 * entropy).backward()
         its_optimizer.step()
 
-    name = f"training step, 1024 frames of {DIM}, {num_codebooks} codebooks of {size}, one pass"
+    name = f"training step, 512 frames of {DIM}, {num_codebooks} codebooks of {size}, one pass"
     assert compare(name, step, its_step, rounds=3) >= 2.0

@@ -69,7 +69,7 @@ def test_clips_against_apply_model(demucs, length):
     mixtures = clips(int(length * demucs.window), count=4)
     ratio = compare(
         f"separation of 4 clips of {length} windows, {DEVICE}, against demucs' apply_model",
-        lambda: ours(demucs, mixtures, batch_size), lambda: theirs(demucs, mixtures), rounds=5,
+        lambda: ours(demucs, mixtures, batch_size), lambda: theirs(demucs, mixtures), rounds=3,
         goal=1.2, floor="the same windows of the same network, but for the last of each clip",
     )  # fmt: skip
     assert ratio > 0.85
@@ -85,7 +85,7 @@ def test_the_stage_against_the_command_line_of_demucs(tmp_path):
     (tmp_path / "weights/small.yaml").write_text("models: ['955717e8']")
     audio, cuts = tmp_path / "audio", tmp_path / "cuts"
     audio.mkdir()
-    for number, clip in enumerate(clips(30 * 44_100, count=4)):
+    for number, clip in enumerate(clips(30 * 44_100, count=2)):
         soundfile.write(audio / f"{number}.wav", clip.T, 44_100)
     log = tmp_path / "log.txt"
     run(log, "recipes.prepare.folder", "--folder", audio, "--output", cuts)
@@ -107,7 +107,7 @@ def test_the_stage_against_the_command_line_of_demucs(tmp_path):
     np.testing.assert_allclose(found, expected.mean(axis=0)[: len(found)], atol=1e-3)
     seconds = [mine for mine, _ in rows]
     ratio = record(
-        "separation of 4 clips of 30 s by the stage, against demucs' command line",
+        "separation of 2 clips of 30 s by the stage, against demucs' command line",
         [theirs / mine for mine, theirs in rows], seconds, goal=1.2,
         floor="the same network, and some 4 s in which Python and torch start in both",
     )  # fmt: skip

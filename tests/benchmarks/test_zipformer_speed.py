@@ -210,15 +210,14 @@ def test_30_seconds_are_encoded_at_least_as_fast_as_by_others_of_its_size(name, 
     assert ratio >= 1.0
 
 
-@pytest.mark.parametrize("seconds", [10, 30])
-def test_waveforms_are_encoded_at_least_2_5_times_as_fast_as_by_wav2vec_2_base(seconds):
+def test_waveforms_are_encoded_at_least_2_5_times_as_fast_as_by_wav2vec_2_base():
     pytest.importorskip("transformers")
     # What a process has allocated and freed before decides how dear memory is to both.
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
-        assert fresh.submit(against_wav2vec_2_base, seconds).result() >= 2.5
+        assert fresh.submit(against_wav2vec_2_base).result() >= 2.5
 
 
-def against_wav2vec_2_base(seconds):
+def against_wav2vec_2_base(seconds=10):
     from transformers import Wav2Vec2Config, Wav2Vec2Model
 
     torch.set_num_threads(1)

@@ -14,6 +14,7 @@ from tests.separation.mixtures import speech_over_music
 from tests.separation.si_sdr import si_sdr
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("config", "least"), [(SpleeterConfig(), 5.0), (DecompositionConfig(), -np.inf)]
 )

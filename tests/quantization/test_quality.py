@@ -1,5 +1,6 @@
 """What is left of the frames at equal bits: direct sum, residual, and k-means."""
 
+import pytest
 import torch
 
 from audiossl.quantization.direct_sum_training import DirectSumConfig, train_direct_sum
@@ -27,6 +28,7 @@ def product_of_k_means(frames, unseen, num_slices):
     return torch.cat(parts, dim=1)
 
 
+@pytest.mark.long
 def test_direct_sum_leaves_least_at_equal_bits():
     torch.set_num_threads(1)
     frames, unseen = structured(256 * 1400), torch.from_numpy(structured(10_000, seed=1))
