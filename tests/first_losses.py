@@ -5,9 +5,10 @@
     python -m tests.first_losses --exact --golden FILE    fail where a last digit differs
     python -m tests.first_losses --write --golden FILE    write a file, at another commit say
 
-tests/golden/first_losses.json is of commit a5a11bc, but for the two of SPEAR, which were written
-again when its schedules and its positional skip were mended (b13bcf8). Since then front ends add up
-in another order: relative differences up to 1e-4. Those of a5a11bc: git show 1c63363:<the file>.
+tests/golden/first_losses.json is of commit 5362d11. It was written there because sums in another
+order had come within 1e-4 of what it was, and on some processors beyond: front ends since a5a11bc,
+whose losses are git show 1c63363:<the file>; those of b13bcf8, which mended SPEAR's schedules and
+its positional skip: git show b13bcf8:<the file>.
 Each run is a few steps of a small network on some clips of egs/mini, on the CPU, by the stages
 that users run. On one machine the numbers are the same to the last digit.
 """

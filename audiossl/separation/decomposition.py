@@ -11,6 +11,7 @@ Stems are those of librosa's `hpss` and `nn_filter` to the last bit, in a sixth 
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.metadata import version
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int
 from scipy.ndimage import median_filter
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from audiossl.configs import Nonnegative, Positive, Share
@@ -170,11 +172,25 @@ def _alike(magnitudes: Float32[np.ndarray, "bins frames"], lag: int) -> Iterator
     places = np.arange(num_frames)
     for first in range(0, num_frames, _BLOCK):
         own = places[first : first + _BLOCK]
-        distances = 1 - directions[own] @ directions.T
+        distances = _distances(directions[own], directions)
         distances[own - first, own] = np.inf  # a frame is no neighbor of its own
         nearest = np.argpartition(distances, count - 1, axis=1)[:, :count]
         for frame, others in zip(own, nearest, strict=True):
             yield np.sort(others[np.abs(others - frame) >= lag])[:most]
+
+
+def _distances(
+    some: Float32[np.ndarray, "block bins"], directions: Float32[np.ndarray, "frames bins"]
+) -> Float32[np.ndarray, "block frames"]:
+    """Compute 1 - cosine, on one thread: several add up otherwise, and stems would differ."""
+    with _blas().limit(limits=1, user_api="blas"):
+        return 1 - some @ directions.T
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """Look for the libraries behind NumPy once: that takes milliseconds."""
+    return ThreadpoolController()
 
 
 def _librosa() -> Any:
