@@ -1,7 +1,7 @@
 """The first losses of every method on the mini corpus, which no rearrangement of code may change.
 
     python -m tests.first_losses            print them, and by how much they differ from the file
-    python -m tests.first_losses --check    fail where they differ by more than TOLERANCE
+    python -m tests.first_losses --check    fail where they differ by more than rounding
     python -m tests.first_losses --exact --golden FILE    fail where a last digit differs
     python -m tests.first_losses --write --golden FILE    write a file, at another commit say
 
@@ -28,8 +28,10 @@ from recipes.stage import run
 
 ROOT = Path(__file__).parents[1]
 MINI, GOLDEN = ROOT / "egs/mini", ROOT / "tests/golden/first_losses.json"
-TOLERANCE = 1e-4
-"""Relative difference that sums in another order may make."""
+FIRST, LATER = 1e-5, 5e-4
+"""Relative difference that rounding may make: of the first loss, and of those after Adam's steps,
+which divide gradients by their own size. Without vector instructions (ATEN_CPU_CAPABILITY=default)
+first losses differ by 3e-7, and later ones by up to 1.1e-4 (source association)."""
 CLIPS = {"speech": 48, "sounds": 24, "music": 8}
 """Clips of each domain that take part: every so many of the table."""
 STEPS = ["--loop.steps", "4", "--resources.log_every", "1", "--resources.device", "cpu"]
@@ -174,10 +176,15 @@ def difference(found: list[float], expected: list[float]) -> float:
     return max(abs(a - b) / abs(b) for a, b in zip(found, expected, strict=True))
 
 
+def alike(found: list[float], expected: list[float]) -> bool:
+    """Whether two runs differ by no more than rounding."""
+    return difference(found[:1], expected[:1]) < FIRST and difference(found, expected) < LATER
+
+
 def main() -> int:
     """Print, compare or write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help=f"fail above {TOLERANCE:g}")
+    parser.add_argument("--check", action="store_true", help="fail above what rounding makes")
     parser.add_argument("--exact", action="store_true", help="fail where a last digit differs")
     parser.add_argument("--write", action="store_true", help="write the golden file")
     parser.add_argument("--golden", type=Path, default=GOLDEN, help="another file of losses")
@@ -188,13 +195,13 @@ def main() -> int:
     if arguments.write:
         arguments.golden.write_text(json.dumps(found, indent=1) + "\n")
     golden = json.loads(arguments.golden.read_text())
-    worst = 0.0
-    for name in sorted({*found, *golden}):
-        apart = difference(found.get(name, []), golden.get(name, []))
-        worst = max(worst, apart)
-        print(f"{name}: {f'differs by {apart:.1e}' if apart else 'same'} {found.get(name)}")
-    allowed = 0.0 if arguments.exact else TOLERANCE if arguments.check else float("inf")
-    return int(worst > allowed)
+    pairs = {n: (found.get(n, []), golden.get(n, [])) for n in sorted({*found, *golden})}
+    for name, pair in pairs.items():
+        apart = difference(*pair)
+        print(f"{name}: {f'differs by {apart:.1e}' if apart else 'same'} {pair[0]}")
+    if arguments.exact:
+        return int(found != golden)
+    return int(arguments.check and not all(alike(*pair) for pair in pairs.values()))
 
 
 if __name__ == "__main__":
