@@ -31,9 +31,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
         assert self.momentum is not None
-        result, mean, variance = _OverRanks.apply(
-            values, self.weight, self.bias, self.running_mean, self.eps
-        )
+        result, mean, variance = _OverRanks.apply(values, self.weight, self.bias, self.eps)
         with torch.no_grad():
             count = values.numel() / values.shape[1] * distributed.world_size()
             self.running_mean.lerp_(mean, self.momentum)
@@ -51,14 +49,14 @@ class _OverRanks(torch.autograd.Function):
         values: Float[Tensor, "batch channels height width"],
         weight: Float[Tensor, " channels"],
         bias: Float[Tensor, " channels"],
-        shift: Float[Tensor, " channels"],
         epsilon: float,
     ) -> tuple[Tensor, Tensor, Tensor]:
         own = torch.native_batch_norm(values, weight, bias, None, None, True, 0.0, epsilon)
-        # The moments are taken around the running mean: squares of large means would cancel.
-        offset, spread = own[1] - shift, own[2].pow(-2)
-        moments = distributed.mean(torch.stack([offset, spread + offset.square()]))
-        mean, variance = moments[0] + shift, moments[1] - moments[0].square() - epsilon
+        # Variances within ranks and between them: of large means the squares would cancel.
+        parts = distributed.gather(torch.stack([own[1], own[2].pow(-2) - epsilon])[None])
+        means, variances = parts.unbind(dim=1)
+        mean = means.mean(dim=0)
+        variance = (variances + (means - mean).square()).mean(dim=0).clamp(min=0.0)
         result = F.batch_norm(values, mean, variance, weight, bias, eps=epsilon)
         ctx.save_for_backward(values, weight, mean, variance)
         ctx.epsilon = epsilon

@@ -24,6 +24,13 @@ def _one_step(images: torch.Tensor) -> dict[str, torch.Tensor]:
     }
 
 
+def test_a_small_variance_around_a_large_mean_is_that_of_one_process(two_processes):
+    images = 3000 + 0.01 * torch.randn(6, 3, 40, 50)
+    expected = _one_step(images)["variance"]
+    for result in two_processes.run(_one_step, images):
+        torch.testing.assert_close(result["variance"], expected, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 0.05)])
 def test_two_processes_normalize_as_one_does(two_processes, dtype, tolerance, layout):
