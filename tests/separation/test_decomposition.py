@@ -1,12 +1,14 @@
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
 
 from audiossl.audio.files import read_waveform
 from audiossl.errors import UserError
 from audiossl.separation.decomposition import Decomposition, DecompositionConfig, decompose
 from audiossl.separation.recordings import separate_recordings
 from audiossl.separation.separator import Separator
+from tests.data import corpora
 from tests.oracles.decomposition import librosas_stems
 from tests.separation.mixtures import CORPUS, evenly, music, rows
 from tests.separation.si_sdr import si_sdr
@@ -97,6 +99,16 @@ def test_long_recordings_are_decomposed_in_windows_and_still_sum_up():
     assert share(first["bass"], tone(80.0, 12.0)) > 0.8
     for name in separator.names:
         np.testing.assert_array_equal(first[name], second[name])
+
+
+def test_stems_are_the_same_bits_on_any_number_of_threads():
+    mixture = (corpora.tone(1.0, 200) + corpora.tone(1.0, 2000, level=0.2)).astype(np.float32)[None]
+    stems = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, "blas"):
+            stems += separate_recordings(Decomposition(DecompositionConfig()), [mixture])
+    for name, stem in stems[0].items():
+        np.testing.assert_array_equal(stem, stems[1][name])
 
 
 def test_identity_knows_every_setting():
