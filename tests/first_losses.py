@@ -28,10 +28,12 @@ from recipes.stage import run
 
 ROOT = Path(__file__).parents[1]
 MINI, GOLDEN = ROOT / "egs/mini", ROOT / "tests/golden/first_losses.json"
-FIRST, LATER = 1e-5, 5e-4
+FIRST, LATER = 1e-5, 1e-4
 """Relative difference that rounding may make: of the first loss, and of those after Adam's steps,
-which divide gradients by their own size. Without vector instructions (ATEN_CPU_CAPABILITY=default)
-first losses differ by 3e-7, and later ones by up to 1.1e-4 (source association)."""
+which divide gradients by their own size."""
+LOOSER = {"source_association": 5e-4}
+"""Of runs that amplify it: without vector instructions (ATEN_CPU_CAPABILITY=default) the third loss
+of this one differed by 1.1e-4; of the others none by more than 8e-6."""
 CLIPS = {"speech": 48, "sounds": 24, "music": 8}
 """Clips of each domain that take part: every so many of the table."""
 STEPS = ["--loop.steps", "4", "--resources.log_every", "1", "--resources.device", "cpu"]
@@ -176,9 +178,10 @@ def difference(found: list[float], expected: list[float]) -> float:
     return max(abs(a - b) / abs(b) for a, b in zip(found, expected, strict=True))
 
 
-def alike(found: list[float], expected: list[float]) -> bool:
+def alike(name: str, found: list[float], expected: list[float]) -> bool:
     """Whether two runs differ by no more than rounding."""
-    return difference(found[:1], expected[:1]) < FIRST and difference(found, expected) < LATER
+    later = LOOSER.get(name, LATER)
+    return difference(found[:1], expected[:1]) < FIRST and difference(found, expected) < later
 
 
 def main() -> int:
@@ -201,7 +204,7 @@ def main() -> int:
         print(f"{name}: {f'differs by {apart:.1e}' if apart else 'same'} {pair[0]}")
     if arguments.exact:
         return int(found != golden)
-    return int(arguments.check and not all(alike(*pair) for pair in pairs.values()))
+    return int(arguments.check and not all(alike(n, *pair) for n, pair in pairs.items()))
 
 
 if __name__ == "__main__":

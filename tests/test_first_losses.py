@@ -8,4 +8,4 @@ def test_the_first_losses_of_every_method_are_what_they_were(tmp_path):
     found = losses(tmp_path)
     assert found.keys() == golden.keys()
     for name, expected in golden.items():
-        assert alike(found[name], expected), (name, found[name])
+        assert alike(name, found[name], expected), (name, found[name])
