@@ -14,7 +14,7 @@ from audiossl.optim.build import AdamWConfig, ScaledAdamConfig
 from audiossl.optim.eden import EdenConfig
 from audiossl.optim.schedules import CosineConfig
 from audiossl.training.loop import LoopConfig
-from recipes.settings import read_settings
+from recipes.settings import help_text, read_settings
 
 ROOT = Path(__file__).parents[2]
 BASE = """
@@ -102,6 +102,13 @@ def test_a_word_for_one_config_of_a_dict_leaves_its_other_settings(tmp_path):
 def test_an_unknown_setting_is_named(read, words):
     with pytest.raises(UserError, match="did you mean"):
         read(BASE, words=words)
+
+
+def test_help_of_a_config_that_has_no_source_names_its_settings():
+    """As one made at a prompt."""
+    scope = {"__name__": "nowhere", "dataclass": dataclass}
+    exec("@dataclass(frozen=True)\nclass Made:\n    steps: int = 3\n", scope)
+    assert "--steps   (default 3)" in help_text(scope["Made"], "made")
 
 
 def test_dashes_are_underscores_and_a_flag_needs_no_value():
